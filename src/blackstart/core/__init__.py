@@ -1,0 +1,1 @@
+"""Values and small services; imports the standard library and msgspec only."""

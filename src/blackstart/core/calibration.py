@@ -1,0 +1,78 @@
+"""What the target does when nothing is broken: the yardstick of every oracle, measured in clean runs.
+
+Made by `surface` from traces and images, read by the oracles. All file paths here are *masked* paths.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from blackstart.core.reading import FileState
+from blackstart.core.trace import Operation
+
+ROLES = ("install", "config", "state", "output", "log", "cache", "scratch", "lock")
+
+
+class Mask(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What differs between two clean runs from one start, and therefore is never judged.
+
+    names: run-specific path -> masked path rules, as (regular expression, replacement) pairs;
+    leaves: masked path -> patterns of content places that differ (digits in places are `*`);
+    lines: masked path (or `stdout`, `stderr`) -> substitutions that make differing lines equal;
+    hopeless: files that cannot be masked: unknown, never failed.
+    """
+
+    names: tuple[tuple[str, str], ...] = ()
+    leaves: dict[str, tuple[str, ...]] = {}
+    lines: dict[str, tuple[str, ...]] = {}
+    hopeless: frozenset[str] = frozenset()
+
+
+class Acknowledgement(msgspec.Struct, frozen=True, kw_only=True):
+    """At the n-th output event (from 1) of a clean run: the version index that each file had reached."""
+
+    nth: int
+    versions: dict[str, int]
+
+
+class CleanRun(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One clean run of the chain, from the start state `start`.
+
+    stdout, stderr: masked text digests and, for messages, the text itself; files: masked path -> final state;
+    versions: masked path -> its contents at version boundaries, in order, the first being what stood there at the start
+    (None: no such file), the last the final one; check: the masked answer of `--check` afterwards.
+    """
+
+    start: str
+    code: int
+    elapsed_s: float
+    stdout: str = ""
+    stderr: str = ""
+    files: dict[str, FileState] = {}
+    versions: dict[str, tuple[FileState | None, ...]] = {}
+    acknowledgements: tuple[Acknowledgement, ...] = ()
+    check: str = ""
+    check_code: int = 0
+    check_versions: tuple[str, ...] = ()
+    trace: tuple[Operation, ...] = ()
+
+
+class Calibration(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The whole yardstick.
+
+    chain: clean runs S0 -> S1 -> S2 -> S3, `chain[k]` starting at Sk; refuses_rerun: the program refuses a second run;
+    boundary_reruns: per start, contents per masked path after a clean re-run from each boundary state of a clean run;
+    slowest_s: of all clean runs; nulls: how many null trials; muted: oracle -> why; write_behind: acknowledgements
+    precede the write of their effect, with the evidence.
+    """
+
+    mask: Mask = Mask()
+    roles: dict[str, str] = {}
+    chain: tuple[CleanRun, ...] = ()
+    refuses_rerun: bool = False
+    boundary_reruns: dict[str, tuple[dict[str, FileState], ...]] = {}
+    slowest_s: float = 0.0
+    nulls: int = 0
+    muted: dict[str, str] = {}
+    write_behind: str = ""
+    has_check: bool = False

@@ -1,0 +1,118 @@
+"""All that happened in a trial, in order, as data. Oracles judge histories and nothing else, so they work again
+on a stored one.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from blackstart.core.reading import Image, Reading
+from blackstart.core.trace import Operation
+
+EXITED, SIGNALED, KILLED, DEADLINE = "exited", "signaled", "killed", "deadline"
+
+
+class Output(msgspec.Struct, frozen=True, kw_only=True):
+    """Bytes that got out: stream is stdout or stderr; at_s since the start of this run."""
+
+    stream: str
+    data: bytes
+    at_s: float = 0.0
+
+
+class Wait(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a target that did not end was doing when it was last looked at.
+
+    state: blocked (no CPU, in a call without a time limit), timed (in a wait with its own limit), repeating (the same
+    wait again and again without progress), busy (>= 90 % of one CPU), working (bytes or state still change);
+    call: the system call it waits in; path: its object; limit_s: the wait's own limit; seen_s: how long it was so;
+    rounds: how often the same wait was seen; cpu: share of one CPU.
+    """
+
+    state: str
+    call: str = ""
+    path: str = ""
+    limit_s: float = 0.0
+    seen_s: float = 0.0
+    rounds: int = 0
+    cpu: float = 0.0
+
+
+class End(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How one start of the target ended: how is exited, signaled, killed (by a kill fault) or deadline."""
+
+    how: str
+    code: int = 0
+    signal: int = 0
+    elapsed_s: float = 0.0
+    wait: Wait | None = None
+
+
+class Injected(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One fault as it was done.
+
+    fault: its text; hits: how often its place was reached; fired: how often it acted;
+    matched: whether the operation it fired on was the planned one (None: nothing was planned in particular);
+    operation: the operation it fired on first; outputs: how many output events had got out by then;
+    note: why it did not fire, or what proves that it reached the target (e.g. "damaged file was read").
+    """
+
+    fault: str
+    kind: str
+    hits: int = 0
+    fired: int = 0
+    matched: bool | None = None
+    operation: Operation | None = None
+    outputs: int = 0
+    note: str = ""
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One start of the target inside a trial.
+
+    phase: `run` (the first start, in which most faults fall), `restart`, `restart-again`, ...; image: the state after
+    it, before anybody else started; readings: answers of `--check` and other probes asked on a *copy* of that state;
+    left: command lines of processes alive after the main one ended.
+    """
+
+    phase: str
+    end: End
+    outputs: tuple[Output, ...] = ()
+    image: Image = {}
+    readings: tuple[Reading, ...] = ()
+    left: tuple[str, ...] = ()
+    trace: tuple[Operation, ...] = ()
+
+    def text(self, stream: str) -> bytes:
+        """All bytes of one stream, joined."""
+        return b"".join(o.data for o in self.outputs if o.stream == stream)
+
+
+class Reset(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One attempt to make a failing restart work: which paths were removed or put back, and whether it then did."""
+
+    removed: tuple[str, ...] = ()
+    put_back: tuple[str, ...] = ()
+    helped: bool = False
+
+
+class History(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A trial from sandbox to last reading.
+
+    start: the name of the start state (S0, S1, ...); kind: the fault's kind, `null` for none;
+    resets: attempts after a restart that failed twice, smallest first;
+    good_again: for damage to files: the restart with the good file put back; trouble: why the sandbox could not do
+    what the target asked (the trial is then unknown).
+    """
+
+    start: str
+    kind: str
+    injected: tuple[Injected, ...] = ()
+    runs: tuple[Run, ...] = ()
+    resets: tuple[Reset, ...] = ()
+    good_again: Run | None = None
+    trouble: str = ""
+
+    def run(self, phase: str) -> Run | None:
+        """The run of that phase, if it took place."""
+        return next((r for r in self.runs if r.phase == phase), None)

@@ -1,0 +1,61 @@
+"""Operations as values: what a program asked of its system, in order.
+
+An operation is one intercepted system call, seen *before* the kernel carries it out: its result is unknown
+unless the gate carried it out itself. Paths are as the target sees them, decoded with `surrogateescape`.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+# What a descriptor or path refers to.
+FILE, DIRECTORY, PIPE, SOCKET, TTY, OTHER = "file", "directory", "pipe", "socket", "tty", "other"
+
+# Calls after which files or directory entries may differ.
+CHANGING = frozenset(
+    "write pwrite64 writev pwritev pwritev2 truncate ftruncate fallocate sendfile copy_file_range splice "
+    "rename renameat renameat2 link linkat symlink symlinkat unlink unlinkat rmdir mkdir mkdirat mknod mknodat "
+    "chmod fchmod fchmodat chown fchown lchown fchownat utimensat setxattr fsetxattr lsetxattr "
+    "removexattr fremovexattr lremovexattr".split()
+)
+# Calls that ask for durability.
+SYNCING = frozenset("fsync fdatasync sync syncfs sync_file_range msync".split())
+# Calls that open by path; they change directory entries only with O_CREAT or O_TRUNC in flags.
+OPENING = frozenset("open openat openat2 creat".split())
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One system call of the target, before it happens.
+
+    index: position in the trace, from 0; nth: how often (call, masked path) has been seen, from 1;
+    process, thread: ids inside the sandbox; offset, size: bytes (-1: not applicable);
+    flags: the call's own flag argument (open flags, rename flags), 0 if none;
+    at_s: seconds since the target's start; site: frames `file:function:line`, innermost first, () if unknown.
+    """
+
+    index: int
+    call: str
+    nth: int = 1
+    path: str = ""
+    path2: str = ""
+    masked: str = ""
+    kind: str = OTHER
+    process: int = 0
+    thread: int = 0
+    fd: int = -1
+    offset: int = -1
+    size: int = -1
+    flags: int = 0
+    data: bytes = b""
+    at_s: float = 0.0
+    site: tuple[str, ...] = ()
+
+    @property
+    def is_opening_for_change(self) -> bool:
+        """An open that may create or truncate (O_CREAT 0o100, O_TRUNC 0o1000, O_TMPFILE 0o20000000)."""
+        return self.call == "creat" or (self.call in OPENING and bool(self.flags & (0o100 | 0o1000 | 0o20000000)))
+
+    @property
+    def changes(self) -> bool:
+        """Whether files or directory entries may differ afterwards."""
+        return self.is_opening_for_change or (self.call in CHANGING and self.kind in (FILE, DIRECTORY))
