@@ -1,0 +1,39 @@
+"""What the operator asked of a run, as one value: the command line and `blackstart.toml` end here.
+
+Paths stay as they were given and are meant relative to `cwd`, so that the same options work in another clone. Text may
+hold any bytes, decoded with `surrogateescape`.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+KINDS = ("errno", "kill", "file", "db")
+ISOLATIONS = ("", "namespaces", "landlock")
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings of `run`, `plan` and `replay`.
+
+    command: the argv of the target; cwd: where it starts, absolute; state: declared state paths (none: found by the
+    scouting run); check: a shell command line that asks the target's state, "" for none; stdin: path of the file it
+    reads, "" for an empty input; env: changes to the environment; allow: doors opened by name; budget_s: seconds, or
+    trials: how many (0: the budget decides); jobs: trials at once (0: as many as there are processors);
+    only: kinds (none: all); seed: of every draw; json: where the JSON report goes, "" for nowhere; isolation: "" lets
+    the machine decide.
+    """
+
+    command: tuple[str, ...]
+    cwd: str
+    state: tuple[str, ...] = ()
+    check: str = ""
+    stdin: str = ""
+    env: dict[str, str] = {}
+    allow: tuple[str, ...] = ()
+    budget_s: float = 120.0
+    trials: int = 0
+    jobs: int = 0
+    only: tuple[str, ...] = ()
+    seed: int = 0
+    json: str = ""
+    isolation: str = ""

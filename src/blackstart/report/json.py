@@ -1,0 +1,128 @@
+"""The JSON report: written, read back, and its published schema.
+
+Every string is escaped (see `report.text`), because JSON has no place for bytes that are not UTF-8; reading undoes it.
+The schema is generated from the structs and kept as a file, so that a change of the form is seen in a diff.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from importlib import resources
+from typing import Any
+
+import msgspec
+
+from blackstart.core.errors import BlackstartError
+from blackstart.report.model import SCHEMA, Report
+from blackstart.report.text import each_string, escape, unescape
+
+SCHEMA_FILE = "report.schema.json"
+
+
+def encode(report: Report, *, pretty: bool = False) -> bytes:
+    """The report as JSON, UTF-8."""
+    raw = msgspec.json.encode(each_string(msgspec.to_builtins(report), escape))
+    return msgspec.json.format(raw, indent=2) + b"\n" if pretty else raw
+
+
+def decode(raw: bytes, *, where: str = "") -> Report:
+    """The report that `encode` wrote; an error names the path inside it."""
+    value = decode_plain(raw, where=where)
+    try:
+        return msgspec.convert(each_string(value, unescape), Report)
+    except msgspec.ValidationError as error:
+        raise BlackstartError(
+            f"this report does not have the form {SCHEMA}: {error}", where=where, next_step="write it again with --json"
+        ) from error
+
+
+def decode_plain(raw: bytes, *, where: str = "") -> dict[str, Any]:
+    """The report as plain dicts and lists, strings still escaped; refuses what is not a blackstart report."""
+    try:
+        value = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BlackstartError(
+            f"this is not JSON: {error}", where=where, next_step="give a report that `blackstart run --json` wrote"
+        ) from error
+    schema = value.get("schema") if isinstance(value, dict) else None
+    if not isinstance(value, dict) or not isinstance(schema, str) or not schema.startswith("blackstart-report/"):
+        raise BlackstartError(
+            "this is not a report of blackstart: it has no `schema`",
+            where=where,
+            next_step="give a report that `blackstart run --json` wrote",
+        )
+    if schema != SCHEMA:
+        raise BlackstartError(
+            f"this report has the form {schema}, this version reads {SCHEMA}",
+            where=where,
+            next_step="use the version of blackstart that wrote it (field `version`), or run again",
+        )
+    return value
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema (draft 2020-12) of the report, generated from the structs."""
+    generated = msgspec.json.schema(Report)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": SCHEMA,
+        "title": "blackstart report",
+        **generated,
+    }
+
+
+def schema_text() -> str:
+    """The schema as it is published."""
+    return msgspec.json.format(msgspec.json.encode(schema()), indent=2).decode() + "\n"
+
+
+def published_schema() -> str:
+    """The schema file that ships with the package."""
+    return resources.files("blackstart.report").joinpath(SCHEMA_FILE).read_text(encoding="utf-8")
+
+
+def write(report: Report, path: str) -> None:
+    """Write the JSON report; a reader sees the old file or the whole new one. `-` is standard output."""
+    raw = encode(report, pretty=True)
+    if path == "-":
+        _write_all(1, raw)
+        return
+    folder = os.path.dirname(os.path.abspath(path))
+    try:
+        if os.path.exists(path) and not os.path.isfile(path):
+            _write_device(path, raw)
+            return
+        descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".report-", suffix=".tmp")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(raw)
+                file.flush()
+                os.fsync(file.fileno())
+            umask = os.umask(0)
+            os.umask(umask)
+            os.chmod(temporary, 0o666 & ~umask)
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+    except OSError as error:
+        raise BlackstartError(
+            f"the JSON report cannot be written: {error.strerror}",
+            where=path,
+            next_step="name another file with --json; `blackstart report --json FILE` writes it again",
+        ) from error
+
+
+def _write_device(path: str, raw: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY)
+    try:
+        _write_all(descriptor, raw)
+    finally:
+        os.close(descriptor)
+
+
+def _write_all(descriptor: int, raw: bytes) -> None:
+    view = memoryview(raw)
+    while view:
+        view = view[os.write(descriptor, view) :]

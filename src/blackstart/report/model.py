@@ -1,0 +1,190 @@
+"""The report of a run as a value: exactly what the JSON report holds, field for field.
+
+A campaign fills it, the views read it, the schema in `report.schema.json` is generated from it. Fields are only added
+within one schema number; a field that changes its meaning or goes away raises the number. All text may come from the
+target and is hostile: the views make it harmless, the value keeps it as it is (undecodable bytes as surrogates, see
+`report.text`).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+import msgspec
+
+SCHEMA: Final = "blackstart-report/1"
+
+Severity = Literal["critical", "major", "minor", "low"]
+Label = Literal["defect", "policy", "note"]
+SEVERITIES: tuple[Severity, ...] = ("critical", "major", "minor", "low")
+
+# What each exit status of `run` says; `replay` has its own words.
+EXIT_STATUS = {
+    0: "nothing new was found",
+    1: "new findings",
+    2: "wrong usage",
+    3: "undecided",
+    70: "a defect in blackstart itself",
+    130: "interrupted: this is the report so far",
+}
+
+
+class SurfaceFile(msgspec.Struct, frozen=True, kw_only=True):
+    """One file of the surface: masked path, role (install, config, state ...), calls seen on it in a clean run."""
+
+    path: str
+    role: str
+    calls: int = 0
+
+
+class Omission(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that was not done, not judged or not seen, and why: what is an oracle, a path, a fault or a door."""
+
+    what: str
+    why: str
+
+
+class Surface(msgspec.Struct, frozen=True, kw_only=True):
+    """What the target depends on, as seen in clean runs; unseen: what could not be seen."""
+
+    files: tuple[SurfaceFile, ...] = ()
+    databases: tuple[str, ...] = ()
+    peers: tuple[str, ...] = ()
+    ports: tuple[str, ...] = ()
+    processes: tuple[str, ...] = ()
+    signals: tuple[str, ...] = ()
+    unseen: tuple[Omission, ...] = ()
+
+
+class ReportDoor(msgspec.Struct, frozen=True, kw_only=True):
+    """One way out of the sandbox and what became of it: contained, refused, or opened by name."""
+
+    kind: str
+    address: str = ""
+    state: Literal["contained", "refused", "opened"] = "contained"
+    why: str = ""
+
+
+class CalibrationSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """How the yardstick was made.
+
+    masked: what differs between clean runs and therefore is not judged; budget_share: the part of the budget it took.
+    """
+
+    clean_runs: int = 0
+    null_trials: int = 0
+    slowest_s: float = 0.0
+    elapsed_s: float = 0.0
+    budget_share: float = 0.0
+    refuses_rerun: bool = False
+    has_check: bool = False
+    write_behind: str = ""
+    masked: tuple[str, ...] = ()
+
+
+class KindCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """Trials of one kind by verdict; not_fired are those unknown ones whose fault never reached the target."""
+
+    kind: str
+    passed: int = 0
+    failed: int = 0
+    unknown: int = 0
+    not_fired: int = 0
+
+    @property
+    def total(self) -> int:
+        """All trials of this kind."""
+        return self.passed + self.failed + self.unknown + self.not_fired
+
+
+class Cut(msgspec.Struct, frozen=True, kw_only=True):
+    """Trials that were chosen and not run."""
+
+    count: int
+    why: str
+    kind: str = ""
+
+
+class PlannedTrial(msgspec.Struct, frozen=True, kw_only=True):
+    """A trial that `run` would do; places counts the points that this one stands for."""
+
+    kind: str
+    fault: str
+    path: str = ""
+    phase: str = "run"
+    places: int = 1
+
+
+class TrialsSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """All trials of the run but the calibration's: counts per kind and verdict, what was cut, what is planned."""
+
+    total: int = 0
+    kinds: tuple[KindCounts, ...] = ()
+    cut: tuple[Cut, ...] = ()
+    planned: tuple[PlannedTrial, ...] = ()
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """The failing trials with one cause.
+
+    id: what `replay` takes; fingerprint: `<algorithm version>:<digest>`, survives edits; where: call and call site;
+    evidence: one sentence per item; paths: masked paths concerned; reproduced: "2 of 2"; replay: the command line;
+    plan: the trial as data, enough to do it again without a store; found_s: seconds after the run's start.
+    """
+
+    id: str
+    fingerprint: str
+    severity: Severity
+    label: Label
+    consequence: str
+    kind: str
+    fault: str
+    where: str = ""
+    evidence: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
+    advice: str = ""
+    reproduced: str = ""
+    replay: str = ""
+    trials: int = 1
+    found_s: float = 0.0
+    stack: tuple[str, ...] = ()
+    plan: dict[str, Any] = {}
+
+    @property
+    def counts(self) -> bool:
+        """Whether it fails the run: policies and notes do not."""
+        return self.label == "defect"
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """One run of blackstart.
+
+    version: of blackstart; run: its number in the store; mode: run or plan; started: ISO 8601 in UTC; options: the
+    settings of the run other than the command, so that a replay elsewhere has them; muted: oracles that failed on a
+    null trial; refused: what was asked for and not done; uncovered: what no fault reached; notes: observations that
+    are no failures.
+    """
+
+    schema: Literal["blackstart-report/1"] = SCHEMA
+    command: tuple[str, ...]
+    version: str = ""
+    mode: Literal["run", "plan"] = "run"
+    run: str = ""
+    cwd: str = ""
+    seed: int = 0
+    started: str = ""
+    elapsed_s: float = 0.0
+    isolation: str = ""
+    jobs: int = 1
+    options: dict[str, Any] = {}
+    surface: Surface = Surface()
+    doors: tuple[ReportDoor, ...] = ()
+    calibration: CalibrationSummary = CalibrationSummary()
+    trials: TrialsSummary = TrialsSummary()
+    findings: tuple[Finding, ...] = ()
+    muted: tuple[Omission, ...] = ()
+    refused: tuple[Omission, ...] = ()
+    uncovered: tuple[Omission, ...] = ()
+    notes: tuple[str, ...] = ()
+    undecided: str = ""
+    exit_status: int = 0
