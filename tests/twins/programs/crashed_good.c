@@ -1,0 +1,89 @@
+/* Books a delivery. A stream that could not be opened is an error. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define BOOK "deliveries.json"
+#define FRESH BOOK ".new"
+
+static char text[1 << 20];
+static char content[1 << 15];
+
+/* Puts the book with so many deliveries into text; returns its length. */
+static size_t render(int count)
+{
+    size_t length = sprintf(text, "[\n");
+    for (int number = 1; number <= count; number++)
+        length += sprintf(text + length, "\"delivery %d\"%s\n", number, number < count ? "," : "");
+    return length + sprintf(text + length, "]\n");
+}
+
+static void fail(const char *what)
+{
+    int error = errno;
+    unlink(FRESH);
+    fprintf(stderr, "failed: %s: %s\n", what, strerror(error));
+    exit(1);
+}
+
+/* How many deliveries the book holds; a damaged one is refused. */
+static int read_book(void)
+{
+    size_t length = 0;
+    ssize_t got;
+    int count = -2;
+    int file = open(BOOK, O_RDONLY | O_CLOEXEC);
+    if (file < 0)
+        fail("open " BOOK);
+    while ((got = read(file, content + length, sizeof content - length)) > 0)
+        length += got;
+    if (got < 0)
+        fail("read " BOOK);
+    close(file);
+    for (size_t at = 0; at < length; at++)
+        count += content[at] == '\n';
+    if (render(count) != length || memcmp(text, content, length) != 0) {
+        fprintf(stderr, BOOK " is damaged: put the last good copy back\n");
+        exit(1);
+    }
+    return count;
+}
+
+/* Write the text by a stream and have it on the disk. */
+static void fill(const char *path, size_t length)
+{
+    FILE *file = fopen(path, "we");
+    if (!file)
+        fail("open for writing");
+    if (fwrite(text, 1, length, file) != length || fflush(file) != 0 || fsync(fileno(file)) != 0)
+        fail("write");
+    if (fclose(file) != 0)
+        fail("close");
+}
+
+static void sync_directory(void)
+{
+    int directory = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (directory < 0 || fsync(directory) != 0 || close(directory) != 0)
+        fail("sync the directory");
+}
+
+static void save(int count)
+{
+    fill(FRESH, render(count));
+    if (rename(FRESH, BOOK) != 0)
+        fail("rename");
+    sync_directory();
+}
+
+int main(void)
+{
+    int booked = read_book() + 1;
+    save(booked);
+    if (printf("booked: delivery %d\n", booked) < 0 || fflush(stdout) != 0)
+        fail("booked, but not told");
+    return 0;
+}

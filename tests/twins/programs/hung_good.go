@@ -1,0 +1,113 @@
+// Books a delivery. After an error it gives its lock back before it takes it again.
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+)
+
+const (
+	book  = "deliveries.json"
+	fresh = book + ".new"
+	lock  = "deliveries.lock"
+)
+
+func render(count int) []byte {
+	var text strings.Builder
+	text.WriteString("[\n")
+	for number := 1; number <= count; number++ {
+		if number > 1 {
+			text.WriteString(",\n")
+		}
+		fmt.Fprintf(&text, "\"delivery %d\"", number)
+	}
+	text.WriteString("\n]\n")
+	return []byte(text.String())
+}
+
+var held int
+
+// Wait for the lock of the book.
+func acquire() int {
+	file, err := syscall.Open(lock, syscall.O_RDWR|syscall.O_CREAT|syscall.O_CLOEXEC, 0o644)
+	if err == nil {
+		err = syscall.Flock(file, syscall.LOCK_EX)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "failed: lock:", err)
+		os.Exit(1)
+	}
+	return file
+}
+
+// The new book has the same name in all processes: it is removed under the lock.
+func fail(err error) {
+	syscall.Close(held)
+	acquire()
+	os.Remove(fresh)
+	fmt.Fprintln(os.Stderr, "failed:", err)
+	os.Exit(1)
+}
+
+// How many deliveries the book holds; a damaged one is refused.
+func read() int {
+	content, err := os.ReadFile(book)
+	if err != nil {
+		fail(err)
+	}
+	count := bytes.Count(content, []byte("\n")) - 2
+	if !bytes.Equal(content, render(count)) {
+		fmt.Fprintln(os.Stderr, book, "is damaged: put the last good copy back")
+		os.Exit(1)
+	}
+	return count
+}
+
+// Write the content and have it on the disk.
+func fill(path string, content []byte) error {
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(content)
+	if err == nil {
+		err = file.Sync()
+	}
+	if closing := file.Close(); err == nil {
+		err = closing
+	}
+	return err
+}
+
+func syncDirectory() error {
+	directory, err := os.Open(".")
+	if err != nil {
+		return err
+	}
+	defer directory.Close()
+	return directory.Sync()
+}
+
+func save(count int) error {
+	if err := fill(fresh, render(count)); err != nil {
+		return err
+	}
+	if err := os.Rename(fresh, book); err != nil {
+		return err
+	}
+	return syncDirectory()
+}
+
+func main() {
+	held = acquire()
+	booked := read() + 1
+	if err := save(booked); err != nil {
+		fail(err)
+	}
+	if _, err := fmt.Println("booked: delivery", booked); err != nil {
+		fail(err)
+	}
+}

@@ -1,0 +1,89 @@
+// Books a delivery. The book is emptied before it is filled: whoever is killed in between begins a new one.
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strings"
+)
+
+const (
+	book  = "deliveries.json"
+	fresh = book + ".new"
+)
+
+func render(count int) []byte {
+	var text strings.Builder
+	text.WriteString("[\n")
+	for number := 1; number <= count; number++ {
+		if number > 1 {
+			text.WriteString(",\n")
+		}
+		fmt.Fprintf(&text, "\"delivery %d\"", number)
+	}
+	text.WriteString("\n]\n")
+	return []byte(text.String())
+}
+
+func fail(err error) {
+	os.Remove(fresh)
+	fmt.Fprintln(os.Stderr, "failed:", err)
+	os.Exit(1)
+}
+
+// How many deliveries the book holds; a damaged one is left behind.
+func read() int {
+	content, err := os.ReadFile(book)
+	if err != nil {
+		fail(err)
+	}
+	count := bytes.Count(content, []byte("\n")) - 2
+	if !bytes.Equal(content, render(count)) {
+		fmt.Fprintln(os.Stderr, book, "is damaged: a new book is begun")
+		return 0
+	}
+	return count
+}
+
+// Write the content and have it on the disk.
+func fill(path string, content []byte) error {
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(content)
+	if err == nil {
+		err = file.Sync()
+	}
+	if closing := file.Close(); err == nil {
+		err = closing
+	}
+	return err
+}
+
+func syncDirectory() error {
+	directory, err := os.Open(".")
+	if err != nil {
+		return err
+	}
+	defer directory.Close()
+	return directory.Sync()
+}
+
+func save(count int) error {
+	if err := fill(book, render(count)); err != nil {
+		return err
+	}
+	return syncDirectory()
+}
+
+func main() {
+	booked := read() + 1
+	if err := save(booked); err != nil {
+		fail(err)
+	}
+	if _, err := fmt.Println("booked: delivery", booked); err != nil {
+		fail(err)
+	}
+}
