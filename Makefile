@@ -1,0 +1,50 @@
+# Two entry points do all the set-up: `make demo` shows what blackstart does, `make test` proves that it works.
+# Both need a Linux machine with Python 3.11 or later and pip, as root or as an ordinary user.
+
+PYTEST_ARGS ?=
+TWIN_ROUNDS ?= 20
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile -r sfE
+
+# Building with Go in a test must not depend on a HOME that can be written.
+export GOCACHE := $(CURDIR)/.venv/go-build
+export GOFLAGS := -buildvcs=false
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_ROOT_USER_ACTION := ignore
+
+.PHONY: help demo test lint types twins benchmarks clean
+
+help:
+	@echo 'make demo        install into .venv, break a real program, print what was found'
+	@echo 'make test        system packages where allowed, .venv, lint, types, all tests'
+	@echo 'make lint types  only these'
+	@echo 'make twins       each pair of bad and good programs $(TWIN_ROUNDS) times'
+	@echo 'make benchmarks  all measurements, as docs/benchmarks.md records them'
+	@echo 'make clean       remove .venv and caches'
+
+demo:
+	@tools/prepare.sh venv examples
+	@$(BIN)/python examples/notes/run_demo.py
+
+test: lint types
+	$(PYTEST) $(PYTEST_ARGS)
+
+lint: prepared
+	$(BIN)/ruff check .
+
+types: prepared
+	$(BIN)/mypy
+
+twins: prepared
+	$(PYTEST) tests/twins --rounds $(TWIN_ROUNDS) $(PYTEST_ARGS)
+
+benchmarks: prepared
+	@for file in benchmarks/[!_]*.py; do echo "== $$file"; $(BIN)/python "$$file" || exit 1; done
+
+.PHONY: prepared
+prepared:
+	@tools/prepare.sh packages
+	@tools/prepare.sh venv test,yaml,examples
+
+clean:
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
