@@ -1,0 +1,76 @@
+"""The tables, as the steps that made them.
+
+A step is never edited once released: a store of any age is brought up to date by the steps that it lacks, all in one
+transaction. Blobs hold what other packages encoded; the store reads only the findings of a report.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+_FIRST = """
+CREATE TABLE runs (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    command BLOB NOT NULL,
+    cwd BLOB NOT NULL,
+    seed INTEGER NOT NULL,
+    version TEXT NOT NULL,
+    options BLOB NOT NULL,
+    started REAL NOT NULL,
+    finished REAL,
+    report BLOB
+);
+CREATE TABLE trials (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    run INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+    kind TEXT NOT NULL,
+    plan BLOB NOT NULL,
+    outcome TEXT,
+    history BLOB,
+    verdicts BLOB,
+    started REAL NOT NULL,
+    finished REAL
+);
+CREATE INDEX trials_of_run ON trials (run);
+CREATE TABLE findings (
+    id TEXT NOT NULL,
+    run INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+    fingerprint TEXT NOT NULL,
+    severity TEXT NOT NULL,
+    consequence TEXT NOT NULL,
+    data BLOB NOT NULL,
+    PRIMARY KEY (run, id)
+);
+CREATE INDEX findings_by_id ON findings (id);
+CREATE TABLE artefacts (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    run INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+    trial INTEGER REFERENCES trials (id) ON DELETE CASCADE,
+    name TEXT NOT NULL,
+    data BLOB NOT NULL
+);
+CREATE INDEX artefacts_of_run ON artefacts (run);
+"""
+
+STEPS: tuple[str, ...] = (_FIRST,)
+VERSION = len(STEPS)
+
+
+def version_of(connection: sqlite3.Connection) -> int:
+    """The schema version of an open store; 0 for an empty file."""
+    known = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'migrations'").fetchone()
+    if known is None:
+        return 0
+    row = connection.execute("SELECT max(version) FROM migrations").fetchone()
+    return int(row[0] or 0)
+
+
+def migrate(connection: sqlite3.Connection, now: float) -> None:
+    """Apply the steps that are missing; the connection is in autocommit mode and the caller holds the lock."""
+    present = version_of(connection)
+    if present >= VERSION:
+        return
+    script = ["BEGIN IMMEDIATE;", "CREATE TABLE IF NOT EXISTS migrations (version INTEGER PRIMARY KEY, applied REAL);"]
+    for number, step in enumerate(STEPS[present:], start=present + 1):
+        script += [step, f"INSERT INTO migrations VALUES ({number}, {float(now)!r});"]
+    connection.executescript("\n".join([*script, "COMMIT;"]))
