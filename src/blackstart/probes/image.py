@@ -1,0 +1,156 @@
+"""An image of the state directories as a value: every entry, and the content of every file.
+
+What stands there is read once per digest: most files are equal in most trials, and ten thousand of them must not
+cost a parse each. Files are opened by the image's owner without following links; a file that cannot be opened is
+listed without content. Sparse files are read where they hold data.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from typing import Protocol
+
+from blackstart.core.reading import Content, FileState, Image
+from blackstart.probes.content import SQLITE_BYTES, read
+from blackstart.probes.sqlite import COMPANIONS, HEADER, super_journal
+
+_CHUNK_BYTES = 1 << 20
+_DIGESTED_BYTES = 256 << 20
+
+
+class Entry(Protocol):
+    """One directory entry of an image, as its owner lists it."""
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def mode(self) -> int: ...
+    @property
+    def links(self) -> int: ...
+    @property
+    def target(self) -> str: ...
+
+
+class Images(Protocol):
+    """Who owns the images: lists one and opens its files, never following links."""
+
+    def walk(self, name: str) -> Iterable[Entry]: ...
+    def open_in(self, name: str, target_path: str, flags: int) -> int: ...
+
+
+class Prober:
+    """Reads images and single files, remembering each content by its digest."""
+
+    def __init__(self, images: Images) -> None:
+        self._images = images
+        self._contents: dict[tuple[str, ...], Content] = {}
+
+    def image(self, name: str) -> Image:
+        """All entries of the image with their contents."""
+        entries = list(self._images.walk(name))
+        present = {entry.path for entry in entries if entry.kind == "file"}
+        return {entry.path: self._state(name, entry, present) for entry in entries}
+
+    def state(self, name: str, path: str) -> FileState | None:
+        """One path of an image; None where nothing stands."""
+        try:
+            descriptor = self._images.open_in(name, path, os.O_RDONLY | os.O_NONBLOCK)
+        except FileNotFoundError:
+            return None
+        except OSError:
+            return FileState(path=path, kind="other")
+        with os.fdopen(descriptor, "rb") as file:
+            status = os.fstat(file.fileno())
+        kind = "file" if stat.S_ISREG(status.st_mode) else "directory" if stat.S_ISDIR(status.st_mode) else "other"
+        entry = FileState(
+            path=path, kind=kind, size=status.st_size, mode=stat.S_IMODE(status.st_mode), links=status.st_nlink
+        )
+        return self._state(name, entry, None)
+
+    def _state(self, name: str, entry: Entry, present: set[str] | None) -> FileState:
+        state = FileState(
+            path=entry.path, kind=entry.kind, size=entry.size, mode=entry.mode, links=entry.links, target=entry.target
+        )
+        if entry.kind != "file":
+            return state
+        data, digest = self._bytes(name, entry.path, entry.size)
+        content = None if data is None else self._content(name, entry.path, data, digest, present)
+        if data is None and digest:
+            content = Content(form="", digest=digest)
+        return FileState(
+            path=state.path, kind=state.kind, size=state.size, mode=state.mode, links=state.links,
+            target=state.target, digest=digest, content=content,
+        )  # fmt: skip
+
+    def _content(self, name: str, path: str, data: bytes, digest: str, present: set[str] | None) -> Content:
+        companions: dict[str, bytes] = {}
+        if data.startswith(HEADER):
+            companions = self._companions(name, path, present)
+        suffix = os.path.splitext(path)[1]
+        marks = (hashlib.sha256(value).hexdigest() for value in companions.values())
+        key = (digest, suffix, *companions, *marks)
+        if key not in self._contents:
+            self._contents[key] = read(data, path, companions)
+        return self._contents[key]
+
+    def _companions(self, name: str, path: str, present: set[str] | None) -> dict[str, bytes]:
+        found = {}
+        for suffix in COMPANIONS[:2]:
+            if present is None or path + suffix in present:
+                data, _ = self._bytes(name, path + suffix, 0)
+                if data:
+                    found[suffix] = data
+        above = super_journal(found.get("-journal", b""))
+        if above and self._bytes(name, above, 0)[1]:
+            found["super"] = b""
+        return found
+
+    def _bytes(self, name: str, path: str, size: int) -> tuple[bytes | None, str]:
+        """The bytes (None if too many to parse) and their digest (`` if they cannot be read)."""
+        try:
+            descriptor = self._images.open_in(name, path, os.O_RDONLY | os.O_NONBLOCK)
+        except OSError:
+            return None, ""
+        try:
+            size = os.fstat(descriptor).st_size
+            if size <= SQLITE_BYTES:
+                data = b"".join(_chunks(descriptor, 0, size))
+                return data, hashlib.sha256(data).hexdigest()[:32]
+            return None, _digest_of_large(descriptor, size)
+        except OSError:
+            return None, ""
+        finally:
+            os.close(descriptor)
+
+
+def _chunks(descriptor: int, start: int, end: int) -> Iterator[bytes]:
+    while start < end:
+        piece = os.pread(descriptor, min(_CHUNK_BYTES, end - start), start)
+        if not piece:
+            return
+        yield piece
+        start += len(piece)
+
+
+def _digest_of_large(descriptor: int, size: int) -> str:
+    """A digest over size and data extents, at most so many bytes of them: holes cost nothing."""
+    hasher, at, left = hashlib.sha256(str(size).encode()), 0, _DIGESTED_BYTES
+    while at < size and left > 0:
+        try:
+            at = os.lseek(descriptor, at, os.SEEK_DATA)
+        except OSError:  # nothing but a hole until the end
+            break
+        end = min(os.lseek(descriptor, at, os.SEEK_HOLE), at + left)
+        hasher.update(f"@{at}".encode())
+        for piece in _chunks(descriptor, at, end):
+            hasher.update(piece)
+        left -= end - at
+        at = end
+    return "large:" + hasher.hexdigest()[:32]

@@ -1,0 +1,113 @@
+"""Contents are read as leaves; what cannot be read says so; the originals are never touched."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from blackstart.probes.content import read
+from blackstart.probes.sqlite import sqlite_leaves
+
+
+def database(folder: Path, *statements: str, wal: bool = False) -> Path:
+    path = folder / "notes.db"
+    connection = sqlite3.connect(path, isolation_level=None)
+    if wal:
+        connection.execute("PRAGMA journal_mode=WAL")
+    for statement in statements:
+        connection.execute(statement)
+    connection.close()
+    return path
+
+
+def test_json_leaves_keep_types_and_empty_containers() -> None:
+    content = read(b'{"a": [1, "1", []], "b/c": null}', "x.json")
+    assert content.form == "json"
+    assert content.leaves == (("/a/0", "1"), ("/a/1", '"1"'), ("/a/2", "[]"), ("/b~1c", "null"))
+
+
+def test_json_is_found_without_the_name() -> None:
+    assert read(b'[{"a": 1}]', "data").form == "json"
+
+
+def test_a_torn_json_is_a_broken_json_and_not_a_text() -> None:
+    content = read(b'{"a": [1, ', "x.json")
+    assert content.form == "json" and content.error and not content.leaves
+
+
+def test_deep_nesting_is_an_error_and_no_crash() -> None:
+    assert read(b"[" * 100_000 + b"]" * 100_000, "x.json").error
+
+
+def test_ini_toml_csv_xml_and_text() -> None:
+    assert read(b"[a]\nx = 1\n", "x.cfg").leaves == (("/a/x", '"1"'),)
+    assert read(b"[a]\nx = 1\n", "x.toml").leaves == (("/a/x", "1"),)
+    assert read(b"a,b\n1,2\n", "x.csv").leaves[0] == ("1/1", "a")
+    assert read(b"<r><i n='1'>t</i></r>", "x.xml").leaves == (("/r/1/i/1", "t"), ("/r/1/i/1/@n", "1"))
+    assert read(b"one\ntwo\n", "x.txt").leaves == (("1", "one"), ("2", "two"))
+    assert read(b"\x80\x00" * 10, "x").form == "bytes"
+
+
+def test_xml_with_a_document_type_is_refused() -> None:
+    assert "document type" in read(b'<!DOCTYPE r [<!ENTITY a "b">]><r>&a;</r>', "x.xml").error
+
+
+def test_a_database_is_read_with_its_write_ahead_log(tmp_path: Path) -> None:
+    path = database(tmp_path, "CREATE TABLE notes (title)", wal=True)
+    writer = sqlite3.connect(path, isolation_level=None)
+    writer.execute("INSERT INTO notes VALUES ('x')")
+    companions = {"-wal": Path(f"{path}-wal").read_bytes()}
+    assert ("notes/1/title", "'x'") in read(path.read_bytes(), str(path), companions).leaves
+    assert ("notes/1/title", "'x'") not in read(path.read_bytes(), str(path)).leaves
+    writer.close()
+
+
+def test_a_hot_journal_is_rolled_back_in_the_copy_only(tmp_path: Path) -> None:
+    path = database(tmp_path, "CREATE TABLE notes (title)", "INSERT INTO notes VALUES ('old')")
+    writer = sqlite3.connect(path, isolation_level=None)
+    writer.execute("PRAGMA cache_size=1")
+    writer.execute("BEGIN")
+    writer.execute("UPDATE notes SET title = 'new'")
+    writer.execute("PRAGMA cache_spill=1")
+    writer.executemany("INSERT INTO notes VALUES (?)", [("x" * 3000,)] * 50)
+    before, journal = path.read_bytes(), Path(f"{path}-journal").read_bytes()
+    content = read(before, str(path), {"-journal": journal})
+    assert ("notes/1/title", "'old'") in content.leaves
+    assert path.read_bytes() == before and Path(f"{path}-journal").read_bytes() == journal
+    writer.close()
+
+
+def test_a_super_journal_named_by_a_hostile_file_is_not_touched(tmp_path: Path) -> None:
+    path = database(tmp_path, "CREATE TABLE notes (title)")
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7")
+    name = str(victim).encode()
+    journal = bytes((0xD9, 0xD5, 0x05, 0xF9, 0x20, 0xA1, 0x63, 0xD7)) + bytes(504)
+    journal += (1).to_bytes(4, "big") + name + len(name).to_bytes(4, "big") + (sum(name)).to_bytes(4, "big")
+    journal += bytes((0xD9, 0xD5, 0x05, 0xF9, 0x20, 0xA1, 0x63, 0xD7))
+    for companions in ({"-journal": journal}, {"-journal": journal, "super": b""}):
+        read(path.read_bytes(), str(path), companions)
+        assert victim.exists()
+
+
+def test_a_garbled_database_is_an_error(tmp_path: Path) -> None:
+    path = database(tmp_path, "CREATE TABLE notes (title)", "INSERT INTO notes VALUES ('x')")
+    data = path.read_bytes()
+    assert read(data[:100], str(path)).error
+    assert read(data[:4096] + b"\xff" * 4096, str(path)).error
+
+
+def test_views_triggers_and_virtual_tables_are_not_run(tmp_path: Path) -> None:
+    endless = "CREATE VIEW v AS WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM t) SELECT n FROM t"
+    path = database(tmp_path, "CREATE TABLE notes (title)", endless)
+    assert all(not place.startswith("v/") for place, _ in sqlite_leaves(path.read_bytes(), {}))
+
+
+def test_equal_databases_with_different_pages_have_equal_digests(tmp_path: Path) -> None:
+    one = database(tmp_path, "CREATE TABLE notes (title)", "INSERT INTO notes VALUES ('x')")
+    first = read(one.read_bytes(), str(one))
+    connection = sqlite3.connect(one, isolation_level=None)
+    connection.execute("INSERT INTO notes VALUES ('y')")
+    connection.execute("DELETE FROM notes WHERE title = 'y'")
+    connection.close()
+    assert read(one.read_bytes(), str(one)).digest == first.digest
