@@ -1,0 +1,203 @@
+"""From a notification to an Operation: which file, which bytes, where, the how-manieth of its kind.
+
+Each call is counted by (call, masked path), because this number is the same in every run of a program even when its
+threads or its temporary names differ. Sizes and addresses come from the target and may be anything: what is kept of
+its memory is bounded, and a pointer that leads nowhere gives an empty path, not an error.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Callable
+
+from blackstart.core.trace import DIRECTORY, FILE, OTHER, Operation
+from blackstart.gate.calls import Call
+from blackstart.gate.places import Places, kind_of_path, socket_name
+from blackstart.gate.tasks import Process, Thread
+
+_AT_CWD = -100
+_AT_REMOVEDIR = 0x200
+_O_DIRECTORY = os.O_DIRECTORY
+_SIZE_MAX = 1 << 62
+_VECTOR_MAX = 1024
+_MASKED_MAX = 65536
+_NAMED_BY_MAKER = frozenset({"mkdir", "mkdirat", "rmdir"})
+_POSITIONED = frozenset({"write", "writev", "read", "readv"})
+
+Arguments = tuple[int, ...]
+
+
+def signed(value: int) -> int:
+    """A descriptor as the kernel reads it: the low 32 bits, signed."""
+    value &= 0xFFFFFFFF
+    return value - (1 << 32) if value >= 1 << 31 else value
+
+
+class Reader:
+    """Makes Operations. data_max: how many bytes written are kept of each; positions: whether offsets of plain writes
+    are asked for (a look into /proc each).
+    """
+
+    def __init__(
+        self, places: Places, mask: Callable[[str], str], *, data_max: int = 0, positions: bool = False
+    ) -> None:
+        self.places = places
+        self.data_max = data_max
+        self.positions = positions
+        self._mask = mask
+        self._masked: dict[str, str] = {}
+        self._counts: dict[tuple[str, str], int] = {}
+
+    def masked(self, path: str) -> str:
+        """The masked path; each path is masked once."""
+        found = self._masked.get(path)
+        if found is None:
+            if len(self._masked) >= _MASKED_MAX:
+                self._masked.clear()
+            found = self._masked[path] = self._mask(path)
+        return found
+
+    def operation(self, call: Call, thread: Thread, arguments: Arguments, index: int, at_s: float) -> Operation:
+        """The operation that this notification announces."""
+        path, path2, kind, number = "", "", OTHER, -1
+        flags = arguments[call.flags] & 0xFFFFFFFF if call.flags >= 0 else 0
+        size = min(arguments[call.size], _SIZE_MAX) if call.size >= 0 else -1
+        offset = arguments[call.offset] if call.offset >= 0 else -1
+        if call.how >= 0:
+            flags = _open_how_flags(thread.process, arguments[call.how])
+        if call.path >= 0:
+            path, path2 = self._paths(call, thread, arguments)
+            kind = self._kind_of_entry(call, path, flags)
+        if call.fd >= 0 and not path:
+            number = signed(arguments[call.fd])
+            path, kind = self.places.descriptor(thread, number) if number >= 0 else ("", OTHER)
+            if call.source >= 0:
+                path2 = self.places.descriptor(thread, signed(arguments[call.source]))[0]
+        if call.address >= 0:
+            path = self._address(call, thread, arguments, number) or path
+        data, size = self._bytes(call, thread.process, arguments, size)
+        if offset >= 1 << 63:
+            offset -= 1 << 64
+        if self.positions and kind == FILE and call.name in _POSITIONED:
+            offset = _position(thread, number)
+        masked = self._masked.get(path)
+        if masked is None:
+            masked = self.masked(path)
+        key = (call.name, masked)
+        nth = self._counts[key] = self._counts.get(key, 0) + 1
+        return Operation(
+            index=index,
+            call=call.name,
+            nth=nth,
+            path=path,
+            path2=path2,
+            masked=masked,
+            kind=kind,
+            process=thread.process.inner_pid,
+            thread=thread.inner_tid,
+            fd=number,
+            offset=offset,
+            size=size,
+            flags=flags,
+            data=data,
+            at_s=at_s,
+        )
+
+    def _paths(self, call: Call, thread: Thread, arguments: Arguments) -> tuple[str, str]:
+        places, process = self.places, thread.process
+        directory = signed(arguments[call.at]) if call.at >= 0 else _AT_CWD
+        raw = process.text(arguments[call.path])
+        if not raw and directory >= 0:
+            # AT_EMPTY_PATH, or no path at all: the descriptor itself is meant.
+            path = places.descriptor(thread, directory)[0]
+        else:
+            path = places.path(thread, directory, raw)
+        if call.path2 >= 0:
+            directory = signed(arguments[call.at2]) if call.at2 >= 0 else _AT_CWD
+            return path, places.path(thread, directory, process.text(arguments[call.path2]))
+        if call.target >= 0:
+            return path, os.fsdecode(process.text(arguments[call.target]))
+        return path, ""
+
+    def _kind_of_entry(self, call: Call, path: str, flags: int) -> str:
+        if call.name in _NAMED_BY_MAKER or (call.name == "unlinkat" and flags & _AT_REMOVEDIR):
+            return DIRECTORY
+        kind = kind_of_path(path)
+        return DIRECTORY if kind == FILE and call.name.startswith("open") and flags & _O_DIRECTORY else kind
+
+    def _address(self, call: Call, thread: Thread, arguments: Arguments, number: int) -> str:
+        address = arguments[call.address]
+        if not address:
+            return ""
+        name = socket_name(thread.process.read(address, min(arguments[call.length] & 0xFFFFFFFF, 128)))
+        if call.name in ("connect", "bind"):
+            self.places.named_socket(thread, number, name)
+        return name
+
+    def _bytes(self, call: Call, process: Process, arguments: Arguments, size: int) -> tuple[bytes, int]:
+        """(what is written, as far as it is kept; its size)"""
+        if call.vector >= 0:
+            pieces = vector(process, arguments[call.vector], arguments[call.count])
+            size = sum(length for _, length in pieces)
+            return (gather(process, pieces, self.data_max) if self.data_max else b""), min(size, _SIZE_MAX)
+        if call.message >= 0:
+            header = process.read(arguments[call.message], 56)
+            if len(header) < 56:
+                return b"", -1
+            address, count = struct.unpack_from("=QQ", header, 16)
+            pieces = vector(process, address, count)
+            size = sum(length for _, length in pieces)
+            return (gather(process, pieces, self.data_max) if self.data_max else b""), min(size, _SIZE_MAX)
+        if call.data >= 0 and self.data_max:
+            return process.read(arguments[call.data], min(size, self.data_max)), size
+        return b"", size
+
+
+def vector(process: Process, address: int, count: int) -> list[tuple[int, int]]:
+    """The (address, length) pairs of an iovec array; none if it is not readable or too long for the kernel."""
+    if not 0 < count <= _VECTOR_MAX:
+        return []
+    raw = process.read(address, 16 * count)
+    return list(struct.iter_unpack("=QQ", raw[: len(raw) - len(raw) % 16]))
+
+
+def gather(process: Process, pieces: list[tuple[int, int]], limit: int) -> bytes:
+    """The bytes of these pieces, at most `limit`."""
+    found = b""
+    for address, length in pieces:
+        if len(found) >= limit:
+            break
+        wanted = min(length, limit - len(found))
+        piece = process.read(address, wanted)
+        found += piece
+        if len(piece) < wanted:
+            break
+    return found
+
+
+def _open_how_flags(process: Process, address: int) -> int:
+    raw = process.read(address, 8)
+    return int.from_bytes(raw, "little") & 0xFFFFFFFF if len(raw) == 8 else 0
+
+
+def _position(thread: Thread, number: int) -> int:
+    """Where the next write of this descriptor goes: its position, or the end of the file if it only appends."""
+    process = thread.process
+    information = process.positions.get(number, -1)
+    if information < 0:
+        if len(process.positions) >= 64:
+            process.forget_positions()
+        try:
+            information = os.open(f"/proc/{thread.tid}/fdinfo/{number}", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return -1
+        process.positions[number] = information
+    try:
+        text = os.pread(information, 256, 0).split()
+        position, flags = int(text[1]), int(text[3], 8)
+        return os.stat(f"/proc/{thread.tid}/fd/{number}").st_size if flags & os.O_APPEND else position
+    except (OSError, ValueError, IndexError):
+        return -1
+
+

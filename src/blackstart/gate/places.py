@@ -1,0 +1,232 @@
+"""What a descriptor or a path of the target refers to: paths as the target sees them, and kinds.
+
+The path of a descriptor is looked up once per process and kept, as long as nothing happened that may change it: the
+gate sees a call *before* the kernel does it, so after a close, dup2, rename or unlink nothing is kept until the thread
+that made it is seen again (the call is over then), or 50 ms later. Where such calls do not pass the gate, nothing is
+kept at all. Directories are resolved, so that a file has one name whether it was opened through a link or not.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import struct
+from collections.abc import Mapping
+
+from blackstart.core.trace import DIRECTORY, FILE, OTHER, PIPE, SOCKET, TTY
+from blackstart.gate import notify
+from blackstart.gate.tasks import Process, Thread
+
+_SETTLED_AFTER_S = 0.05
+_KEPT_MAX = 4096
+_AT_CWD = -100
+_AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK = 1, 2, 10, 16
+_KINDS = {stat.S_IFREG: FILE, stat.S_IFDIR: DIRECTORY, stat.S_IFIFO: PIPE, stat.S_IFSOCK: SOCKET}
+
+
+def stream_names(stdin: int | None = None, stdout: int | None = None, stderr: int | None = None) -> dict[str, str]:
+    """Link text of our own ends' pipes -> `stdin`, `stdout`, `stderr`: how the target's standard streams are named."""
+    names = {}
+    for name, descriptor in (("stderr", stderr), ("stdout", stdout), ("stdin", stdin)):
+        if descriptor is not None:
+            link = os.readlink(f"/proc/self/fd/{descriptor}")
+            if not link.startswith("/"):
+                names[link] = name
+    return names
+
+
+class Places:
+    """Looks up descriptors and paths. streams: link text -> name; keep: whether descriptors may be remembered."""
+
+    def __init__(self, *, streams: Mapping[str, str] | None, keep: bool) -> None:
+        self._streams = None if streams is None else dict(streams)
+        self._keep = keep
+        self._unsettled: dict[int, float] = {}
+        self._sockets: dict[str, str] = {}
+        self._directories: dict[str, str] = {}
+        self._ancestors: set[str] = set()
+        self._processes: list[Process] = []
+
+    def seen(self, tid: int, now_s: float) -> None:
+        """A thread is back: what it did before is done. Call it for each notification while `is_unsettled`."""
+        settled = [t for t, at_s in self._unsettled.items() if t == tid or now_s - at_s > _SETTLED_AFTER_S]
+        for thread in settled:
+            del self._unsettled[thread]
+        if settled:
+            self.forget_all()
+
+    @property
+    def is_unsettled(self) -> bool:
+        return bool(self._unsettled)
+
+    def changes(self, tid: int, now_s: float) -> None:
+        """This thread is about to do something after which descriptors or names may mean something else."""
+        if self._keep:
+            self._unsettled[tid] = now_s
+            self.forget_all()
+
+    def forget_all(self) -> None:
+        for process in self._processes:
+            process.described.clear()
+            process.forget_positions()
+        self._processes.clear()
+
+    def moves(self, path: str) -> None:
+        """An entry is about to be renamed, removed or made: directories found through it are looked up again."""
+        if path in self._ancestors:
+            self._directories.clear()
+            self._ancestors.clear()
+
+    def descriptor(self, thread: Thread, number: int) -> tuple[str, str]:
+        """(path, kind) of a descriptor; ("", other) if it is not open."""
+        process = thread.process
+        found = process.described.get(number)
+        if found is not None:
+            return found
+        found = self._look_up(thread, number)
+        if self._keep and not self._unsettled:
+            if len(process.described) >= _KEPT_MAX:
+                process.described.clear()
+            if not process.described:
+                self._processes.append(process)
+            process.described[number] = found
+        return found
+
+    def _look_up(self, thread: Thread, number: int) -> tuple[str, str]:
+        if self._streams is None:
+            self._streams = _standard_streams(thread.tid)
+        place = f"/proc/{thread.tid}/fd/{number}"
+        try:
+            link = os.readlink(place)
+        except OSError:
+            return "", OTHER
+        name = self._streams.get(link)
+        if name is not None:
+            return name, SOCKET if link.startswith("socket:") else PIPE
+        if link.startswith("/"):
+            return link, _kind_of(place, link)
+        if link.startswith("socket:"):
+            return self._sockets.get(link, "socket:"), SOCKET
+        if link.startswith("pipe:"):
+            return "pipe:", PIPE
+        return link, OTHER
+
+    def is_stream(self, thread: Thread, number: int) -> bool:
+        """Whether the descriptor is one of the target's standard streams."""
+        return self.descriptor(thread, number)[0] in ("stdin", "stdout", "stderr")
+
+    def named_socket(self, thread: Thread, number: int, name: str) -> None:
+        """The socket behind this descriptor is being connected or bound: it has a name from now on."""
+        try:
+            link = os.readlink(f"/proc/{thread.tid}/fd/{number}")
+        except OSError:
+            return
+        if len(self._sockets) >= _KEPT_MAX:
+            self._sockets.clear()
+        self._sockets[link] = name
+        thread.process.described.pop(number, None)
+
+    def path(self, thread: Thread, directory: int, raw: bytes) -> str:
+        """The absolute path of a path argument; "" where the pointer led nowhere."""
+        if not raw:
+            return ""
+        text = os.fsdecode(raw)
+        if not text.startswith("/"):
+            base = self._base(thread, directory)
+            text = f"{base}/{text}" if base != "/" else f"/{text}"
+        if "/." in text or "//" in text or text.endswith("/"):
+            text = os.path.normpath(text)
+            text = text[1:] if text.startswith("//") else text
+        head, _, tail = text.rpartition("/")
+        return f"{self._directory(thread, head)}/{tail}" if head else text
+
+    def _base(self, thread: Thread, directory: int) -> str:
+        if directory == _AT_CWD:
+            try:
+                return os.readlink(f"/proc/{thread.tid}/cwd")
+            except OSError:
+                return "?"
+        return self.descriptor(thread, directory)[0] or "?"
+
+    def _directory(self, thread: Thread, asked: str) -> str:
+        """The directory without links in it; as asked where it does not exist."""
+        found = self._directories.get(asked)
+        if found is not None:
+            return found
+        try:
+            root = os.open(f"/proc/{thread.tid}/root", os.O_PATH | os.O_CLOEXEC)
+        except OSError:
+            return asked
+        try:
+            descriptor = notify.open_beneath(root, asked, os.O_PATH | os.O_DIRECTORY)
+        except (OSError, ValueError):
+            return asked
+        finally:
+            os.close(root)
+        try:
+            real = os.readlink(f"/proc/self/fd/{descriptor}")
+        finally:
+            os.close(descriptor)
+        real = "" if real == "/" else real
+        if len(self._directories) >= _KEPT_MAX:
+            self._directories.clear()
+            self._ancestors.clear()
+        if not asked.startswith("/proc"):
+            self._directories[asked] = real
+            while asked:
+                self._ancestors.add(asked)
+                asked = asked.rpartition("/")[0]
+        return real
+
+
+def kind_of_path(path: str) -> str:
+    """The kind that a path argument most probably has, by its place alone."""
+    if path.startswith("/dev/"):
+        if path.startswith("/dev/shm/"):
+            return FILE
+        return TTY if path == "/dev/tty" or path.startswith("/dev/pts/") else OTHER
+    return OTHER if path.startswith(("/proc/", "/sys/")) else FILE
+
+
+def _kind_of(place: str, link: str) -> str:
+    try:
+        mode = os.stat(place).st_mode
+    except OSError:
+        return OTHER
+    if stat.S_ISCHR(mode):
+        return TTY if link.startswith(("/dev/pts/", "/dev/tty", "/dev/console")) else OTHER
+    return OTHER if link.startswith(("/proc/", "/sys/")) else _KINDS.get(stat.S_IFMT(mode), OTHER)
+
+
+def _standard_streams(tid: int) -> dict[str, str]:
+    """The pipes and sockets that the first thread of all has as its descriptors 0, 1 and 2."""
+    names = {}
+    for number, name in ((2, "stderr"), (1, "stdout"), (0, "stdin")):
+        try:
+            link = os.readlink(f"/proc/{tid}/fd/{number}")
+        except OSError:
+            continue
+        if link.startswith(("pipe:", "socket:")):
+            names[link] = name
+    return names
+
+
+def socket_name(address: bytes) -> str:
+    """The name of a sockaddr: `socket:unix:/path`, `socket:inet:1.2.3.4:80`, `socket:inet6:[::1]:80`."""
+    if len(address) < 2:
+        return "socket:"
+    family = struct.unpack_from("=H", address)[0]
+    if family == _AF_UNIX:
+        body = address[2:110]
+        abstract = body[:1] == b"\0" and len(body) > 1
+        name = b"@" + body[1:] if abstract else body.split(b"\0")[0]
+        return "socket:unix:" + os.fsdecode(name)
+    if family == _AF_INET and len(address) >= 8:
+        port, *parts = struct.unpack_from(">H4B", address, 2)
+        return "socket:inet:{}.{}.{}.{}:{}".format(*parts, port)
+    if family == _AF_INET6 and len(address) >= 24:
+        import socket
+
+        port = struct.unpack_from(">H", address, 2)[0]
+        return f"socket:inet6:[{socket.inet_ntop(socket.AF_INET6, address[8:24])}]:{port}"
+    return "socket:netlink" if family == _AF_NETLINK else f"socket:family{family}"

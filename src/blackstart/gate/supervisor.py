@@ -1,0 +1,474 @@
+"""Answers the calls that wait in the gate: records them, tampers with some, lets the rest go on.
+
+One thread, never blocking, never sleeping: a delayed or hung call is put aside and answered by a timer (or never),
+so the other threads of the target go on. `fileno()` is readable when there is something to do, calls or timers, so an
+event loop can wait for it together with anything else; `serve()` then does it. `serve_until()` is the same as a tight
+loop, for speed.
+
+`kill(after)`: SIGSTOP is sent to the calling thread before it is let go. A signal is taken only on the way back from
+the call, so the thread does exactly this call and stops; then everything is killed. Until then no other call is
+answered. This works for every call, also those by path, which the supervisor cannot carry out from outside. The same
+stop shows the stack of a thread to a debugger, which hangs on one that waits in the gate.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import heapq
+import os
+import select
+import signal
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from blackstart.core.clock import SYSTEM, Clock
+from blackstart.core.randomness import Seed, Source
+from blackstart.core.rule import Term
+from blackstart.core.trace import FILE, Operation
+from blackstart.gate import calls as tables
+from blackstart.gate import effects, notify
+from blackstart.gate.callsite import Sites
+from blackstart.gate.filter import AUDIT_ARCH, X32_BIT
+from blackstart.gate.operations import Reader
+from blackstart.gate.places import Places
+from blackstart.gate.tampering import Armed, Firing, Tamper
+from blackstart.gate.tasks import Tasks, Thread
+
+_TICK_S = 0.0002
+_STOP_WITHIN_S = 5.0
+_FIRINGS_MAX = 10_000
+_MOVES = tables.RENAMES | tables.REMOVES | tables.MAKES
+
+
+class Recorder(msgspec.Struct, frozen=True):
+    """What is kept of each operation. mask: run-specific path -> masked path; data: the bytes written, at most
+    `data_max` of each; sites: the frames of interpreted programs at calls that change something; offsets: of plain
+    writes too, which have none among their arguments; roots: keep only operations below these paths, and those of
+    streams and sockets (none: all); limit: how many operations are kept.
+    """
+
+    mask: Callable[[str], str] | None = None
+    data: bool = False
+    sites: bool = False
+    offsets: bool = False
+    roots: tuple[str, ...] = ()
+    data_max: int = 1 << 20
+    limit: int = 2_000_000
+
+
+class Supervisor:
+    """The gate's outside. Owns the listener and closes it.
+
+    tampers: what to do at which calls; record: what to keep (None: nothing); mask: as in Recorder; kill: ends the whole
+    tree (called instead of an answer); on_operation: called for each operation while its caller still waits, so that
+    the reader sees the state exactly before it; gated: the calls that the filter stops, as given to filter.compile: if
+    they include calls.BOOKKEEPING, descriptors are looked up once instead of each time; streams: link text -> name of
+    the standard streams (see places.stream_names; None: descriptors 0, 1, 2 of the first thread).
+
+    trace, firings, hits (per tamper), uncovered (path -> why) and is_ended are to be read at any time.
+    """
+
+    def __init__(
+        self,
+        listener: int,
+        *,
+        tampers: Sequence[Tamper] = (),
+        record: Recorder | None = None,
+        mask: Callable[[str], str] | None = None,
+        kill: Callable[[], None] | None = None,
+        on_operation: Callable[[Operation], None] | None = None,
+        gated: frozenset[str] | set[str] | None = None,
+        streams: Mapping[str, str] | None = None,
+        random: Source | None = None,
+        clock: Clock = SYSTEM,
+    ) -> None:
+        self.trace: list[Operation] = []
+        self.firings: list[Firing] = []
+        self.uncovered: dict[str, str] = {}
+        self.is_ended = False
+        self._listener = listener
+        self._kill = kill
+        self._on_operation = on_operation
+        self._record = record
+        self._clock = clock
+        self._started_s = clock.monotonic()
+        self._index = 0
+        random = random or Seed(0).source("gate")
+        self._armed = [Armed(index, tamper, random) for index, tamper in enumerate(tampers)]
+        self._tasks = Tasks()
+        self._places = Places(streams=streams, keep=gated is not None and gated >= tables.BOOKKEEPING)
+        mask = mask or (record.mask if record else None) or str
+        data_max = record.data_max if record and record.data else 0
+        self._reader = Reader(self._places, mask, data_max=data_max, positions=bool(record and record.offsets))
+        self._sites = Sites()
+        machine = tables.machine()
+        self._architecture = AUDIT_ARCH[machine]
+        self._calls = tables.numbers(tables.CALLS, machine)
+        self._by_call = {
+            name: [armed for armed in self._armed if name in armed.calls]
+            for name in frozenset().union(*(armed.calls for armed in self._armed))
+        }
+        self._reads_all = record is not None or on_operation is not None
+        self._late: list[tuple[float, int, int]] = []
+        self._hung: list[int] = []
+        self._again: dict[int, _Interrupted] = {}
+        self._last_before_kill: tuple[Thread, float] | None = None
+        self._buffer = bytearray(notify.NOTIFICATION.size)
+        self._zeros = bytes(notify.NOTIFICATION.size)
+        notify.set_sync_wake_up(listener)
+        self._timer = notify.Timer()
+        self._waiting = select.poll()
+        self._waiting.register(listener, select.POLLIN)
+        self._epoll = select.epoll()
+        self._epoll.register(listener, select.EPOLLIN)
+        self._epoll.register(self._timer.descriptor, select.EPOLLIN)
+
+    @property
+    def hits(self) -> list[int]:
+        """Per tamper, how many operations matched."""
+        return [armed.counter.hits for armed in self._armed]
+
+    def fileno(self) -> int:
+        """Readable when `serve()` has something to do."""
+        return self._epoll.fileno()
+
+    def masked(self, path: str) -> str:
+        """The masked path, as in the trace."""
+        return self._reader.masked(path)
+
+    def serve(self, limit: int = 256) -> int:
+        """Answer what waits now, at most `limit` calls, and run due timers; how many calls were taken. Never blocks."""
+        self._run_timers()
+        taken = 0
+        while taken < limit and self._last_before_kill is None and not self.is_ended:
+            ready = self._waiting.poll(0)
+            if not ready:
+                break
+            if not ready[0][1] & select.POLLIN:
+                self._end()
+                break
+            self._take()
+            taken += 1
+        return taken
+
+    def serve_until(self, descriptors: Sequence[int], timeout_s: float) -> list[int]:
+        """Serve until one of these descriptors is ready or the time is over; those that are ready.
+
+        With no descriptor: until no process of the tree is left.
+        """
+        waiting = select.poll()
+        for descriptor in descriptors:
+            waiting.register(descriptor, select.POLLIN)
+        waiting.register(self._timer.descriptor, select.POLLIN)
+        deadline_s = self._clock.monotonic() + timeout_s
+        listens = False
+        while True:
+            if self._last_before_kill is None and not self.is_ended and not listens:
+                waiting.register(self._listener, select.POLLIN)
+                listens = True
+            elif listens and (self._last_before_kill is not None or self.is_ended):
+                waiting.unregister(self._listener)
+                listens = False
+            if self.is_ended and not descriptors:
+                return []
+            left_s = deadline_s - self._clock.monotonic()
+            events = waiting.poll(max(0.0, left_s * 1000)) if left_s > 0 else []
+            ready = []
+            for descriptor, what in events:
+                if descriptor == self._listener:
+                    if what & select.POLLIN:
+                        self._take()
+                    else:
+                        self._end()
+                elif descriptor == self._timer.descriptor:
+                    self._run_timers()
+                else:
+                    ready.append(descriptor)
+            if ready or left_s <= 0:
+                return ready
+
+    def release(self) -> None:
+        """Let every call that was hung or delayed go on: a debugger hangs on a thread that waits in the gate."""
+        for notification in [*self._hung, *(late[2] for late in self._late)]:
+            self._answer(notification, 0, 0, notify.CONTINUE)
+        self._hung.clear()
+        self._late.clear()
+
+    def close(self) -> None:
+        """Close the listener: calls that still wait then fail with ENOSYS, so end the tree first."""
+        if self._listener >= 0:
+            self._epoll.close()
+            self._timer.close()
+            self._tasks.close()
+            os.close(self._listener)
+            self._listener = -1
+            self.is_ended = True
+
+    def __enter__(self) -> Supervisor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _end(self) -> None:
+        """No process is left that could call."""
+        self.is_ended = True
+        self._epoll.unregister(self._listener)
+
+    def _take(self) -> None:
+        """Receive one notification, which must be waiting, and answer it or put it aside."""
+        buffer = self._buffer
+        buffer[:] = self._zeros
+        try:
+            fcntl.ioctl(self._listener, notify.RECEIVE, buffer)
+        except OSError as error:
+            # ENOENT: the caller died, or was interrupted, between poll and now.
+            if error.errno in (errno.ENOENT, errno.EINTR):
+                return
+            raise
+        notification, tid, _, number, architecture, pointer, *arguments = notify.NOTIFICATION.unpack_from(buffer)
+        call = self._calls.get(number) if architecture == self._architecture else None
+        if call is None:
+            self._foreign(notification, tid, number, architecture)
+            return
+        now_s = self._clock.monotonic()
+        if self._places.is_unsettled:
+            self._places.seen(tid, now_s)
+        if self._again and self._is_repeated(notification, tid, number, pointer, arguments):
+            return
+        name = call.name
+        if not self._reads_all and name not in self._by_call:
+            if name == "mmap" or name == "io_uring_setup":
+                self._not_covered(call, self._tasks.thread(tid), arguments)
+            if name in tables.BOOKKEEPING:
+                self._keep_books(call, tid, None, now_s)
+            self._let_go(notification, name)
+            return
+        thread = self._tasks.thread(tid)
+        operation = self._reader.operation(call, thread, tuple(arguments), self._index, now_s - self._started_s)
+        self._index += 1
+        if self._record is not None:
+            operation = self._keep(operation, thread)
+        if self._on_operation is not None:
+            self._on_operation(operation)
+        if name == "mmap" or name == "io_uring_setup":
+            self._not_covered(call, thread, arguments, operation)
+        term = armed = None
+        for candidate in self._by_call.get(name, ()):
+            if candidate.is_hit(operation, _Look(self._sites, thread, operation)):
+                found = candidate.hit()
+                if found is not None and term is None:
+                    term, armed = found, candidate
+        if name in _CHANGING_PLACES:
+            self._keep_books(call, tid, operation, now_s)
+        if term is None or armed is None:
+            if not self._let_go(notification, name):
+                self._again[tid] = _Interrupted((number, pointer, *arguments), operation)
+            return
+        look = _Look(self._sites, thread, operation)
+        matched = armed.matches_plan(operation, self._reader.masked, look)
+        step = _Interrupted((number, pointer, *arguments), operation, call, term, armed.index, matched)
+        self._perform(notification, thread, step)
+
+    def _is_repeated(
+        self, notification: int, tid: int, number: int, pointer: int, arguments: Sequence[int]
+    ) -> bool:
+        """Whether this is a call that a signal had interrupted in the gate and that was begun again (Linux < 5.19)."""
+        step = self._again.pop(tid, None)
+        if step is None or step.key != (number, pointer, *arguments):
+            return False
+        if step.term is None:
+            if not self._let_go(notification, step.operation.call):
+                self._again[tid] = step
+        else:
+            self._perform(notification, self._tasks.thread(tid), step)
+        return True
+
+    def _keep(self, operation: Operation, thread: Thread) -> Operation:
+        record = self._record
+        assert record is not None
+        path = operation.path
+        if record.roots and path.startswith("/") and not path.startswith(record.roots):
+            return operation
+        if record.sites and operation.changes:
+            operation = msgspec.structs.replace(operation, site=self._sites.frames(thread))
+        if len(self.trace) < record.limit:
+            self.trace.append(operation)
+        else:
+            self.uncovered.setdefault("trace", f"only the first {record.limit} operations were kept")
+        return operation
+
+    def _keep_books(self, call: tables.Call, tid: int, operation: Operation | None, now_s: float) -> None:
+        """Before a call after which a descriptor or a path means something else."""
+        if call.name in ("execve", "execveat"):
+            self._sites.forget(self._tasks.thread(tid).process.pid)
+            self._tasks.forget(self._tasks.thread(tid).process)
+        if call.name in tables.BOOKKEEPING:
+            self._places.changes(tid, now_s)
+        if operation is not None and call.name in _MOVES:
+            self._places.moves(operation.path)
+            self._places.moves(operation.path2)
+
+    def _not_covered(
+        self, call: tables.Call, thread: Thread, arguments: Sequence[int], operation: Operation | None = None
+    ) -> None:
+        if call.name == "io_uring_setup":
+            self.uncovered["io_uring"] = "io_uring_setup was refused with ENOSYS: calls through a ring cannot be seen"
+            return
+        operation = operation or self._reader.operation(call, thread, tuple(arguments), -1, 0.0)
+        if operation.kind == FILE:
+            self.uncovered[operation.path] = "mapped shared and writable: writes through the mapping are not seen"
+
+    def _foreign(self, notification: int, tid: int, number: int, architecture: int) -> None:
+        """A call of another instruction set: it goes on, and the report says that it was not covered."""
+        try:
+            program = os.readlink(f"/proc/{tid}/exe")
+        except OSError:
+            program = "a program"
+        is_x32 = architecture == self._architecture and number & X32_BIT
+        self.uncovered[program] = f"makes {'x32' if is_x32 else '32-bit'} system calls, which the gate cannot read"
+        self._answer(notification, 0, 0, notify.CONTINUE)
+
+    def _perform(self, notification: int, thread: Thread, step: _Interrupted) -> None:
+        term = step.term
+        assert term is not None and step.call is not None
+        verb, delivered, note = term.verb, True, ""
+        if verb == "raise":
+            delivered = self._answer(notification, 0, -term.exception.number, 0)
+        elif verb in ("sleep", "delay"):
+            due_s = self._clock.monotonic() + term.duration_s
+            heapq.heappush(self._late, (due_s, self._index, notification))
+            self._set_timer()
+        elif verb in ("hang", "pause"):
+            self._hung.append(notification)
+        elif verb == "return":
+            delivered, note = self._shorten(notification, thread, step, term.number or 0)
+        elif term.is_after:
+            delivered = self._let_do_and_kill(notification, thread)
+        else:
+            self._kill_all(thread)
+        if not delivered and not note and verb in ("raise", "return"):
+            self._again[thread.tid] = step
+        if len(self.firings) < _FIRINGS_MAX:
+            self.firings.append(
+                Firing(
+                    tamper_index=step.tamper_index,
+                    operation=step.operation,
+                    verb=verb,
+                    matched=step.matched,
+                    delivered=delivered,
+                    note=note,
+                )
+            )
+
+    def _shorten(self, notification: int, thread: Thread, step: _Interrupted, wanted: int) -> tuple[bool, str]:
+        """(whether the short write took place, why not)"""
+        assert step.call is not None
+        if not notify.is_waiting(self._listener, notification):
+            return False, ""
+        try:
+            written = effects.short_write(step.call, thread, step.operation, step.key[2:], wanted)
+        except effects.NotCarriedOut as error:
+            self._answer(notification, 0, 0, notify.CONTINUE)
+            return False, str(error)
+        except OSError as error:
+            return self._answer(notification, 0, -(error.errno or errno.EIO), 0), f"carried out, and failed: {error}"
+        return self._answer(notification, written, 0, 0), ""
+
+    def _let_do_and_kill(self, notification: int, thread: Thread) -> bool:
+        try:
+            notify.signal_thread(thread.process.pid, thread.tid, signal.SIGSTOP)
+        except OSError:
+            pass
+        if not self._answer(notification, 0, 0, notify.CONTINUE):
+            return False
+        self._last_before_kill = thread, self._clock.monotonic() + _STOP_WITHIN_S
+        self._set_timer()
+        return True
+
+    def _kill_all(self, thread: Thread) -> None:
+        if self._kill is not None:
+            self._kill()
+            return
+        try:
+            os.kill(thread.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+    def _run_timers(self) -> None:
+        if not self._late and self._last_before_kill is None:
+            return
+        self._timer.clear()
+        now_s = self._clock.monotonic()
+        while self._late and self._late[0][0] <= now_s:
+            self._answer(heapq.heappop(self._late)[2], 0, 0, notify.CONTINUE)
+        if self._last_before_kill is not None:
+            thread, deadline_s = self._last_before_kill
+            if now_s > deadline_s or effects.is_stopped_or_gone(thread.tid):
+                self._last_before_kill = None
+                self._kill_all(thread)
+        self._set_timer()
+
+    def _set_timer(self) -> None:
+        due = [self._late[0][0]] if self._late else []
+        if self._last_before_kill is not None:
+            due.append(self._clock.monotonic() + _TICK_S)
+        self._timer.set(min(due, default=0.0))
+
+    def _let_go(self, notification: int, name: str) -> bool:
+        if name == "io_uring_setup":
+            return self._answer(notification, 0, -errno.ENOSYS, 0)
+        return self._answer(notification, 0, 0, notify.CONTINUE)
+
+    def _answer(self, notification: int, value: int, error: int, flags: int) -> bool:
+        """Send the answer; False if the caller is not there any more (dead, or interrupted by a signal)."""
+        try:
+            fcntl.ioctl(self._listener, notify.SEND, notify.RESPONSE.pack(notification, value, error, flags))
+        except OSError as trouble:
+            if trouble.errno in (errno.ENOENT, errno.EINPROGRESS):
+                return False
+            raise
+        return True
+
+
+_CHANGING_PLACES = tables.BOOKKEEPING | _MOVES
+
+
+class _Interrupted(msgspec.Struct, frozen=True):
+    """A call that was taken, and what was decided for it: a signal may send it back to be begun again."""
+
+    key: tuple[int, ...]
+    operation: Operation
+    call: tables.Call | None = None
+    term: Term | None = None
+    tamper_index: int = -1
+    matched: bool | None = None
+
+
+class _Look:
+    """What a match may ask about a waiting call."""
+
+    __slots__ = ("_sites", "_thread", "_operation")
+
+    def __init__(self, sites: Sites, thread: Thread, operation: Operation) -> None:
+        self._sites, self._thread, self._operation = sites, thread, operation
+
+    def site(self) -> tuple[str, ...]:
+        return self._sites.frames(self._thread)
+
+    def exists(self) -> bool:
+        try:
+            root = os.open(f"/proc/{self._thread.tid}/root", os.O_PATH | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            os.close(notify.open_beneath(root, self._operation.path, os.O_PATH))
+        except (OSError, ValueError):
+            return False
+        finally:
+            os.close(root)
+        return True
+
+

@@ -1,0 +1,192 @@
+"""What is to be done to which calls: Match × Rule = Tamper; what was done: Firing.
+
+A hit is an operation that matches in call, masked path, kind and context; the rule counts hits, and decides. Where one
+particular operation was planned, the one that is hit must be it: same call, masked path, count, kind and flags, and
+the same innermost function if both are known. Otherwise the firing says that the program has drifted.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from typing import Protocol
+
+import msgspec
+
+from blackstart.core.randomness import Source
+from blackstart.core.rule import Rule, RuleError, Term
+from blackstart.core.rule import refuse as refuse_verbs
+from blackstart.core.trace import Operation
+from blackstart.gate import calls as tables
+
+VERBS = frozenset({"off", "raise", "return", "sleep", "delay", "hang", "pause", "kill"})
+# Calls whose `return(n)` is a short write: the gate carries out n bytes of it.
+SHORTENED = tables.WRITES
+_DECIDED_MAX = 65536
+
+
+class Match(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Which operations are hits.
+
+    call: a name, several as `write|pwrite64`, a group such as `growing`, or `*`;
+    path: the masked path, with `*` for any text and `|` between alternatives; kind: such as `file|directory`, or "";
+    context: `function:file` of the innermost frame of the target's own code, "" for any;
+    opening: which opens are hits: `new` (it would make a file), `writing` (it would make, empty or change one), "" all.
+    """
+
+    call: str
+    path: str = "*"
+    kind: str = ""
+    context: str = ""
+    opening: str = ""
+
+
+class Tamper(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What to do at the hits; planned: the operation that the first firing must be, if one was chosen."""
+
+    match: Match
+    rule: Rule
+    planned: Operation | None = None
+
+
+class Firing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One action that was taken.
+
+    verb: as in the rule; matched: whether it was the planned operation (None: nothing particular was planned, or it is
+    not the first firing); delivered: the action took place; note: why it did not, or what is to be known of it.
+    """
+
+    tamper_index: int
+    operation: Operation
+    verb: str
+    matched: bool | None = None
+    delivered: bool = True
+    note: str = ""
+
+
+def context_of(operation: Operation) -> str:
+    """`function:file` of the innermost frame, "" if unknown. Lines are left out: they move with every edit."""
+    if not operation.site:
+        return ""
+    file, _, rest = operation.site[0].partition(":")
+    return f"{rest.rpartition(':')[0]}:{file}"
+
+
+def pattern(text: str) -> re.Pattern[str]:
+    """The expression that a path pattern means; only `*` and `|` are special."""
+    alternatives = (".*".join(map(re.escape, part.split("*"))) for part in text.split("|"))
+    return re.compile("|".join(alternatives), re.DOTALL)
+
+
+def disk_full(path: str = "*") -> Match:
+    """Every call that may need more room, at these paths."""
+    return Match(call="growing", path=path, kind="file|directory", opening="new")
+
+
+def read_only(path: str = "*") -> Match:
+    """Every call that changes something, at these paths."""
+    return Match(call="modifying", path=path, kind="file|directory", opening="writing")
+
+
+def refuse(rule: Rule, match: Match) -> None:
+    """Raise a BlackstartError if the gate cannot do this rule at these calls, naming what it can do."""
+    refuse_verbs(rule, VERBS, "the gate")
+    calls = tables.expand(match.call)
+    for term in rule.terms:
+        text = str(rule)
+        at = text.index(str(term))
+        if term.verb == "raise" and not term.exception.errno:
+            raise RuleError(
+                "the gate needs an errno: a system call cannot raise anything else",
+                text=text,
+                at=at,
+                next_step="write raise(OSError: EIO)",
+            )
+        if term.verb == "return" and (term.number is None or term.number < 0 or not calls <= SHORTENED):
+            raise RuleError(
+                "at the gate, return(n) is a short write of n bytes",
+                text=text,
+                at=at,
+                next_step=f"use it with one of {', '.join(sorted(SHORTENED))} and a number of bytes",
+            )
+
+
+class Look(Protocol):
+    """What may have to be looked up in the target before a match is decided; asked only where it matters."""
+
+    def site(self) -> tuple[str, ...]: ...
+    def exists(self) -> bool: ...
+
+
+class Armed:
+    """A Tamper while it is in force: counts its hits and decides."""
+
+    def __init__(self, index: int, tamper: Tamper, random: Source) -> None:
+        refuse(tamper.rule, tamper.match)
+        self.index = index
+        self.tamper = tamper
+        self.calls = tables.expand(tamper.match.call)
+        self.counter = tamper.rule.counter(random)
+        self.fired = 0
+        self._kinds = frozenset(tamper.match.kind.split("|")) if tamper.match.kind else frozenset()
+        self._pattern = pattern(tamper.match.path)
+        self._decided: dict[str, bool] = {}
+
+    def is_hit(self, operation: Operation, look: Look) -> bool:
+        """Whether this operation, of one of its calls, is a hit."""
+        match = self.tamper.match
+        if self._kinds and operation.kind not in self._kinds:
+            return False
+        found = self._decided.get(operation.masked)
+        if found is None:
+            if len(self._decided) > _DECIDED_MAX:
+                self._decided.clear()
+            found = self._decided[operation.masked] = self._pattern.fullmatch(operation.masked) is not None
+        if not found:
+            return False
+        if match.opening and operation.call in tables.OPENS and not _opens(operation, match.opening, look):
+            return False
+        if match.context:
+            site = operation.site or look.site()
+            return context_of(msgspec.structs.replace(operation, site=site)) == match.context
+        return True
+
+    def hit(self) -> Term | None:
+        """Count a hit; the term to perform, if any."""
+        return self.counter.hit()
+
+    def matches_plan(self, operation: Operation, masked: Callable[[str], str], look: Look) -> bool | None:
+        """Whether the first firing is the planned operation; None if nothing was planned, and for later firings."""
+        planned = self.tamper.planned
+        self.fired += 1
+        if planned is None or self.fired > 1:
+            return None
+        if planned.site and not operation.site:
+            operation = msgspec.structs.replace(operation, site=look.site())
+        return is_same(planned, operation, masked)
+
+
+def _opens(operation: Operation, opening: str, look: Look) -> bool:
+    """Whether an open makes a new file, or, for `writing`, changes or may change one."""
+    creates = operation.call == "creat" or bool(operation.flags & os.O_CREAT)
+    is_unnamed = operation.flags & os.O_TMPFILE == os.O_TMPFILE
+    if opening == "writing" and operation.flags & (os.O_ACCMODE | os.O_TRUNC):
+        return True
+    return is_unnamed or (creates and not look.exists())
+
+
+def is_same(planned: Operation, seen: Operation, masked: Callable[[str], str]) -> bool:
+    """Whether two operations of two runs are one and the same step of the program."""
+    if (planned.call, planned.masked, planned.nth, planned.kind, planned.flags) != (
+        seen.call,
+        seen.masked,
+        seen.nth,
+        seen.kind,
+        seen.flags,
+    ):
+        return False
+    if masked(planned.path2) != masked(seen.path2):
+        return False
+    here, there = context_of(planned), context_of(seen)
+    return not here or not there or here == there
