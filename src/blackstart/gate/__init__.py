@@ -1,7 +1,7 @@
 """The system-call interposer: a seccomp filter, a supervisor outside, and strace as the second opinion."""
 
 from blackstart.gate.calls import BOOKKEEPING, DEFAULT, GROWING, closure
-from blackstart.gate.launch import Launched, launch
+from blackstart.gate.launcher import Launched, launch
 from blackstart.gate.places import stream_names
 from blackstart.gate.supervisor import Recorder, Supervisor
 from blackstart.gate.tampering import Firing, Match, Tamper, context_of, disk_full, read_only, refuse
