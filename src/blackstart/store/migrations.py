@@ -26,12 +26,17 @@ CREATE TABLE trials (
     kind TEXT NOT NULL,
     plan BLOB NOT NULL,
     outcome TEXT,
-    history BLOB,
-    verdicts BLOB,
     started REAL NOT NULL,
     finished REAL
 );
 CREATE INDEX trials_of_run ON trials (run);
+CREATE TABLE histories (
+    trial INTEGER PRIMARY KEY REFERENCES trials (id) ON DELETE CASCADE,
+    failed INTEGER NOT NULL,
+    history BLOB NOT NULL,
+    verdicts BLOB NOT NULL
+);
+CREATE INDEX histories_by_worth ON histories (failed, trial);
 CREATE TABLE findings (
     id TEXT NOT NULL,
     run INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,

@@ -8,9 +8,9 @@ first, those of failures last, plans and findings only with their whole run.
 from __future__ import annotations
 
 import os
-import sqlite3
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
@@ -121,11 +121,12 @@ class Store:
 
     def finish_trial(self, trial_id: int, outcome: str, history: bytes, verdicts: bytes) -> None:
         """Write down what came of it."""
-        packed = zlib.compress(history, 1)
-        sql = "UPDATE trials SET outcome = ?, history = ?, verdicts = ?, finished = ? WHERE id = ?"
-        with translated(self.path):
-            done = self._connection.execute(sql, (outcome, packed, verdicts, self._clock.now(), trial_id)).rowcount
-        assert done == 1, f"no trial {trial_id}"
+        row = (trial_id, outcome == "failed", zlib.compress(history, 1), verdicts)
+        sql = "UPDATE trials SET outcome = ?, finished = ? WHERE id = ?"
+        with translated(self.path), self._transaction():
+            done = self._connection.execute(sql, (outcome, self._clock.now(), trial_id)).rowcount
+            assert done == 1, f"no trial {trial_id}"
+            self._connection.execute("INSERT OR REPLACE INTO histories VALUES (?, ?, ?, ?)", row)
         self._finished_trials += 1
         if self._finished_trials % _PRUNE_EVERY == 0:
             self.prune()
@@ -146,18 +147,23 @@ class Store:
     def finish_run(self, run_id: int, report: bytes) -> None:
         """Keep the report (JSON) and its findings, in one transaction."""
         findings = msgspec.json.decode(report).get("findings", [])
-        with translated(self.path):
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                sql = "UPDATE runs SET finished = ?, report = ? WHERE id = ?"
-                done = self._connection.execute(sql, (self._clock.now(), zlib.compress(report, 6), run_id)).rowcount
-                assert done == 1, f"no run {run_id}"
-                self._put_findings(run_id, findings)
-                self._connection.execute("COMMIT")
-            except BaseException:
-                self._connection.execute("ROLLBACK")
-                raise
+        row = (self._clock.now(), zlib.compress(report, 6), run_id)
+        with translated(self.path), self._transaction():
+            done = self._connection.execute("UPDATE runs SET finished = ?, report = ? WHERE id = ?", row).rowcount
+            assert done == 1, f"no run {run_id}"
+            self._put_findings(run_id, findings)
         self.prune()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._connection.execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
 
     def _put_findings(self, run_id: int, findings: list[dict[str, Any]]) -> None:
         columns = "id, run, fingerprint, severity, consequence, data"
@@ -168,10 +174,7 @@ class Store:
 
     def prune(self) -> None:
         """Drop histories until the file holds no more than its limit: old ones first, those of failures last."""
-        victims = (
-            "UPDATE trials SET history = NULL, verdicts = NULL WHERE id IN (SELECT id FROM trials "
-            "WHERE history IS NOT NULL ORDER BY outcome = 'failed', id LIMIT 10)"
-        )
+        victims = "DELETE FROM histories WHERE trial IN (SELECT trial FROM histories ORDER BY failed, trial LIMIT 10)"
         artefacts = "DELETE FROM artefacts WHERE id IN (SELECT id FROM artefacts ORDER BY id LIMIT 10)"
         with translated(self.path):
             if self.used_bytes() <= self._limit_bytes:
@@ -179,7 +182,8 @@ class Store:
             while self.used_bytes() > self._limit_bytes * 3 // 4:
                 if self._connection.execute(victims).rowcount < 1 and self._connection.execute(artefacts).rowcount < 1:
                     break
-            self._connection.execute("PRAGMA incremental_vacuum").fetchall()
+            # As a script, because a cursor stops after the first page.
+            self._connection.executescript("PRAGMA incremental_vacuum;")
 
     def used_bytes(self) -> int:
         """Bytes in use by the database, without free pages and the log."""
@@ -212,7 +216,8 @@ class Store:
     def trials(self, run_id: int) -> Iterator[Trial]:
         """The trials of a run in the order in which they were planned."""
         columns = "id, run, kind, plan, outcome, history, verdicts"
-        sql = f"SELECT {columns} FROM trials WHERE run = ? AND id > ? ORDER BY id LIMIT 1"
+        tables = "trials LEFT JOIN histories ON trial = id"
+        sql = f"SELECT {columns} FROM {tables} WHERE run = ? AND id > ? ORDER BY id LIMIT 1"
         last = 0
         while rows := self._rows(sql, run_id, last):
             row = rows[0]
