@@ -257,6 +257,9 @@ class Supervisor:
             self._not_covered(call, thread, arguments, operation)
         term = armed = None
         for candidate in self._by_call.get(name, ()):
+            first = candidate.tamper.after
+            if first is not None and not self._armed[first].fired:
+                continue
             if candidate.is_hit(operation, _Look(self._sites, thread, operation)):
                 found = candidate.hit()
                 if found is not None and term is None:

@@ -43,11 +43,14 @@ class Match(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Tamper(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What to do at the hits; planned: the operation that the first firing must be, if one was chosen."""
+    """What to do at the hits; planned: the operation that the first firing must be, if one was chosen;
+    after: the index of another tamper, without whose firing this one sleeps (a disk that fills at one write is full).
+    """
 
     match: Match
     rule: Rule
     planned: Operation | None = None
+    after: int | None = None
 
 
 class Firing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
