@@ -1,0 +1,204 @@
+"""The zygote: a small single-threaded process that owns the images and forks the sandboxes.
+
+It is a fresh interpreter without site packages (forking it costs what its memory costs) in a user and a mount
+namespace of its own, where the host's tree is at /old and file systems in memory hold the images. When the process
+that started it ends, it ends, and with it every sandbox, mount and image. Whatever it imports is imported before the
+host's tree moves away.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import select
+import signal
+import socket
+import sys
+import traceback
+from typing import Any, NoReturn
+
+from blackstart.sandbox import init, kernel, mounts, wire
+from blackstart.sandbox.copying import TooMuch
+from blackstart.sandbox.images import Images, changes
+from blackstart.sandbox.plan import HOST, Plan, Planner, mount_points, without_failures
+
+_WORLD = kernel.NEWPID | kernel.NEWNS | kernel.NEWNET | kernel.NEWIPC | kernel.NEWUTS
+
+
+class Zygote:
+    """Answers one request after the other; each request is a method named `do_...`."""
+
+    def __init__(self, channel: socket.socket, layout: dict[str, Any], plan: Plan, images: Images) -> None:
+        self._channel = channel
+        self._layout = layout
+        self._plan = plan
+        self._images = images
+        reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        self._wakeup = reading
+
+    def serve(self) -> None:
+        """Answer requests until the other side is gone."""
+        poll = select.poll()
+        poll.register(self._channel, select.POLLIN)
+        poll.register(self._wakeup, select.POLLIN)
+        while True:
+            for descriptor, _ in poll.poll():
+                if descriptor == self._wakeup:
+                    self._reap()
+                else:
+                    self._answer()
+
+    def _reap(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._wakeup, 4096)
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+
+    def _answer(self) -> None:
+        message, descriptors = wire.receive(self._channel)
+        sent: list[int] = []
+        try:
+            answer = getattr(self, "do_" + message["do"])(message, descriptors, sent)
+        except TooMuch as error:
+            answer = {"error": str(error), "sort": "limit"}
+        except KeyError as error:
+            answer = {"error": f"no image {error}", "sort": "name"}
+        except RecursionError:
+            answer = {"error": "directories are nested too deep", "sort": "limit"}
+        except OSError as error:
+            answer = {"error": str(error), "errno": error.errno, "sort": "system"}
+        except Exception:
+            answer = {"error": traceback.format_exc(), "sort": "bug"}
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+        wire.send(self._channel, answer, sent)
+        for descriptor in sent:
+            os.close(descriptor)
+
+    def do_capture(self, message: dict[str, Any], _in: list[int], _out: list[int]) -> dict[str, Any]:
+        return self._images.capture(message["name"])
+
+    def do_copy(self, message: dict[str, Any], _in: list[int], _out: list[int]) -> dict[str, Any]:
+        return self._images.copy(message["source"], message["name"])
+
+    def do_drop(self, message: dict[str, Any], _in: list[int], _out: list[int]) -> dict[str, Any]:
+        self._images.drop(message["name"])
+        return {}
+
+    def do_locate(self, message: dict[str, Any], _in: list[int], _out: list[int]) -> dict[str, Any]:
+        return {"path": self._images.locate(message["name"], message["path"])}
+
+    def do_open(self, message: dict[str, Any], _in: list[int], out: list[int]) -> dict[str, Any]:
+        out.append(self._images.open(message["name"], message["path"], message["flags"]))
+        return {}
+
+    def do_walk(self, message: dict[str, Any], _in: list[int], _out: list[int]) -> dict[str, Any]:
+        return {"rows": self._images.walk(message["name"])}
+
+    def do_remove(self, message: dict[str, Any], _in: list[int], _out: list[int]) -> dict[str, Any]:
+        self._images.remove(message["name"], message["path"])
+        return {}
+
+    def do_put(self, message: dict[str, Any], _in: list[int], _out: list[int]) -> dict[str, Any]:
+        self._images.put(message["name"], message["path"], message["source"])
+        return {}
+
+    def do_write(self, message: dict[str, Any], _in: list[int], _out: list[int]) -> dict[str, Any]:
+        self._images.write(message["name"], message["path"], base64.b64decode(message["data"]), message["mode"])
+        return {}
+
+    def do_changes(self, message: dict[str, Any], _in: list[int], _out: list[int]) -> dict[str, Any]:
+        return {"rows": changes(self._images.directory(message["name"]), self._plan)}
+
+    def do_free(self, message: dict[str, Any], _in: list[int], _out: list[int]) -> dict[str, Any]:
+        return {"bytes": self._images.free_bytes(message["name"])}
+
+    def do_sandbox(self, message: dict[str, Any], channels: list[int], _out: list[int]) -> dict[str, Any]:
+        image = self._images.directory(message["name"])
+        pid = kernel.fork_into(_WORLD)
+        if pid == 0:
+            self._become_init(image, channels)
+        return {"pid": pid}
+
+    def _become_init(self, image: str, channels: list[int]) -> NoReturn:
+        try:
+            kernel.die_with_parent()
+            signal.set_wakeup_fd(-1)
+            orders, events = (socket.socket(fileno=c) for c in channels)
+            self._channel.close()
+            os.close(self._wakeup)
+        except BaseException:
+            os._exit(1)
+        init.run(orders, events, lambda: self._build(image))
+
+    def _build(self, image: str) -> int:
+        os.setsid()
+        init.bring_up_loopback()
+        socket.sethostname(self._layout["hostname"])
+        return mounts.build(image, self._plan)
+
+
+def _enter_namespaces(channel: socket.socket) -> None:
+    """New user and mount namespaces; user 0 gets all ids that there are, written by the parent; others their own."""
+    user, group = os.geteuid(), os.getegid()
+    kernel.unshare(kernel.NEWUSER | kernel.NEWNS)
+    if user == 0:
+        wire.send(channel, {"map": True})
+        wire.receive(channel, 10)
+    else:
+        kernel.write_setting("/proc/self/setgroups", b"deny")
+        kernel.write_setting("/proc/self/gid_map", f"{group} {group} 1".encode())
+        kernel.write_setting("/proc/self/uid_map", f"{user} {user} 1".encode())
+    # No namespaces inside namespaces: they would give the target power over cgroups and mounts of its user.
+    with contextlib.suppress(OSError):
+        kernel.write_setting("/proc/sys/user/max_user_namespaces", b"0")
+
+
+def _stage() -> frozenset[str]:
+    """Move the host's tree to /old of an empty file system in memory; returns what was mounted where."""
+    points = mount_points("/proc/self/mountinfo")
+    kernel.mount("none", "/", flags=kernel.MS_REC | kernel.MS_PRIVATE)
+    kernel.mount("stage", "/tmp", "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "mode=755")
+    os.chdir("/tmp")
+    for name in ("old", "images", "stage", "test", "lower"):
+        os.mkdir(name)
+    kernel.pivot_root(".", "old")
+    os.chdir("/")
+    return frozenset(HOST + p for p in points)
+
+
+def main() -> NoReturn:
+    """Entry of the helper: argv[1] is the descriptor of the channel, argv[2] the parent's process id."""
+    channel = socket.socket(fileno=int(sys.argv[1]))
+    try:
+        os.set_inheritable(channel.fileno(), False)
+        kernel.die_with_parent()
+        if os.getppid() != int(sys.argv[2]):
+            os._exit(0)
+        os.setsid()
+        os.umask(0)
+        setup, _ = wire.receive(channel, 30)
+        _enter_namespaces(channel)
+        kernel.die_with_parent()  # a change of user may have cleared it
+        points = _stage()
+        plan = Planner(setup["layout"], points, os.geteuid() == 0).plan()
+        plan = mounts.safe_sources(plan, "/lower")
+        plan = without_failures(plan, mounts.test_layers(plan, "/test"))
+        images = Images("/images", setup["layout"], plan, setup["limit_bytes"])
+        wire.send(channel, {"hidden": plan.hidden, "layers": [s.path for s in plan.layers()]})
+        Zygote(channel, setup["layout"], plan, images).serve()
+    except wire.Closed:
+        pass
+    except OSError as error:
+        with contextlib.suppress(Exception):
+            wire.send(channel, {"error": str(error), "errno": error.errno, "sort": "system"})
+    except BaseException:
+        with contextlib.suppress(Exception):
+            wire.send(channel, {"error": traceback.format_exc(), "sort": "bug"})
+    finally:
+        os._exit(0)

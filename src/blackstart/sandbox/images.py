@@ -1,0 +1,303 @@
+"""The images that a helper keeps: each is a file system in memory of its own, and everything asked about one.
+
+An image holds the copies of the state directories, the fresh directories, the plain entries of the root, and the
+upper layer of each overlay. A file system each, so that a runaway program fills its own only, and dropping one
+costs the same whatever was in it. Paths in questions are as the target sees them; no link in an image is followed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterator
+from typing import Any
+
+from blackstart.sandbox import kernel, mounts
+from blackstart.sandbox.copying import Copier, Report, TooMuch, copy_tree, remove_tree
+from blackstart.sandbox.plan import FRESH, HOST, OVERLAY, Plan, below
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_KINDS = {
+    stat.S_IFREG: "file",
+    stat.S_IFDIR: "directory",
+    stat.S_IFLNK: "link",
+    stat.S_IFSOCK: "socket",
+    stat.S_IFIFO: "fifo",
+}
+OPAQUE = "user.overlay.opaque"
+
+
+class Images:
+    """All images of one helper, by name."""
+
+    def __init__(self, place: str, layout: dict[str, Any], plan: Plan, limit_bytes: int) -> None:
+        self._place = place
+        self._copies: list[str] = layout["copies"]
+        self._omit = frozenset(layout["omit"])
+        self._plan = plan
+        self._limit = limit_bytes
+        self._numbers: dict[str, int] = {}
+        self._count = 0
+        self._stubs = plan.stubs()
+
+    def names(self) -> list[str]:
+        """Names in order of making."""
+        return list(self._numbers)
+
+    def directory(self, name: str) -> str:
+        """Where the image stands in the helper's tree."""
+        return f"{self._place}/{self._numbers[name]}"
+
+    def _new(self, name: str) -> str:
+        if name in self._numbers:
+            raise FileExistsError(17, f"there is already an image {name}")
+        self._count += 1
+        place = f"{self._place}/{self._count}"
+        os.mkdir(place)
+        size = self._limit * 3 + (512 << 20)
+        kernel.mount("image", place, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, f"mode=755,size={size}")
+        self._numbers[name] = self._count
+        return place
+
+    def capture(self, name: str) -> dict[str, Any]:
+        """A new image with the state directories of the host as they are now."""
+        place = self._new(name)
+        try:
+            mounts.furnish(place, self._plan, len(self._copies))
+            copier = Copier(limit_bytes=self._limit, omit=self._omit)
+            for index, path in enumerate(self._copies):
+                if os.path.isdir(HOST + path):
+                    copy_tree(HOST + path, f"{place}/copy/{index}", path, copier)
+                else:
+                    os.mkdir(f"{place}/copy/{index}")
+        except BaseException:
+            self.drop(name)
+            raise
+        return _reported(copier.report)
+
+    def copy(self, source: str, name: str) -> dict[str, Any]:
+        """A new image equal to another one."""
+        old = self.directory(source)
+        new = self._new(name)
+        try:
+            copier = Copier(limit_bytes=self._limit * 3 + (512 << 20), devices=True)
+            for part in ("root", "copy", "fresh", "upper"):
+                copy_tree(f"{old}/{part}", f"{new}/{part}", part, copier)
+            os.mkdir(f"{new}/work")
+            for step in self._plan.layers():
+                os.mkdir(f"{new}/work/{step.index}")
+        except BaseException:
+            self.drop(name)
+            raise
+        return _reported(copier.report)
+
+    def drop(self, name: str) -> None:
+        """Forget an image; a sandbox that still runs over it keeps it alive until it ends."""
+        place = self.directory(name)
+        del self._numbers[name]
+        kernel.unmount(place)
+        os.rmdir(place)
+
+    def _base(self, path: str) -> tuple[str, str] | None:
+        """(directory of the image, path below it) of a target path; the deepest mount that covers it wins."""
+        best: tuple[int, str, str] | None = None
+        for kind, roots in (("copy", self._copies), ("fresh", FRESH)):
+            for index, root in enumerate(roots):
+                if below(path, [root]) and (best is None or len(root) > best[0]):
+                    best = (len(root), f"{kind}/{index}", root)
+        for step in self._plan.layers():
+            if below(path, [step.path]) and (best is None or len(step.path) > best[0]):
+                best = (len(step.path), f"upper/{step.index}", step.path)
+        return None if best is None else (best[1], path[len(best[2]) :].strip("/"))
+
+    def locate(self, name: str, path: str) -> str | None:
+        """Where a target path of the image stands in the helper's tree, if it is part of the image."""
+        found = self._base(path)
+        if found is None:
+            return None
+        place = f"{self.directory(name)}/{found[0]}"
+        return f"{place}/{found[1]}" if found[1] else place
+
+    def _parent(self, name: str, path: str, *, make: bool = False) -> tuple[int, str]:
+        found = self._base(path)
+        if found is None:
+            raise FileNotFoundError(2, f"{path} is not part of an image")
+        top = os.open(f"{self.directory(name)}/{found[0]}", _DIRECTORY)
+        try:
+            parent, _, last = found[1].rpartition("/")
+            return mounts.reach(top, parent, make=make), last
+        except mounts.Displaced as error:
+            raise NotADirectoryError(20, str(error)) from None
+        finally:
+            os.close(top)
+
+    def open(self, name: str, path: str, flags: int) -> int:
+        """Open one entry; never follows a link, never blocks."""
+        parent, last = self._parent(name, path)
+        try:
+            return os.open(last or ".", flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent)
+        finally:
+            os.close(parent)
+
+    def remove(self, name: str, path: str) -> None:
+        """Remove one entry, with all below it."""
+        parent, last = self._parent(name, path)
+        try:
+            remove_tree(parent, last)
+        finally:
+            os.close(parent)
+
+    def write(self, name: str, path: str, data: bytes, mode: int | None) -> None:
+        """Put a file with these bytes there; a mode of None keeps that of the file that stood there."""
+        parent, last = self._parent(name, path, make=True)
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                info = os.stat(last, dir_fd=parent, follow_symlinks=False)
+                if mode is None and stat.S_ISREG(info.st_mode):
+                    mode = stat.S_IMODE(info.st_mode)
+                if not stat.S_ISREG(info.st_mode):
+                    remove_tree(parent, last)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+            target = os.open(last, flags, 0o600, dir_fd=parent)
+            with os.fdopen(target, "wb") as file:
+                file.write(data)
+                os.fchmod(file.fileno(), 0o644 if mode is None else mode)
+        finally:
+            os.close(parent)
+
+    def put(self, name: str, path: str, source: str) -> None:
+        """Make one entry equal to that of another image (absent there: removed here)."""
+        self.remove(name, path)
+        try:
+            outer, last = self._parent(source, path)
+        except FileNotFoundError:
+            return
+        try:
+            inner, _ = self._parent(name, path, make=True)
+            try:
+                Copier(limit_bytes=self._limit, devices=True).one(outer, inner, last, path)
+            finally:
+                os.close(inner)
+        finally:
+            os.close(outer)
+
+    def walk(self, name: str) -> list[list[Any]]:
+        """All entries of the copies and the fresh directories: path, kind, size, mode, links, link target."""
+        rows: list[list[Any]] = []
+        for kind, roots in (("copy", self._copies), ("fresh", FRESH)):
+            for index, root in enumerate(roots):
+                top = os.open(f"{self.directory(name)}/{kind}/{index}", _DIRECTORY)
+                try:
+                    rows.extend(self._walk(top, root, 0))
+                finally:
+                    os.close(top)
+        return rows
+
+    def _walk(self, here: int, path: str, depth: int) -> Iterator[list[Any]]:
+        if depth > 256:
+            raise TooMuch(f"directories are nested deeper than 256 at {path[:200]}")
+        with os.scandir(here) as found:
+            entries = sorted(found, key=lambda e: e.name)
+        for entry in entries:
+            info = entry.stat(follow_symlinks=False)
+            inner = f"{path}/{entry.name}"
+            kind = _KINDS.get(stat.S_IFMT(info.st_mode), "other")
+            if not (kind == "directory" and inner in self._stubs):
+                target = os.readlink(entry.name, dir_fd=here) if kind == "link" else ""
+                yield [inner, kind, info.st_size, stat.S_IMODE(info.st_mode), info.st_nlink, target]
+            if kind == "directory":
+                below_here = os.open(entry.name, _DIRECTORY, dir_fd=here)
+                try:
+                    yield from self._walk(below_here, inner, depth + 1)
+                finally:
+                    os.close(below_here)
+
+    def free_bytes(self, name: str) -> int:
+        """What the image can still take."""
+        room = os.statvfs(self.directory(name))
+        return room.f_bavail * room.f_frsize
+
+
+def _reported(report: Report) -> dict[str, Any]:
+    return {
+        "files": report.files,
+        "bytes": report.bytes,
+        "foreign": report.foreign,
+        "unreadable": report.unreadable,
+        "skipped": report.skipped,
+    }
+
+
+def changes(image: str, plan: Plan) -> list[list[str]]:
+    """What differs from the host in the upper layers: path, kind of change, kind of entry."""
+    rows: list[list[str]] = []
+    known = {s.path[1:].partition("/")[0] for s in (*plan.made, *plan.mounts)} | {"proc", "sys", "dev", "tmp", "run"}
+    for entry in os.scandir(f"{image}/root"):
+        if entry.name not in known:
+            kind = _KINDS.get(stat.S_IFMT(entry.stat(follow_symlinks=False).st_mode), "other")
+            rows.append(["/" + entry.name, "created", kind])
+    for step in plan.mounts:
+        if step.kind == OVERLAY:
+            top = os.open(f"{image}/upper/{step.index}", _DIRECTORY)
+            try:
+                _changes(top, step.source, step.path, rows)
+            finally:
+                os.close(top)
+    return rows
+
+
+def _changes(here: int, lower: str, path: str, rows: list[list[str]]) -> None:
+    with os.scandir(here) as found:
+        entries = sorted(found, key=lambda e: e.name)
+    for entry in entries:
+        info = entry.stat(follow_symlinks=False)
+        inner, below_it = f"{path}/{entry.name}", f"{lower}/{entry.name}"
+        kind = _KINDS.get(stat.S_IFMT(info.st_mode), "other")
+        try:
+            old = os.lstat(below_it)
+        except OSError:
+            old = None
+        if stat.S_ISCHR(info.st_mode) and info.st_rdev == 0:
+            rows.append([inner, "deleted", _KINDS.get(stat.S_IFMT(old.st_mode), "other") if old else "other"])
+            continue
+        if old is None:
+            rows.append([inner, "created", kind])
+        elif kind != "directory" or _replaced(here, entry.name):
+            if _differs(here, entry.name, info, below_it, old):
+                rows.append([inner, "modified", kind])
+        elif stat.S_IMODE(info.st_mode) != stat.S_IMODE(old.st_mode):
+            rows.append([inner, "modified", kind])
+        if kind == "directory":
+            inside = os.open(entry.name, _DIRECTORY, dir_fd=here)
+            try:
+                _changes(inside, below_it, inner, rows)
+            finally:
+                os.close(inside)
+
+
+def _replaced(here: int, name: str) -> bool:
+    inside = os.open(name, _DIRECTORY, dir_fd=here)
+    try:
+        return os.getxattr(inside, OPAQUE) == b"y"
+    except OSError:
+        return False
+    finally:
+        os.close(inside)
+
+
+def _differs(here: int, name: str, info: os.stat_result, below_it: str, old: os.stat_result) -> bool:
+    """A file may be in an upper layer and yet be equal to the host's."""
+    if info.st_mode != old.st_mode or not stat.S_ISREG(info.st_mode) or info.st_size != old.st_size:
+        return True
+    if info.st_mtime_ns == old.st_mtime_ns:
+        return False
+    try:
+        mine = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=here)
+        with os.fdopen(mine, "rb") as new, open(below_it, "rb") as host:
+            while block := new.read(1 << 20):
+                if block != host.read(len(block)):
+                    return True
+        return False
+    except OSError:
+        return True

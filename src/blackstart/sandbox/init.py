@@ -1,0 +1,170 @@
+"""Process 1 of a sandbox: builds the tree, starts the target on order, reaps, kills, reports.
+
+It never runs the target itself: process 1 ignores signals that it does not handle, which no real program expects.
+Everything in the namespace ends with it, and it ends with the helper that made it. Orders and events travel on two
+sockets, so that an event cannot be mistaken for an answer and waits in the kernel until somebody asks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import select
+import signal
+import socket
+import struct
+import time
+import traceback
+from typing import Any, NoReturn
+
+from blackstart.sandbox import launcher, wire
+
+KILL_LIMIT_S = 15.0
+_SIOCSIFFLAGS = 0x8914
+
+
+class Server:
+    """Serves one sandbox until its orders end."""
+
+    def __init__(self, orders: socket.socket, events: socket.socket, last_pid: int) -> None:
+        self._orders, self._events = orders, events
+        self._last_pid = last_pid
+        self._main = 0
+        self._number = 0
+        self._spare: tuple[int, socket.socket] | None = None
+        reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        self._wakeup = reading
+
+    def serve(self) -> None:
+        """Answer orders until the other side is gone."""
+        poll = select.poll()
+        poll.register(self._orders, select.POLLIN)
+        poll.register(self._wakeup, select.POLLIN)
+        while True:
+            for descriptor, _ in poll.poll():
+                if descriptor == self._wakeup:
+                    self._reap()
+                else:
+                    self._answer()
+
+    def _answer(self) -> None:
+        message, descriptors = wire.receive(self._orders)
+        try:
+            if message["do"] == "start":
+                answer = self._start(message, descriptors)
+            elif message["do"] == "spare":
+                answer = self._prepare()
+            elif message["do"] == "kill":
+                answer = self._kill()
+            else:
+                answer = self._advance(message["count"])
+        except OSError as error:
+            answer = {"errno": error.errno, "error": str(error)}
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+        wire.send(self._orders, answer)
+
+    def _prepare(self) -> dict[str, Any]:
+        if self._spare is None:
+            ours, theirs = socket.socketpair()
+            child = os.fork()
+            if child == 0:
+                _wait_for_order(theirs)
+            theirs.close()
+            self._spare = (child, ours)
+        return {"pid": self._spare[0]}
+
+    def _start(self, order: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
+        self._number = order["number"]
+        if self._spare is not None:
+            child, channel = self._spare
+            self._spare = None
+            wire.send(channel, order, descriptors)
+            channel.close()
+        else:
+            child = os.fork()
+            if child == 0:
+                launcher.launch(order, descriptors)
+        self._main = child
+        return {"pid": child}
+
+    def _reap(self) -> bool:
+        """Collect the dead; False when there is nobody left, dead or alive."""
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._wakeup, 4096)
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return False
+            if pid == 0:
+                return True
+            if pid == self._main:
+                self._main = 0
+                wire.send(self._events, {"number": self._number, "status": status})
+
+    def _kill(self) -> dict[str, Any]:
+        """End everything but this process; whoever forks meanwhile is met in the next round."""
+        if self._spare is not None:
+            self._spare[1].close()
+            self._spare = None
+        end = time.monotonic() + KILL_LIMIT_S
+        poll = select.poll()
+        poll.register(self._wakeup, select.POLLIN)
+        while True:
+            try:
+                os.kill(-1, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            if not self._reap():
+                return {"left": 0}
+            if time.monotonic() > end:
+                return {"left": 1}
+            poll.poll(50)
+
+    def _advance(self, count: int) -> dict[str, Any]:
+        if self._last_pid < 0:
+            return {"advanced": 0}
+        now = int(os.pread(self._last_pid, 32, 0))
+        os.pwrite(self._last_pid, str(now + count).encode(), 0)
+        return {"advanced": count}
+
+
+def _wait_for_order(channel: socket.socket) -> NoReturn:
+    try:
+        order, descriptors = wire.receive(channel)
+        launcher.launch(order, descriptors)
+    finally:
+        os._exit(127)
+
+
+def bring_up_loopback() -> None:
+    """The sandbox's own lo interface."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as control:
+        fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", 1 | 64))
+
+
+def run(orders: socket.socket, events: socket.socket, build: Any) -> NoReturn:
+    """What process 1 does; `build` makes the world and returns the descriptor of the last pid."""
+    try:
+        last_pid = build()
+        wire.send(orders, {"ready": True})
+        Server(orders, events, last_pid).serve()
+    except wire.Closed:
+        pass
+    except OSError as error:
+        _say(orders, {"errno": error.errno or errno.EIO, "error": str(error)})
+    except BaseException as error:
+        _say(orders, {"error": f"{type(error).__name__}: {error}", "trace": traceback.format_exc()})
+    finally:
+        os._exit(0)
+
+
+def _say(orders: socket.socket, message: dict[str, Any]) -> None:
+    with contextlib.suppress(Exception):
+        wire.send(orders, message)

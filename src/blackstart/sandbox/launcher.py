@@ -1,0 +1,144 @@
+"""The last steps before the target's program: a process that gives everything away, then becomes it.
+
+It has its own session without a terminal, three given descriptors and no other, default signals, no way to gain
+privileges, and where it is user 0 only those capabilities that act on what belongs to the sandbox.
+The listener of the gate leaves through the control descriptor, which the filter lets pass; a failure to start is
+reported there too, and that descriptor's end means that the program runs.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import os
+import resource
+import signal
+import socket
+from typing import Any, NoReturn
+
+from blackstart.sandbox import kernel, wire
+
+# The gate's filter lets `sendmsg` on this descriptor pass.
+CONTROL_DESCRIPTOR = 1021
+
+# What user 0 keeps: power over files, ports and processes of the sandbox. Everything else acts on the machine.
+KEPT = frozenset(
+    "chown dac_override dac_read_search fowner fsetid kill setgid setuid setpcap net_bind_service "
+    "net_broadcast net_raw ipc_lock ipc_owner sys_chroot sys_nice lease audit_write setfcap".split()
+)
+_DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
+
+
+def launch(order: dict[str, Any], descriptors: list[int]) -> NoReturn:
+    """Become the program of the order. descriptors: standard input, output, error, control."""
+    control: socket.socket | None = None
+    try:
+        control = _take_over(descriptors)
+        control.sendmsg([b"p"])  # the kernel adds this process's id as the receiver sees it
+        _settle(order)
+        program = _find(order)
+        _give_up_privileges(order)
+        os.chdir(wire.raw(order["cwd"]))
+        environment = {wire.raw(k): wire.raw(v) for k, v in order["env"].items()}
+        arguments = [wire.raw(a) for a in order["argv"]]
+        _restore_limits(order)
+        if order.get("filter"):
+            listener = kernel.install_listening_filter(bytes.fromhex(order["filter"]))
+            control.sendmsg([b"L"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [listener]))])
+        os.execve(program, arguments, environment)
+    except OSError as error:
+        _report(control, error.errno or 0, str(error.strerror))
+    except BaseException as error:
+        _report(control, 0, f"{type(error).__name__}: {error}")
+    os._exit(127)
+
+
+def _report(control: socket.socket | None, number: int, what: str) -> None:
+    if control is not None:
+        with contextlib.suppress(OSError):
+            control.sendmsg([b"E" + f"{number}:{what}".encode("utf-8", "replace")])
+
+
+def _take_over(descriptors: list[int]) -> socket.socket:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft <= CONTROL_DESCRIPTOR:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, CONTROL_DESCRIPTOR + 3), hard))
+    os.dup2(descriptors[3], CONTROL_DESCRIPTOR, inheritable=False)
+    high = [_above_standard(d) for d in descriptors[:3]]
+    for number, descriptor in enumerate(high):
+        os.dup2(descriptor, number, inheritable=True)
+    os.closerange(3, CONTROL_DESCRIPTOR)
+    os.closerange(CONTROL_DESCRIPTOR + 1, min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], 1 << 16))
+    return socket.socket(fileno=CONTROL_DESCRIPTOR)
+
+
+def _above_standard(descriptor: int) -> int:
+    return descriptor if descriptor > 2 else os.dup(os.dup(os.dup(descriptor)))
+
+
+def _settle(order: dict[str, Any]) -> None:
+    os.setsid()
+    os.umask(order["umask"])
+    for number in signal.valid_signals():
+        if number not in (signal.SIGKILL, signal.SIGSTOP):
+            with contextlib.suppress(OSError, ValueError):
+                signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    with contextlib.suppress(OSError):
+        kernel.join_new_session_keyring()
+    kernel.no_address_randomization()
+
+
+def _restore_limits(order: dict[str, Any]) -> None:
+    """Limits last: they may be too small for this interpreter.
+
+    A core limit of 1 stops both core files and the machine's own handler of crashes, which runs outside (0 would
+    not stop the handler).
+    """
+    for name, value in order["limits"].items():
+        which = getattr(resource, "RLIMIT_" + name.upper())
+        _, hard = resource.getrlimit(which)
+        bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(which, (bound, bound))
+    if "nofile" not in order["limits"] and order["nofile"]:
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(order["nofile"], hard), hard))
+    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    if hard:
+        resource.setrlimit(resource.RLIMIT_CORE, (1, 1))
+
+
+def _give_up_privileges(order: dict[str, Any]) -> None:
+    kernel.prctl(kernel.NO_NEW_PRIVS, 1)
+    with contextlib.suppress(OSError):
+        kernel.clear_ambient_capabilities()
+    if os.geteuid() != 0:
+        kernel.set_capabilities(())
+        return
+    refused = {name.removeprefix("cap_") for name in map(str.lower, order["drop"])}
+    kept = [c for c in kernel.CAPABILITIES if c in KEPT and c not in refused]
+    kernel.drop_from_bounding_set(c for c in kernel.CAPABILITIES if c not in kept)
+    kernel.set_capabilities(_held() & set(kept))
+
+
+def _held() -> set[str]:
+    """The capabilities this process is permitted now; no process can take more."""
+    last = kernel.last_capability()
+    return set(kernel.CAPABILITIES[: last + 1])
+
+
+def _find(order: dict[str, Any]) -> bytes:
+    """The program's path, as execvp would find it; raises what it would raise."""
+    name = wire.raw(order["argv"][0])
+    if b"/" in name:
+        return name
+    path = wire.raw(order["env"].get("PATH", _DEFAULT_PATH))
+    denied = False
+    for directory in path.split(b":"):
+        candidate = os.path.join(directory or b".", name)
+        if os.path.isfile(candidate):
+            if os.access(candidate, os.X_OK):
+                return candidate
+            denied = True
+    number = 13 if denied else 2
+    raise OSError(number, os.strerror(number))

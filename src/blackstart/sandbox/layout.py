@@ -1,0 +1,146 @@
+"""The values that this room takes and gives."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+import msgspec
+
+from blackstart.core.errors import BlackstartError
+from blackstart.sandbox.plan import below
+
+LIMIT_BYTES = 256 << 20
+
+
+class Layout(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the target's world is made of, as absolute paths of the host.
+
+    copies: state directories, plain copies in memory; overlays: directories with an overlay of their own (only such
+    a one can be written by an ordinary user below a directory that is not its own); omit: neither copied nor
+    visible; opened: sockets and devices of the host that are let in by name; umask, hostname: pinned.
+    `Layout.of` resolves and orders paths; the constructor takes them as they are.
+    """
+
+    cwd: str
+    home: str
+    copies: tuple[str, ...] = ()
+    overlays: tuple[str, ...] = ()
+    omit: tuple[str, ...] = ()
+    opened: tuple[str, ...] = ()
+    hostname: str = "blackstart"
+    umask: int = 0o022
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        cwd: str,
+        home: str,
+        copies: Iterable[str] = (),
+        overlays: Iterable[str] = (),
+        omit: Iterable[str] = (),
+        opened: Iterable[str] = (),
+        hostname: str = "blackstart",
+        umask: int = 0o022,
+    ) -> Layout:
+        """A layout with links resolved, parents before children, nested copies dropped, cwd and home as overlays."""
+        own = [cwd, home, *overlays]
+        states = [_state_directory(p) for p in copies]
+        kept = _outermost(states)
+        layers = {os.path.realpath(p) for p in own if os.path.isdir(p)} - {"/"}
+        return cls(
+            cwd=os.path.realpath(cwd),
+            home=home,
+            copies=kept,
+            overlays=tuple(sorted((p for p in layers if not below(p, kept)), key=_depth)),
+            omit=tuple(sorted({os.path.realpath(p) for p in omit})),
+            opened=tuple(sorted({os.path.realpath(p) for p in opened})),
+            hostname=hostname,
+            umask=umask,
+        )
+
+
+def _depth(path: str) -> list[str]:
+    return path.split("/")
+
+
+def _state_directory(path: str) -> str:
+    resolved = os.path.realpath(path)
+    if not os.path.isdir(resolved):
+        raise BlackstartError(
+            "a state directory is no directory", where=path, next_step="name the directory in which the state lies"
+        )
+    if below(resolved, ("/proc", "/sys", "/dev")) or resolved in ("/", "/tmp", "/var/tmp", "/run"):
+        raise BlackstartError(
+            "this directory cannot be a state directory", where=resolved, next_step="name a directory inside it"
+        )
+    return resolved
+
+
+def _outermost(paths: Iterable[str]) -> tuple[str, ...]:
+    kept: list[str] = []
+    for path in sorted(set(paths), key=_depth):
+        if not below(path, kept):
+            kept.append(path)
+    return tuple(kept)
+
+
+class Captured(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a copy took: entries and allocated bytes; and the first paths of what it could not keep.
+
+    foreign: the owner could not be kept; unreadable: this user may not read them (they are there, empty, mode 0);
+    skipped: devices.
+    """
+
+    files: int = 0
+    bytes: int = 0
+    foreign: tuple[str, ...] = ()
+    unreadable: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One file of an image; kind is file, directory, link, socket, fifo or other; mode: permission bits."""
+
+    path: str
+    kind: str
+    size: int = 0
+    mode: int = 0
+    links: int = 1
+    target: str = ""
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One difference from the host outside the copies; change is created, modified or deleted; kind as in Entry."""
+
+    path: str
+    change: str
+    kind: str = "file"
+
+
+class Started(msgspec.Struct, frozen=True, kw_only=True):
+    """A target that runs: its process id as seen from outside, the listener of its gate."""
+
+    pid: int
+    listener: int | None = None
+
+
+class Ended(msgspec.Struct, frozen=True, kw_only=True):
+    """The main process ended: status as wait gives it."""
+
+    pid: int
+    status: int
+
+
+class ProcessInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A process of the sandbox: pid inside, outer_pid outside; state is the kernel's letter; cpu_s: used so far."""
+
+    pid: int
+    outer_pid: int
+    command: str = ""
+    state: str = ""
+    threads: int = 1
+    descriptors: int = 0
+    cpu_s: float = 0.0
+

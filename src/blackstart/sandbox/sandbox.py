@@ -1,0 +1,239 @@
+"""One sandbox as its owner sees it: start, watch, kill the whole tree, start again in the same namespaces.
+
+Two sockets lead to its process 1: orders with answers, and events. Nothing here waits for ever: building has a
+deadline, killing has one, and when process 1 is gone everything in its namespaces is.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import os
+import resource
+import select
+import signal
+import socket
+import struct
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from blackstart.core.errors import SandboxLimit, SandboxUnavailable, TargetError
+from blackstart.sandbox import census, wire
+from blackstart.sandbox.hindrance import trouble
+from blackstart.sandbox.layout import Change, Ended, ProcessInfo, Started
+
+if TYPE_CHECKING:
+    from blackstart.sandbox.zygote import Zygote
+
+READY_LIMIT_S = 30.0
+START_LIMIT_S = 20.0
+KILL_LIMIT_S = 20.0
+_PASSCRED = 16
+
+
+class Sandbox:
+    """Made by `Zygote.sandbox`; a context manager."""
+
+    def __init__(self, zygote: Zygote, image: str, pid1: int, orders: socket.socket, events: socket.socket) -> None:
+        self.image = image
+        self.pid1 = pid1
+        self._zygote = zygote
+        self._orders, self._events = orders, events
+        self._ready = False
+        self._closed = False
+        self._number = 0
+        self._pid = 0
+        self._spare = 0
+        try:
+            self._pidfd = os.pidfd_open(pid1)
+        except ProcessLookupError:
+            self._pidfd = -1
+
+    def wait_ready(self) -> None:
+        """Wait until the tree is built; `start` does it too."""
+        if self._ready:
+            return
+        answer = self._receive(READY_LIMIT_S)
+        if "ready" not in answer:
+            self.close()
+            if "trace" in answer and "Displaced" not in answer["error"]:
+                raise AssertionError(answer["trace"])
+            raise SandboxLimit(f"the sandbox could not be built: {answer['error']}")
+        self._ready = True
+
+    def make_spare(self) -> None:
+        """Have a process wait just before the program's start."""
+        self.wait_ready()
+        self._spare = int(self._order("spare")["pid"])
+
+    def _receive(self, deadline_s: float) -> wire.Message:
+        try:
+            return wire.receive(self._orders, deadline_s)[0]
+        except (wire.Closed, wire.Late) as error:
+            self.close()
+            how = "did not answer" if isinstance(error, wire.Late) else "ended"
+            raise SandboxUnavailable(
+                f"process 1 of the sandbox {how}", next_step="look whether memory is short; then try again"
+            ) from None
+
+    def _order(self, do: str, *descriptors: int, deadline_s: float = START_LIMIT_S, **more: Any) -> wire.Message:
+        self.wait_ready()
+        try:
+            wire.send(self._orders, {"do": do, **more}, descriptors)
+        except wire.Closed:
+            raise SandboxUnavailable("the sandbox is closed") from None
+        answer = self._receive(deadline_s)
+        if "error" in answer:
+            raise SandboxUnavailable(f"the sandbox could not {do}: {answer['error']}")
+        return answer
+
+    def start(
+        self,
+        argv: Sequence[bytes | str],
+        *,
+        env: Mapping[Any, Any],
+        cwd: str | bytes | None = None,
+        stdin: int,
+        stdout: int,
+        stderr: int,
+        filter: bytes | None = None,
+        drop_capabilities: Sequence[str] = (),
+        limits: Mapping[str, int] = {},
+    ) -> Started:
+        """Start a program; returns once it runs, or once it waits in the gate before that.
+
+        env and argv may hold any bytes; limits are named as in `resource` without RLIMIT_ ("nofile", "as", ...);
+        filter is an array of struct sock_filter, with which the answer carries the listener (the caller closes it).
+        """
+        self._number += 1
+        control, theirs = socket.socketpair()
+        control.setsockopt(socket.SOL_SOCKET, _PASSCRED, 1)
+        order: dict[str, Any] = {
+            "number": self._number,
+            "argv": [wire.text(a) for a in argv],
+            "env": {wire.text(k): wire.text(v) for k, v in env.items()},
+            "cwd": wire.text(self._zygote.layout.cwd if cwd is None else cwd),
+            "filter": filter.hex() if filter else "",
+            "drop": list(drop_capabilities),
+            "limits": dict(limits),
+            "nofile": resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+            "umask": self._zygote.layout.umask,
+        }
+        with control:
+            with theirs:
+                self._order("start", stdin, stdout, stderr, theirs.fileno(), **order)
+            self._spare = 0
+            started = _follow(control, filter is not None, os.fsdecode(order["argv"][0]))
+        self._pid = started.pid
+        return started
+
+    def fileno(self) -> int:
+        """Readable when an event waits (or the sandbox is gone)."""
+        return self._events.fileno()
+
+    def event(self, timeout_s: float = 0.0) -> Ended | None:
+        """The end of the main process, once; None if it runs."""
+        end = time.monotonic() + timeout_s
+        while True:
+            try:
+                message, _ = wire.receive(self._events, max(0.0, end - time.monotonic()))
+            except wire.Late:
+                return None
+            except (wire.Closed, OSError):
+                return None
+            if message["number"] == self._number:
+                return Ended(pid=self._pid, status=message["status"])
+
+    def kill(self) -> None:
+        """SIGKILL to everything inside, collected; the namespaces stay for another `start`."""
+        if self._closed:
+            return
+        answer = self._order("kill", deadline_s=KILL_LIMIT_S)
+        self._spare = 0
+        if answer["left"]:
+            raise SandboxUnavailable(
+                "a process of the target cannot be killed: it waits in the kernel", next_step="try again"
+            )
+
+    def advance_pids(self, count: int = 500) -> bool:
+        """Skip process ids, so that a stale pid file cannot look alive by accident; False where that is refused."""
+        return bool(self._order("advance", count=count)["advanced"])
+
+    def census(self) -> list[ProcessInfo]:
+        """All living processes inside but process 1."""
+        return [] if self._closed else census.processes(self.pid1, without=self._spare)
+
+    def changes(self) -> list[Change]:
+        """What the target changed outside the copies; works after its end too."""
+        return self._zygote.changes(self.image)
+
+    def trouble(self, changed: Iterable[str] = (), renamed: Iterable[str] = ()) -> str:
+        """What the sandbox, not the system, refused or could have refused; '' if nothing.
+
+        changed, renamed: paths that the target tried to change or move, as its trace gives them.
+        """
+        return trouble(self._zygote, self.image, changed, renamed)
+
+    def close(self) -> None:
+        """End everything inside, process 1 too."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._pidfd >= 0:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+            poll = select.poll()
+            poll.register(self._pidfd, select.POLLIN)
+            poll.poll(KILL_LIMIT_S * 1000)
+            os.close(self._pidfd)
+        self._orders.close()
+        self._events.close()
+
+    def __enter__(self) -> Sandbox:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _follow(control: socket.socket, gated: bool, program: str) -> Started:
+    """What the launcher says until it has become the program, or waits for the gate to answer."""
+    pid, listener = 0, None
+    end = time.monotonic() + START_LIMIT_S
+    poll = select.poll()
+    poll.register(control, select.POLLIN)
+    while True:
+        found = poll.poll(max(0.0, end - time.monotonic()) * 1000)
+        if not found:
+            raise SandboxUnavailable("the target did not start in time", next_step="look whether the machine hangs")
+        if not any(descriptor == control.fileno() for descriptor, _ in found):
+            return Started(pid=pid, listener=listener)  # a call waits in the gate: the caller must serve it
+        data, ancillary, _, _ = control.recvmsg(4096, 1024, socket.MSG_CMSG_CLOEXEC)
+        for level, kind, payload in ancillary:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                listener = array.array("i", payload[:4])[0]
+                poll.register(listener, select.POLLIN)
+            elif (level, kind) == (socket.SOL_SOCKET, 2) and data:
+                pid = struct.unpack("3i", payload[:12])[0]
+        if b"E" in data:
+            if listener is not None:
+                os.close(listener)
+            _refuse(program, data[data.index(b"E") + 1 :].decode("utf-8", "replace"))
+        if not data:
+            if gated and listener is None:
+                raise SandboxUnavailable("the gate could not be installed in the target")
+            return Started(pid=pid, listener=listener)
+
+
+def _refuse(program: str, report: str) -> None:
+    number, _, text = report.partition(":")
+    next_step = {
+        "2": "look for a spelling mistake, or give the program's full path",
+        "13": "make it executable (chmod +x), or name its interpreter",
+        "8": "it needs a first line such as #!/bin/sh, or name its interpreter",
+    }.get(number, "")
+    raise TargetError(f"{program!r} cannot be started: {text}", next_step=next_step)

@@ -1,0 +1,257 @@
+"""The zygote as its owner sees it: images by name, and sandboxes over them.
+
+The process behind it is described in `helper`. Every request has a deadline; a helper that does not answer is
+ended, and with it everything it made.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any
+
+import msgspec
+
+from blackstart.core.errors import SandboxLimit, SandboxUnavailable
+from blackstart.sandbox import kernel, wire
+from blackstart.sandbox.layout import LIMIT_BYTES, Captured, Change, Entry, Layout
+from blackstart.sandbox.sandbox import Sandbox
+
+ANSWER_LIMIT_S = 120.0
+_BOOT = """
+import sys, types
+for name, path in (("blackstart", {top!r}), ("blackstart.sandbox", {top!r} + "/sandbox")):
+    module = sys.modules[name] = types.ModuleType(name)
+    module.__path__ = [path]
+from blackstart.sandbox.helper import main
+main()
+"""
+
+
+class Zygote:
+    """A context manager; construct it where the process stays alive: the helper ends with the thread that made it."""
+
+    def __init__(self, layout: Layout, *, isolation: str = "namespaces", limit_bytes: int = LIMIT_BYTES) -> None:
+        assert isolation == "namespaces", isolation
+        self.layout = layout
+        self.isolation = isolation
+        self.limit_bytes = limit_bytes
+        self._names: list[str] = []
+        self._ready: dict[str, list[Sandbox]] = {}
+        self._channel, theirs = socket.socketpair()
+        try:
+            self._process = _spawn(theirs)
+        finally:
+            theirs.close()
+        try:
+            self._set_up()
+        except BaseException:
+            self.close()
+            raise
+
+    def _set_up(self) -> None:
+        setup = {"layout": msgspec.to_builtins(self.layout), "limit_bytes": self.limit_bytes}
+        setup["layout"] = {"copies": [], "overlays": [], "omit": [], "opened": [], "hostname": "blackstart"} | setup[
+            "layout"
+        ]
+        wire.send(self._channel, setup)
+        answer, _ = self._receive(30.0)
+        if answer.get("map"):
+            self._write_maps()
+            wire.send(self._channel, {})
+            answer, _ = self._receive(30.0)
+        if "error" in answer:
+            raise _translated(answer, "the sandbox cannot be made on this machine")
+        self.hidden: dict[str, str] = dict(answer["hidden"])
+        self._layers: tuple[str, ...] = tuple(answer["layers"])
+
+    def _write_maps(self) -> None:
+        """Every id that exists here exists inside under the same number."""
+        for name in ("uid_map", "gid_map"):
+            with open(f"/proc/self/{name}") as own:
+                lines = [line.split() for line in own]
+            identity = "".join(f"{first} {first} {count}\n" for first, _, count in lines)
+            kernel.write_setting(f"/proc/{self.pid}/{name}", identity.encode())
+
+    @property
+    def pid(self) -> int:
+        """The helper's process id; its tree is below /proc/<pid>/root."""
+        return self._process.pid
+
+    def _receive(self, deadline_s: float) -> tuple[wire.Message, list[int]]:
+        try:
+            return wire.receive(self._channel, deadline_s)
+        except wire.Closed:
+            raise SandboxUnavailable(
+                "the helper of the sandbox ended", next_step="run `blackstart doctor`; memory may be short"
+            ) from None
+        except wire.Late:
+            self.close()
+            raise SandboxLimit(
+                f"the helper of the sandbox did not answer in {deadline_s:.0f} s",
+                next_step="use a smaller state, or a machine with less load",
+            ) from None
+
+    def _ask(self, do: str, *descriptors: int, **arguments: Any) -> tuple[dict[str, Any], list[int]]:
+        try:
+            wire.send(self._channel, {"do": do, **arguments}, descriptors)
+        except wire.Closed:
+            raise SandboxUnavailable("the helper of the sandbox is gone") from None
+        answer, received = self._receive(ANSWER_LIMIT_S)
+        if "error" in answer:
+            raise _translated(answer, f"the sandbox could not {do}")
+        return answer, received
+
+    def capture(self, name: str) -> Captured:
+        """Copy the host's state directories, as they are now, into a new image."""
+        answer, _ = self._ask("capture", name=name)
+        self._names.append(name)
+        return msgspec.convert(answer, Captured)
+
+    def copy(self, source: str, name: str) -> Captured:
+        """A new image equal to `source`, with all a target left there."""
+        answer, _ = self._ask("copy", source=source, name=name)
+        self._names.append(name)
+        return msgspec.convert(answer, Captured)
+
+    def drop(self, name: str) -> None:
+        """Forget an image (and the ready sandboxes over it)."""
+        for sandbox in self._ready.pop(name, []):
+            sandbox.close()
+        self._ask("drop", name=name)
+        self._names.remove(name)
+
+    def names(self) -> tuple[str, ...]:
+        """The images there are, in order of making."""
+        return tuple(self._names)
+
+    def path(self, name: str, target_path: str) -> str | None:
+        """Where this path of the image can be read from outside; None if it is no part of an image.
+
+        The image is the work of the target: never follow a link below this path; `open_in` does not.
+        """
+        answer, _ = self._ask("locate", name=name, path=wire.text(target_path))
+        return None if answer["path"] is None else f"/proc/{self.pid}/root{answer['path']}"
+
+    def open_in(self, name: str, target_path: str, flags: int = os.O_RDONLY) -> int:
+        """A descriptor of one entry of the image; no link is followed, no FIFO waited for."""
+        _, received = self._ask("open", name=name, path=wire.text(target_path), flags=flags)
+        return received[0]
+
+    def read(self, name: str, target_path: str, limit_bytes: int = 64 << 20) -> bytes:
+        """The bytes of a regular file of the image, at most `limit_bytes`."""
+        with os.fdopen(self.open_in(name, target_path), "rb") as file:
+            return file.read(limit_bytes)
+
+    def walk(self, name: str) -> Iterator[Entry]:
+        """All entries of the image's copies and fresh directories, by target path, sorted within each directory."""
+        answer, _ = self._ask("walk", name=name)
+        for path, kind, size, mode, links, target in answer["rows"]:
+            yield Entry(path=path, kind=kind, size=size, mode=mode, links=links, target=target)
+
+    def remove(self, name: str, path: str) -> None:
+        """Remove one entry of an image, a directory with all below it; nothing if it is not there."""
+        with contextlib.suppress(FileNotFoundError):
+            self._ask("remove", name=name, path=wire.text(path))
+
+    def put(self, name: str, path: str, from_name: str) -> None:
+        """Make one entry of an image equal to that of another image; absent there means removed here."""
+        self._ask("put", name=name, path=wire.text(path), source=from_name)
+
+    def write(self, name: str, path: str, data: bytes, mode: int | None = None) -> None:
+        """Put a regular file with these bytes into an image; without a mode it keeps the one it had, or 0644."""
+        self._ask("write", name=name, path=wire.text(path), data=base64.b64encode(data).decode(), mode=mode)
+
+    def changes(self, name: str) -> list[Change]:
+        """What a target changed in overlays over this image, compared with the host."""
+        answer, _ = self._ask("changes", name=name)
+        return [Change(path=path, change=change, kind=kind) for path, change, kind in answer["rows"]]
+
+    def free_bytes(self, name: str) -> int:
+        """What the image can still take before the target meets a full disk that is ours."""
+        answer, _ = self._ask("free", name=name)
+        return int(answer["bytes"])
+
+    def prepare(self, image: str) -> None:
+        """Build a sandbox over this image now, so that the next `sandbox(image)` finds it ready."""
+        built = self._build(image)
+        built.make_spare()
+        self._ready.setdefault(image, []).append(built)
+
+    def sandbox(self, image: str) -> Sandbox:
+        """A sandbox over the image in place: what the target does there stays in the image."""
+        waiting = self._ready.get(image)
+        return waiting.pop(0) if waiting else self._build(image)
+
+    def _build(self, image: str) -> Sandbox:
+        orders, their_orders = socket.socketpair()
+        events, their_events = socket.socketpair()
+        try:
+            answer, _ = self._ask("sandbox", their_orders.fileno(), their_events.fileno(), name=image)
+        finally:
+            their_orders.close()
+            their_events.close()
+        return Sandbox(self, image, answer["pid"], orders, events)
+
+    def layers(self) -> tuple[str, ...]:
+        """The directories that are overlays."""
+        return self._layers
+
+    def close(self) -> None:
+        """End the helper; every sandbox, mount and image goes with it."""
+        for waiting in self._ready.values():
+            for sandbox in waiting:
+                sandbox.close()
+        self._ready.clear()
+        self._channel.close()
+        self._process.kill()
+        self._process.wait()
+
+    def __enter__(self) -> Zygote:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _spawn(channel: socket.socket) -> subprocess.Popen[bytes]:
+    top = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    arguments = [sys.executable, "-I", "-S", "-X", "utf8", "-c", _BOOT.format(top=top)]
+    arguments += [str(channel.fileno()), str(os.getpid())]
+    return subprocess.Popen(
+        arguments,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        pass_fds=(channel.fileno(),),
+        cwd="/",
+        env={},
+    )
+
+
+def _translated(answer: dict[str, Any], what: str) -> Exception:
+    """The helper's trouble as an exception of ours."""
+    sort, text = answer.get("sort"), str(answer["error"])
+    if sort == "limit":
+        return SandboxLimit(
+            f"{what}: {text}",
+            next_step="name smaller state directories with --state; larger ones become overlays",
+        )
+    if sort == "name":
+        return KeyError(text)
+    if sort == "bug":
+        return AssertionError(text)
+    number = answer.get("errno")
+    if number in (2, 17, 20, 21, 39):
+        return OSError(number, text)
+    if number in (28, 12, 122):
+        return SandboxLimit(f"{what}: {text}", next_step="free some memory: the state is kept there")
+    return SandboxUnavailable(f"{what}: {text}", next_step="run `blackstart doctor` to see what this machine allows")
