@@ -16,7 +16,7 @@ _HEADING = re.compile(r"(#{1,6}) +(\S.*)")
 _LINK = re.compile(r"(?<!\!)\[[^\]]*\]\(([^)\s]+)\)")
 _CHANGE = re.compile(r"\d+\.(added|changed|fixed|removed|security)\.md")
 # Where developers and services check repositories out.
-_MACHINE_PATH = re.compile(r"(?<![\w./$-])/(?:work|workspace|builds)/|(?<![\w./-])/root/\.")
+_MACHINE_PATH = re.compile(r"(?<![\w./$-])/(?:workspace|builds)/|(?<![\w./-])/root/\.")
 
 
 def prose_lines(text: str) -> Iterator[tuple[int, str]]:

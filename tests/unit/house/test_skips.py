@@ -23,7 +23,7 @@ def test_two():
 def test_three():
     pass
 """
-INI = '[pytest]\naddopts = --import-mode=importlib\nmarkers = needs(tool, ...): a command\n'
+INI = "[pytest]\naddopts = --import-mode=importlib\nmarkers = needs(tool, ...): a command\n"
 
 
 def run(folder: Path, allowed: str, ci: str, *options: str) -> subprocess.CompletedProcess[str]:
