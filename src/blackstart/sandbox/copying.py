@@ -218,9 +218,11 @@ class Copier:
         os.utime(name, ns=(info.st_atime_ns, info.st_mtime_ns), dir_fd=target, follow_symlinks=False)
 
 
-def copy_tree(source: str, target: str, path: str, copier: Copier) -> None:
-    """Copy the directory `source` to the new directory `target`; `path` is what the target calls it."""
-    outer = os.open(source, _DIRECTORY)
+def copy_tree(source: str, target: str, path: str, copier: Copier, *, within: int | None = None) -> None:
+    """Copy the directory `source` (below the descriptor `within`) to the new directory `target`; `path` is what the
+    target calls it.
+    """
+    outer = os.open(source, _DIRECTORY, dir_fd=within)
     try:
         os.mkdir(target, 0o700)
         inner = os.open(target, _DIRECTORY)

@@ -27,7 +27,7 @@ _WORLD = kernel.NEWPID | kernel.NEWNS | kernel.NEWNET | kernel.NEWIPC | kernel.N
 
 
 class Zygote:
-    """Answers one request after the other; each request is a method named `do_...`."""
+    """Answers one request after the other; each request is a method named `_do_...`."""
 
     def __init__(self, channel: socket.socket, layout: dict[str, Any], plan: Plan, images: Images) -> None:
         self._channel = channel
@@ -62,7 +62,7 @@ class Zygote:
         message, descriptors = wire.receive(self._channel)
         sent: list[int] = []
         try:
-            answer = getattr(self, "do_" + message["do"])(message, descriptors, sent)
+            answer = getattr(self, "_do_" + message["do"])(message, descriptors, sent)
         except TooMuch as error:
             answer = {"error": str(error), "sort": "limit"}
         except KeyError as error:
@@ -80,45 +80,55 @@ class Zygote:
         for descriptor in sent:
             os.close(descriptor)
 
-    def do_capture(self, message: dict[str, Any], _in: list[int], _out: list[int]) -> dict[str, Any]:
+    def _do_capture(self, message: dict[str, Any], _in: list[int], _out: list[int]) -> dict[str, Any]:
         return self._images.capture(message["name"])
 
-    def do_copy(self, message: dict[str, Any], _in: list[int], _out: list[int]) -> dict[str, Any]:
+    def _do_copy(self, message: dict[str, Any], _in: list[int], _out: list[int]) -> dict[str, Any]:
         return self._images.copy(message["source"], message["name"])
 
-    def do_drop(self, message: dict[str, Any], _in: list[int], _out: list[int]) -> dict[str, Any]:
+    def _do_adopt(self, message: dict[str, Any], received: list[int], _out: list[int]) -> dict[str, Any]:
+        return self._images.adopt(received[0], message["name"])
+
+    def _do_directory(self, message: dict[str, Any], _in: list[int], _out: list[int]) -> dict[str, Any]:
+        return {"path": self._images.directory(message["name"])}
+
+    def _do_chmod(self, message: dict[str, Any], _in: list[int], _out: list[int]) -> dict[str, Any]:
+        self._images.chmod(message["name"], message["path"], message["mode"])
+        return {}
+
+    def _do_drop(self, message: dict[str, Any], _in: list[int], _out: list[int]) -> dict[str, Any]:
         self._images.drop(message["name"])
         return {}
 
-    def do_locate(self, message: dict[str, Any], _in: list[int], _out: list[int]) -> dict[str, Any]:
+    def _do_locate(self, message: dict[str, Any], _in: list[int], _out: list[int]) -> dict[str, Any]:
         return {"path": self._images.locate(message["name"], message["path"])}
 
-    def do_open(self, message: dict[str, Any], _in: list[int], out: list[int]) -> dict[str, Any]:
+    def _do_open(self, message: dict[str, Any], _in: list[int], out: list[int]) -> dict[str, Any]:
         out.append(self._images.open(message["name"], message["path"], message["flags"]))
         return {}
 
-    def do_walk(self, message: dict[str, Any], _in: list[int], _out: list[int]) -> dict[str, Any]:
+    def _do_walk(self, message: dict[str, Any], _in: list[int], _out: list[int]) -> dict[str, Any]:
         return {"rows": self._images.walk(message["name"])}
 
-    def do_remove(self, message: dict[str, Any], _in: list[int], _out: list[int]) -> dict[str, Any]:
+    def _do_remove(self, message: dict[str, Any], _in: list[int], _out: list[int]) -> dict[str, Any]:
         self._images.remove(message["name"], message["path"])
         return {}
 
-    def do_put(self, message: dict[str, Any], _in: list[int], _out: list[int]) -> dict[str, Any]:
+    def _do_put(self, message: dict[str, Any], _in: list[int], _out: list[int]) -> dict[str, Any]:
         self._images.put(message["name"], message["path"], message["source"])
         return {}
 
-    def do_write(self, message: dict[str, Any], _in: list[int], _out: list[int]) -> dict[str, Any]:
+    def _do_write(self, message: dict[str, Any], _in: list[int], _out: list[int]) -> dict[str, Any]:
         self._images.write(message["name"], message["path"], base64.b64decode(message["data"]), message["mode"])
         return {}
 
-    def do_changes(self, message: dict[str, Any], _in: list[int], _out: list[int]) -> dict[str, Any]:
+    def _do_changes(self, message: dict[str, Any], _in: list[int], _out: list[int]) -> dict[str, Any]:
         return {"rows": changes(self._images.directory(message["name"]), self._plan)}
 
-    def do_free(self, message: dict[str, Any], _in: list[int], _out: list[int]) -> dict[str, Any]:
+    def _do_free(self, message: dict[str, Any], _in: list[int], _out: list[int]) -> dict[str, Any]:
         return {"bytes": self._images.free_bytes(message["name"])}
 
-    def do_sandbox(self, message: dict[str, Any], channels: list[int], _out: list[int]) -> dict[str, Any]:
+    def _do_sandbox(self, message: dict[str, Any], channels: list[int], _out: list[int]) -> dict[str, Any]:
         image = self._images.directory(message["name"])
         pid = kernel.fork_into(_WORLD)
         if pid == 0:

@@ -78,15 +78,22 @@ class Images:
 
     def copy(self, source: str, name: str) -> dict[str, Any]:
         """A new image equal to another one."""
-        old = self.directory(source)
+        old = os.open(self.directory(source), _DIRECTORY)
+        try:
+            return self.adopt(old, name)
+        finally:
+            os.close(old)
+
+    def adopt(self, old: int, name: str) -> dict[str, Any]:
+        """A new image equal to the one at this descriptor, which may be another helper's with the same layout."""
         new = self._new(name)
         try:
             copier = Copier(limit_bytes=self._limit * 3 + (512 << 20), devices=True)
             for part in ("root", "copy", "fresh", "upper"):
-                copy_tree(f"{old}/{part}", f"{new}/{part}", part, copier)
-            os.mkdir(f"{new}/work")
+                copy_tree(part, f"{new}/{part}", part, copier, within=old)
+            os.mkdir(f"{new}/scratch")
             for step in self._plan.layers():
-                os.mkdir(f"{new}/work/{step.index}")
+                os.mkdir(f"{new}/scratch/{step.index}")
         except BaseException:
             self.drop(name)
             raise
@@ -147,6 +154,14 @@ class Images:
             remove_tree(parent, last)
         finally:
             os.close(parent)
+
+    def chmod(self, name: str, path: str, mode: int) -> None:
+        """Change the permission bits of a regular file or directory of the image."""
+        descriptor = self.open(name, path, os.O_RDONLY)
+        try:
+            os.fchmod(descriptor, mode)
+        finally:
+            os.close(descriptor)
 
     def write(self, name: str, path: str, data: bytes, mode: int | None) -> None:
         """Put a file with these bytes there; a mode of None keeps that of the file that stood there."""

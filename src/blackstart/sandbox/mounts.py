@@ -41,7 +41,7 @@ class Displaced(Exception):
 def furnish(image: str, plan: Plan, copies: int) -> None:
     """Create the empty parts of a new image."""
     os.mkdir(f"{image}/root")
-    for part in ("copy", "fresh", "upper", "work"):
+    for part in ("copy", "fresh", "upper", "scratch"):
         os.mkdir(f"{image}/{part}")
     for step in plan.made:
         _make(f"{image}/root{step.path}", step)
@@ -52,7 +52,7 @@ def furnish(image: str, plan: Plan, copies: int) -> None:
         place = f"{image}/upper/{step.index}"
         os.mkdir(place)
         _own(place, step)
-        os.mkdir(f"{image}/work/{step.index}")
+        os.mkdir(f"{image}/scratch/{step.index}")
     for index, path in enumerate(FRESH):
         _fresh(f"{image}/fresh/{index}", path)
 
@@ -180,7 +180,7 @@ def _mount_step(root: int, image: str, step: Step) -> None:
     try:
         os.fchdir(here)
         if step.kind == OVERLAY:
-            _mount_layer(step.source, f"{image}/upper/{step.index}", f"{image}/work/{step.index}", ".")
+            _mount_layer(step.source, f"{image}/upper/{step.index}", f"{image}/scratch/{step.index}", ".")
         elif step.kind == COPY:
             kernel.mount(f"{image}/copy/{step.index}", ".", flags=kernel.MS_BIND)
         elif step.kind == NEW:

@@ -24,14 +24,7 @@ from blackstart.sandbox.layout import LIMIT_BYTES, Captured, Change, Entry, Layo
 from blackstart.sandbox.sandbox import Sandbox
 
 ANSWER_LIMIT_S = 120.0
-_BOOT = """
-import sys, types
-for name, path in (("blackstart", {top!r}), ("blackstart.sandbox", {top!r} + "/sandbox")):
-    module = sys.modules[name] = types.ModuleType(name)
-    module.__path__ = [path]
-from blackstart.sandbox.helper import main
-main()
-"""
+_BOOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "boot.py")
 
 
 class Zygote:
@@ -119,6 +112,25 @@ class Zygote:
         answer, _ = self._ask("copy", source=source, name=name)
         self._names.append(name)
         return msgspec.convert(answer, Captured)
+
+    def root(self, name: str) -> str:
+        """Where another zygote with the same layout may adopt this image from."""
+        answer, _ = self._ask("directory", name=name)
+        return f"/proc/{self.pid}/root{answer['path']}"
+
+    def adopt(self, name: str, root: str) -> Captured:
+        """A new image equal to that of another zygote, `root` being what its `root()` gave."""
+        descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            answer, _ = self._ask("adopt", descriptor, name=name)
+        finally:
+            os.close(descriptor)
+        self._names.append(name)
+        return msgspec.convert(answer, Captured)
+
+    def chmod(self, name: str, path: str, mode: int) -> None:
+        """Change the permission bits of one entry of an image."""
+        self._ask("chmod", name=name, path=wire.text(path), mode=mode)
 
     def drop(self, name: str) -> None:
         """Forget an image (and the ready sandboxes over it)."""
@@ -223,9 +235,7 @@ class Zygote:
 
 
 def _spawn(channel: socket.socket) -> subprocess.Popen[bytes]:
-    top = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    arguments = [sys.executable, "-I", "-S", "-X", "utf8", "-c", _BOOT.format(top=top)]
-    arguments += [str(channel.fileno()), str(os.getpid())]
+    arguments = [sys.executable, "-I", "-S", "-X", "utf8", _BOOT, str(channel.fileno()), str(os.getpid())]
     return subprocess.Popen(
         arguments,
         stdin=subprocess.DEVNULL,
