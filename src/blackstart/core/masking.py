@@ -21,6 +21,8 @@ from blackstart.core.calibration import Mask
 from blackstart.core.reading import Content, FileState, Image, Leaves
 
 CWD, HOME = "$CWD", "$HOME"
+# The kind of a version that was not read (there were too many), and the prefix of what a boundary re-run started from.
+UNREAD, BEFORE = "unread", "before:"
 _INDEX = re.compile(r"(?:(?<=/)|^)\d+(?=/|$)")
 
 
@@ -143,15 +145,23 @@ class Masker:
         return "\n".join(self._line(lines, line) for line in text.split("\n")) if lines else text
 
     def _line(self, patterns: list[re.Pattern[str]], line: str) -> str:
-        for pattern in patterns:
-            found = pattern.fullmatch(line)
-            if found:
-                parts, at = [], 0
-                for number in range(1, pattern.groups + 1):
-                    parts += [line[at : found.start(number)], "*"]
-                    at = found.end(number)
-                return "".join([*parts, line[at:]])
+        before = None
+        while before != line:  # one pattern's result may be another's line
+            before = line
+            for pattern in patterns:
+                line = _starred(pattern, line)
         return line
+
+
+def _starred(pattern: re.Pattern[str], line: str) -> str:
+    found = pattern.fullmatch(line)
+    if not found:
+        return line
+    parts, at = [], 0
+    for number in range(1, pattern.groups + 1):
+        parts += [line[at : found.start(number)], "*"]
+        at = found.end(number)
+    return "".join([*parts, line[at:]])
 
 
 def _mask_keys(place: str, keys: set[str]) -> str:

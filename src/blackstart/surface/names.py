@@ -1,0 +1,123 @@
+"""Run-specific parts of file names (pid, date, uuid, counter, mkstemp's suffix) from two clean runs of one start.
+
+A rule is learned only from a name that one run had and the other had not, and holds in that directory alone. Rules
+are ordered from the top of the tree down, so each sees its directory already masked. They never match a `*`, which
+makes masking idempotent; a name that itself contains a `*` therefore gets no rule.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+_PAIRS = 200
+_LENGTHS = (6, 8, 10, 12, 16, 32, 36)
+_RANDOM = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def name_rules(one: Iterable[str], other: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """(regular expression, replacement) pairs for paths in which the runs differ."""
+    rules: list[tuple[str, str]] = []
+    first, second = set(one), set(other)
+    level = 1
+    while level <= max((path.count("/") for path in first | second), default=0) + 1:
+        found = _rules_at(_children(first, level), _children(second, level))
+        for pattern, replacement in found:
+            compiled = re.compile(pattern)
+            first = {compiled.sub(lambda _, text=replacement: text, path, count=1) for path in first}  # type: ignore[misc]
+            second = {compiled.sub(lambda _, text=replacement: text, path, count=1) for path in second}  # type: ignore[misc]
+        rules += found
+        level += 1
+    return tuple(rules)
+
+
+def _children(paths: Iterable[str], level: int) -> dict[str, set[str]]:
+    """Directory -> names in it, at one depth of the tree."""
+    children: dict[str, set[str]] = {}
+    for path in paths:
+        segments = path.split("/")
+        if len(segments) > level:
+            children.setdefault("/".join(segments[:level]), set()).add(segments[level])
+    return children
+
+
+def _rules_at(one: dict[str, set[str]], other: dict[str, set[str]]) -> list[tuple[str, str]]:
+    rules: dict[tuple[str, str], None] = {}
+    for parent in sorted(one.keys() & other.keys()):
+        stable = one[parent] & other[parent]
+        lone = sorted(one[parent] - stable)[:_PAIRS], sorted(other[parent] - stable)[:_PAIRS]
+        for first in lone[0]:
+            if any(re.fullmatch(p, f"{parent}/{first}") for p, _ in rules):
+                continue
+            for second in sorted(lone[1], key=lambda name: (-_common(first, name), name)):
+                found = _segment(first, second, stable)
+                if found:
+                    head = f"^{re.escape(parent)}/"
+                    rules[f"{head}{found[0]}(?=/|$)", f"{parent}/{found[1]}"] = None
+                    break
+    return list(rules)
+
+
+def _common(one: str, other: str) -> int:
+    prefix = _alike(one, other)
+    return prefix + _alike(one[prefix:][::-1], other[prefix:][::-1])
+
+
+def _alike(one: str, other: str) -> int:
+    """The length of the common beginning."""
+    return next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+
+
+def _segment(one: str, other: str, stable: set[str]) -> tuple[str, str] | None:
+    """(regular expression, masked name) for two names of one kind; None if they are not of one kind."""
+    if "*" in one + other:
+        return None
+    start = _alike(one, other)
+    end = _alike(one[start:][::-1], other[start:][::-1])
+    middles = one[start : len(one) - end], other[start : len(other) - end]
+    if all(middle.isdigit() or not middle for middle in middles):
+        start, end = _whole_number(one, start, end)
+        kind = "[0-9]+"
+    else:
+        start, end = _whole_suffix(one, other, start, end)
+        kind = f"[A-Za-z0-9_-]{{{len(one) - start - end}}}" if len(one) == len(other) else "[A-Za-z0-9_-]+"
+    middles = one[start : len(one) - end], other[start : len(other) - end]
+    if not all(_RANDOM.fullmatch(middle) for middle in middles):
+        return _several(one, other, stable)
+    pattern = re.escape(one[:start]) + kind + re.escape(one[len(one) - end :])
+    if any(re.fullmatch(pattern, name) for name in stable):
+        return None
+    return pattern, f"{one[:start]}*{one[len(one) - end:]}"
+
+
+def _whole_number(name: str, start: int, end: int) -> tuple[int, int]:
+    while start and name[start - 1].isdigit():
+        start -= 1
+    while end and name[-end].isdigit():
+        end -= 1
+    return start, end
+
+
+def _whole_suffix(one: str, other: str, start: int, end: int) -> tuple[int, int]:
+    """Random letters may agree by chance at either end: go back to a sign, or to a usual length."""
+    while end and _RANDOM.match(one[-end]):
+        end -= 1
+    length = max(len(one), len(other)) - start - end
+    wanted = next((usual for usual in _LENGTHS if usual >= length), length)
+    if length >= 4 and wanted - length <= 2:
+        while start and length < wanted and _RANDOM.match(one[start - 1]):
+            start, length = start - 1, length + 1
+    return start, end
+
+
+def _several(one: str, other: str, stable: set[str]) -> tuple[str, str] | None:
+    """Several differing parts between equal signs, such as a date and a time."""
+    parts = re.split(r"([^A-Za-z0-9]+)", one), re.split(r"([^A-Za-z0-9]+)", other)
+    if len(parts[0]) != len(parts[1]) or parts[0][1::2] != parts[1][1::2]:
+        return None
+    pattern, masked = "", ""
+    for first, second in zip(*parts, strict=True):
+        numeric = first.isdigit() and second.isdigit()
+        pattern += re.escape(first) if first == second else "[0-9]+" if numeric else "[A-Za-z0-9]+"
+        masked += first if first == second else "*"
+    return None if any(re.fullmatch(pattern, name) for name in stable) else (pattern, masked)

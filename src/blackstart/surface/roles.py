@@ -1,0 +1,197 @@
+"""What each file is to the program: measured from traces, images and deletion trials, never guessed by name.
+
+The traces say who is only read, only written, appended to, made and removed; a deletion trial (a re-run without the
+file) tells state, on which answers depend, from a cache, which is rebuilt with equal content. Where neither decides,
+the role with the stricter judgement is taken only if the file was seen to be read back: `state`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+
+from blackstart.core.calibration import CleanRun
+from blackstart.core.masking import Masker, same
+from blackstart.core.reading import Image
+from blackstart.core.trace import OPENING, Operation
+
+_WRITE_FLAGS = 0o3  # O_WRONLY or O_RDWR
+_READ_WRITE, _CREATE, _EXCLUSIVE, _TRUNCATE, _APPEND = 0o2, 0o100, 0o200, 0o1000, 0o2000
+_SYSTEM = ("/usr/", "/lib/", "/lib64/", "/lib32/", "/bin/", "/sbin/", "/etc/", "/opt/", "/proc/", "/sys/", "/dev/",
+           "/nix/", "/snap/")  # fmt: skip
+_CODE = (".py", ".pyc", ".so", ".jar", ".class", ".rb", ".js", ".pl", ".pm")
+_CODE_PLACES = ("/__pycache__/", "/site-packages/", "/dist-packages/", "/node_modules/", "/pyvenv.cfg")
+
+
+class Use(msgspec.Struct, kw_only=True):
+    """How a masked path was used, over all clean runs."""
+
+    read: bool = False
+    written: bool = False
+    rewritten: bool = False
+    appended: bool = False
+    exclusive: bool = False
+    locked: bool = False
+    truncated: bool = False
+    moved_away: bool = False
+    moved_onto: bool = False
+    removed: bool = False
+    executed: bool = False
+    is_directory: bool = False
+    processes: set[int] = msgspec.field(default_factory=set)
+
+
+class Deletion(msgspec.Struct, frozen=True, kw_only=True):
+    """What a re-run without the file showed."""
+
+    path: str
+    answers_changed: bool
+    answers_could_differ: bool
+    rebuilt_equal: bool
+
+
+def uses(traces: Iterable[Sequence[Operation]], masker: Masker) -> dict[str, Use]:
+    """How each masked path was used."""
+    found: dict[str, Use] = {}
+    for trace in traces:
+        for operation in trace:
+            if operation.path.startswith("/"):
+                name = operation.masked or masker(operation.path)
+                _note(found.setdefault(name, Use()), operation)
+            if operation.path2.startswith("/"):
+                onto = found.setdefault(masker(operation.path2), Use())
+                if operation.call.startswith(("rename", "link")):
+                    onto.moved_onto = onto.written = True
+    return found
+
+
+def _note(use: Use, operation: Operation) -> None:
+    call, flags = operation.call, operation.flags
+    use.processes.add(operation.process)
+    if call in OPENING:
+        if flags & _WRITE_FLAGS or call == "creat":
+            use.written = use.written or call == "creat" or bool(flags & (_CREATE | _TRUNCATE))
+            use.read = use.read or (bool(flags & _READ_WRITE) and not flags & _TRUNCATE)
+            use.exclusive = use.exclusive or bool(flags & _EXCLUSIVE)
+            use.appended = use.appended or bool(flags & _APPEND)
+            use.truncated = use.truncated or call == "creat" or bool(flags & _TRUNCATE)
+            use.rewritten = use.rewritten or not flags & _APPEND
+        else:
+            use.read = True
+    elif call.startswith("exec"):
+        use.executed = True
+    elif call in ("flock", "lockf"):
+        use.locked = True
+    elif call.startswith("rename"):
+        use.moved_away = True
+    elif call.startswith(("unlink", "rmdir")):
+        use.removed = True
+    elif call.startswith("mkdir"):
+        use.is_directory = use.exclusive = True
+    elif call.startswith(("truncate", "ftruncate")):
+        use.truncated = use.written = True
+    elif operation.changes:
+        use.written = True
+
+
+def roles(
+    traces: Iterable[Sequence[Operation]],
+    images: Sequence[Image],
+    deletions: Mapping[str, Deletion],
+    masker: Masker,
+    *,
+    arguments: Iterable[str] = (),
+) -> dict[str, str]:
+    """Masked path -> role, for every file that was used or stands in an image.
+
+    images: S0, S1, … of the chain, unmasked; arguments: absolute paths on the command line (the program and its
+    parts among them are recognised because they are executed, or are code and only read).
+    """
+    stood = [masker.image(image) for image in images]
+    found = {}
+    used = uses(traces, masker)
+    for path in sorted(used.keys() | set().union(*stood)):
+        use = used.get(path, Use())
+        states = [image.get(path) for image in stood]
+        if any(state is not None and state.kind not in ("file",) for state in states) and not _is_lock(use, states):
+            continue
+        role = _role(path, use, [state is not None for state in states], deletions.get(path), masker)
+        if role:
+            found[path] = role
+    return _with_product(found, used)
+
+
+def _is_lock(use: Use, states: Sequence[object]) -> bool:
+    gone = states[-1] is None
+    return gone and not use.moved_away and (use.locked or (use.exclusive and use.removed))
+
+
+def _role(path: str, use: Use, stood: Sequence[bool], deletion: Deletion | None, masker: Masker) -> str:
+    changed = use.written or use.moved_onto or use.moved_away or use.removed
+    if not changed:
+        if not use.read and not use.executed:
+            return ""  # nobody looked at it
+        return "install" if use.executed or _is_code(path) else "config"
+    if not any(stood):
+        made = use.exclusive and use.removed and "*" not in path
+        return "lock" if made and not use.moved_away else "scratch"
+    if not stood[-1] and (use.locked or use.exclusive) and not use.moved_away:
+        return "lock"
+    if use.appended and not (use.rewritten or use.truncated or use.moved_onto or use.read):
+        return "log"
+    if not use.read:
+        return "output"
+    if deletion and not deletion.answers_changed and deletion.answers_could_differ and deletion.rebuilt_equal:
+        return "cache"
+    return "state"
+
+
+def _is_code(path: str) -> bool:
+    return path.startswith(_SYSTEM) or path.endswith(_CODE) or ".so." in path or any(p in path for p in _CODE_PLACES)
+
+
+def _with_product(found: dict[str, str], used: Mapping[str, Use]) -> dict[str, str]:
+    """A log that is the job's only product is an output."""
+    logs = [path for path, role in found.items() if role == "log"]
+    if len(logs) == 1 and not {"state", "output"} & set(found.values()):
+        return {**found, logs[0]: "output"}
+    return found
+
+
+def deletion_candidates(
+    traces: Iterable[Sequence[Operation]], images: Sequence[Image], masker: Masker, limit: int = 20
+) -> tuple[str, ...]:
+    """Masked paths for which only a deletion trial tells state from cache, those used most first."""
+    found = roles(traces, images, {}, masker)
+    last = masker.image(images[-1]) if images else {}
+    wanted = [path for path, role in found.items() if role == "state" and path in last]
+    return tuple(wanted[:limit])
+
+
+def judge_deletion(
+    path: str, clean: CleanRun, *, code: int, stdout: str, check: str, files: Image
+) -> Deletion:
+    """Compare a re-run without `path` (all values masked) with the clean re-run from the same state.
+
+    Messages on stderr are no answers: a program may say that it rebuilds its cache.
+    """
+    answers = (
+        (clean.code, code, True),
+        (clean.stdout, stdout, bool(clean.stdout.strip(" \n*"))),
+        (clean.check, check, bool(clean.check.strip(" \n*"))),
+    )
+    others = {p for p in clean.files.keys() | files.keys() if p != path}
+    changed = any(expected != seen for expected, seen, _ in answers)
+    changed = changed or any(not same(clean.files.get(p), files.get(p)) for p in others)
+    could_differ = any(able for expected, _, able in answers[1:]) or any(
+        state.kind == "file" for p, state in clean.files.items() if p != path
+    )
+    return Deletion(
+        path=path,
+        answers_changed=changed,
+        answers_could_differ=could_differ,
+        rebuilt_equal=same(clean.files.get(path), files.get(path)),
+    )
+
+

@@ -1,0 +1,53 @@
+"""What the target depends on, as seen in clean runs; and what could not be seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+
+from blackstart.core.reading import Image
+from blackstart.core.trace import Operation
+
+
+class Surface(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """files: masked path -> role; databases: those of them that are SQLite; peers: addresses connected to; ports:
+    addresses listened on; programs: what was executed; signals: numbers sent inside; uncovered: thing -> why.
+    """
+
+    files: dict[str, str] = {}
+    databases: tuple[str, ...] = ()
+    peers: tuple[str, ...] = ()
+    ports: tuple[str, ...] = ()
+    programs: tuple[str, ...] = ()
+    signals: tuple[str, ...] = ()
+    uncovered: dict[str, str] = {}
+
+
+def surface(
+    traces: Iterable[Sequence[Operation]],
+    files: Mapping[str, str],
+    image: Image,
+    uncovered: Mapping[str, str] | None = None,
+) -> Surface:
+    """files: the measured roles; image: a masked image in which contents were read."""
+    seen: dict[str, dict[str, None]] = {"connect": {}, "bind": {}, "exec": {}, "kill": {}}
+    for trace in traces:
+        for operation in trace:
+            for start, found in seen.items():
+                if operation.call.startswith(start) and operation.path:
+                    found[operation.path] = None
+    databases = (p for p, s in image.items() if p in files and s.content is not None and s.content.form == "sqlite")
+    return Surface(
+        files=dict(sorted(files.items())),
+        databases=tuple(sorted(databases)),
+        peers=_sockets(seen["connect"]),
+        ports=_sockets(seen["bind"]),
+        programs=tuple(seen["exec"]),
+        signals=tuple(seen["kill"]),
+        uncovered=dict(sorted((uncovered or {}).items())),
+    )
+
+
+def _sockets(paths: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(path.removeprefix("socket:") for path in paths if path.startswith("socket:")))

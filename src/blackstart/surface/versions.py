@@ -1,0 +1,180 @@
+"""The versions of a clean run: what each file held at its version boundaries, and which of them an output acknowledged.
+
+A version boundary of a file is the last close of a writer, a rename onto it, a commit (fsync, fdatasync, a rollback
+journal unlinked or truncated), an output event, and the moment before it is opened anew, truncated, replaced or
+removed. An operation is seen before the kernel carries it out, so what a boundary left is read at the next operation
+of the same thread. Only files that were changed since their last reading are read.
+
+A content that does not read (half written at an output event) is no version. Of files with more versions than are
+worth reading, the gap is marked by a FileState of kind `unread`: the oracles then expect less.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from blackstart.core.calibration import Acknowledgement
+from blackstart.core.masking import BEFORE, UNREAD, Masker, same
+from blackstart.core.reading import FileState, Image
+from blackstart.core.trace import DIRECTORY, SYNCING, Operation
+
+READINGS_PER_FILE = 300
+_COMPANIONS = ("-wal", "-journal", "-shm")
+_RENAMES = ("rename", "renameat", "renameat2", "link", "linkat")
+_REMOVALS = ("unlink", "unlinkat", "rmdir")
+_TRUNCATIONS = ("truncate", "ftruncate")
+_WRITES = ("write", "pwrite64", "writev", "pwritev", "pwritev2", "sendto", "sendmsg", "send", "sendfile", "splice")
+
+
+class Versions(msgspec.Struct, frozen=True, kw_only=True):
+    """What a VersionReader found, by path; masked by `masked`."""
+
+    versions: dict[str, tuple[FileState | None, ...]]
+    acknowledgements: tuple[Acknowledgement, ...]
+
+    def masked(self, masker: Masker) -> Versions:
+        """The same with masked paths and contents; of files that share a name, all versions count."""
+        together: dict[str, tuple[FileState | None, ...]] = {}
+        for path, states in self.versions.items():
+            name = masker(path)
+            shown = (state and masker.state(name, state) for state in states)
+            together[name] = (*together.get(name, ()), *shown)
+        shared = {masker(p) for p in self.versions if sum(masker(q) == masker(p) for q in self.versions) > 1} \
+            if len(together) < len(self.versions) else set()  # fmt: skip
+        events = tuple(
+            Acknowledgement(
+                nth=event.nth,
+                versions={masker(p): at for p, at in event.versions.items() if masker(p) not in shared},
+            )
+            for event in self.acknowledgements
+        )
+        return Versions(versions=together, acknowledgements=events)
+
+
+class VersionReader:
+    """Reads versions while a clean run is recorded.
+
+    read_state: the current state of a path as the target sees it, with content; None if nothing stands there.
+    start: the image before the run.
+    """
+
+    def __init__(self, read_state: Callable[[str], FileState | None], start: Image) -> None:
+        self._read_state = read_state
+        self._versions: dict[str, list[FileState | None]] = {}
+        self._start = start
+        self._readings: dict[str, int] = {}
+        self._dirty: set[str] = set()
+        self._pending: dict[int, set[str]] = {}
+        self._events: list[Acknowledgement] = []
+
+    def before(self, operation: Operation) -> None:
+        """Called while the caller waits just before `operation`."""
+        waiting = self._pending.pop(operation.thread, None)
+        if waiting:
+            self._read(waiting)
+        events = output_events(operation)
+        if events:
+            self._read(self._dirty | set().union(*self._pending.values()))
+            reached = {path: len(states) - 1 for path, states in self._versions.items()}
+            for _ in range(events):
+                self._events.append(Acknowledgement(nth=len(self._events) + 1, versions=reached))
+        self._note(operation)
+
+    @property
+    def settled_versions(self) -> int:
+        """How many versions have been read, if no file has changed since its last reading; else 0."""
+        is_dirty = bool(self._dirty) or any(self._pending.values())
+        return 0 if is_dirty else sum(len(states) for states in self._versions.values())
+
+    def finish(self, image: Image) -> Versions:
+        """The run has ended and left `image`: its contents are the last versions."""
+        for path in sorted(self._versions.keys() | self._dirty | image.keys() | self._start.keys()):
+            final = image.get(path)
+            known = self._known(path)
+            if not known or not same(known[-1], final) or (final and final.kind == "file" and known[-1] is None):
+                known.append(final)
+        return Versions(
+            versions={path: tuple(states) for path, states in self._versions.items()},
+            acknowledgements=tuple(self._events),
+        )
+
+    def _note(self, operation: Operation) -> None:
+        """What the operation will change, and whether that is a boundary."""
+        path, call = _owner(operation.path), operation.call
+        is_companion = path != operation.path
+        if call in SYNCING or call == "close":
+            self._later(operation.thread, {path} & self._dirty if call == "close" else {path})
+        elif call in _RENAMES:
+            onto = _owner(operation.path2)
+            self._read({path, onto} & self._dirty)
+            self._change(path, onto)
+            self._later(operation.thread, {path, onto} if operation.kind != DIRECTORY else set())
+        elif call in _REMOVALS or (call in _TRUNCATIONS and is_companion):
+            if not is_companion:
+                self._read({path} & self._dirty)
+            self._change(path)
+            self._later(operation.thread, {path})
+        elif operation.is_opening_for_change or call in _TRUNCATIONS:
+            self._read({path} & self._dirty)
+            self._change(path)
+        elif operation.changes:
+            self._change(path)
+
+    def _change(self, *paths: str) -> None:
+        self._dirty.update(path for path in paths if path.startswith("/"))
+
+    def _later(self, thread: int, paths: Iterable[str]) -> None:
+        wanted = {path for path in paths if path.startswith("/")}
+        if wanted:
+            self._pending.setdefault(thread, set()).update(wanted)
+
+    def _known(self, path: str) -> list[FileState | None]:
+        if path not in self._versions:
+            self._versions[path] = [self._start.get(path)]
+        return self._versions[path]
+
+    def _read(self, paths: Iterable[str]) -> None:
+        for path in sorted(paths):
+            self._dirty.discard(path)
+            known = self._known(path)
+            count = self._readings[path] = self._readings.get(path, 0) + 1
+            if count > READINGS_PER_FILE:
+                if known[-1] is None or known[-1].kind != UNREAD:
+                    known.append(FileState(path=path, kind=UNREAD))
+                continue
+            state = self._read_state(path)
+            if state is not None and state.content is not None and state.content.error:
+                continue  # half written
+            if not same(known[-1], state):
+                known.append(state)
+
+
+def output_events(operation: Operation) -> int:
+    """How many output events the operation is: lines on stdout, or one answer on a socket."""
+    if operation.call not in _WRITES:
+        return 0
+    if operation.path == "stdout":
+        return operation.data.count(b"\n") if operation.data else 1
+    return int(operation.path.startswith("socket:"))
+
+
+def boundary_rerun(before: Image, after: Image, masker: Masker, paths: Iterable[str]) -> dict[str, FileState]:
+    """An entry of `Calibration.boundary_reruns`: what a clean re-run made of a boundary state.
+
+    It holds, for each masked path of `paths`, what stood there after the re-run, and under `before:PATH` what the
+    re-run started from; that is how a version and its re-run are matched. Missing files are left out.
+    """
+    wanted = set(paths)
+    result = dict(masker.image(after, wanted))
+    result.update({BEFORE + path: state for path, state in masker.image(before, wanted).items()})
+    return result
+
+
+def _owner(path: str) -> str:
+    """The database of a companion, else the path itself."""
+    for suffix in _COMPANIONS:
+        if path.endswith(suffix):
+            return path[: -len(suffix)]
+    return path
