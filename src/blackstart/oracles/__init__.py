@@ -1,0 +1,101 @@
+"""Judges of a history: pure, so that they judge a stored one again.
+
+Each oracle is one module with `judge(history, calibration)`, which gives one or more verdicts. `judge_all` asks all
+oracles of a job: a fault that did not reach the target leaves nothing else to judge; an oracle that crashes or is
+muted says unknown; what several oracles say of the same file becomes one verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from blackstart.core.calibration import Calibration
+from blackstart.core.history import History
+from blackstart.core.verdict import FAILED, PASSED, Verdict, passed, unknown
+from blackstart.oracles import acknowledged, end, fired, restart, state
+
+Judge = Callable[[History, Calibration], tuple[Verdict, ...]]
+
+JOB_ORACLES: Mapping[str, Judge] = {
+    fired.NAME: fired.judge,
+    end.NAME: end.judge,
+    state.NAME: state.judge,
+    restart.NAME: restart.judge,
+    acknowledged.NAME: acknowledged.judge,
+}
+
+# Of several verdicts on one file the first in this order stands, with the evidence of the others.
+_STANDS = (("state", "corrupt"), ("state", "lost"), ("state", "silent"), ("end", ""), ("acknowledged", ""),
+           ("restart", ""))  # fmt: skip
+
+__all__ = ["JOB_ORACLES", "judge_all", "mute"]
+
+
+def judge_all(
+    history: History, calibration: Calibration, oracles: Mapping[str, Judge] = JOB_ORACLES
+) -> tuple[Verdict, ...]:
+    """The verdicts of all oracles, those that are muted as unknown."""
+    verdicts: list[Verdict] = []
+    for name, judge in oracles.items():
+        found = _safely(name, judge, history, calibration)
+        verdicts += found
+        if name == fired.NAME and any(verdict.outcome != PASSED for verdict in found):
+            return tuple(verdicts)
+    return _one_per_file([_muted(verdict, calibration.muted) for verdict in verdicts])
+
+
+def mute(nulls: Mapping[str, tuple[Verdict, ...]] | list[tuple[Verdict, ...]]) -> dict[str, str]:
+    """Oracle -> why it is muted, from the verdicts on null trials."""
+    trials = list(nulls.values()) if isinstance(nulls, Mapping) else nulls
+    muted: dict[str, str] = {}
+    for verdicts in trials:
+        for verdict in verdicts:
+            if verdict.outcome == FAILED and verdict.oracle not in muted:
+                what = verdict.evidence[0] if verdict.evidence else verdict.consequence
+                muted[verdict.oracle] = f"it failed on a null trial: {what}"
+    return muted
+
+
+def _safely(name: str, judge: Judge, history: History, calibration: Calibration) -> tuple[Verdict, ...]:
+    try:
+        return judge(history, calibration)
+    except Exception as error:  # a crashed oracle is unknown, never a pass
+        return (unknown(name, f"the oracle crashed: {type(error).__name__}: {error}"),)
+
+
+def _muted(verdict: Verdict, muted: Mapping[str, str]) -> Verdict:
+    if verdict.outcome != FAILED or verdict.oracle not in muted:
+        return verdict
+    return unknown(verdict.oracle, f"muted ({muted[verdict.oracle]}); it found: {verdict.consequence}")
+
+
+def _one_per_file(verdicts: list[Verdict]) -> tuple[Verdict, ...]:
+    """Fold verdicts that fail on the same path into the one that says most."""
+    failures = [v for v in verdicts if v.outcome == FAILED and v.paths]
+    failures.sort(key=_rank)
+    kept: list[Verdict] = []
+    folded: dict[int, Verdict] = {}
+    for verdict in failures:
+        stands = next((one for one in kept if set(one.paths) & set(verdict.paths)), None)
+        if stands is None:
+            kept.append(verdict)
+            continue
+        more = tuple(text for text in verdict.evidence if text not in stands.evidence)
+        together = msgspec.structs.replace(stands, evidence=(*stands.evidence, *more))
+        kept[kept.index(stands)] = together
+        folded[id(verdict)] = passed(verdict.oracle, f"part of what `{stands.oracle}` found")
+    by_rank = {_key(one): one for one in kept}
+    return tuple(folded.get(id(v), by_rank.get(_key(v), v)) for v in verdicts)
+
+
+def _key(verdict: Verdict) -> tuple[str, str, tuple[str, ...], str]:
+    return verdict.oracle, verdict.consequence, verdict.paths, verdict.outcome
+
+
+def _rank(verdict: Verdict) -> int:
+    for rank, (oracle, consequence) in enumerate(_STANDS):
+        if verdict.oracle == oracle and consequence in ("", verdict.consequence):
+            return rank
+    return len(_STANDS)

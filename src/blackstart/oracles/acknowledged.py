@@ -1,0 +1,92 @@
+"""Is what the target told the outside world still true after a kill and a restart?
+
+At each output event (a line on stdout) the clean run's recording notes which version every file had reached. Output is
+deterministic, so the lines that got out before the end say which event was the last; after the restart no file may
+stand below its version then. A file counts as below only if what is there is what a re-run makes of a lower version,
+and not what it makes of the acknowledged one or a higher: everything else is another oracle's affair.
+"""
+
+from __future__ import annotations
+
+from blackstart.core.calibration import Calibration
+from blackstart.core.history import History, Run
+from blackstart.core.masking import UNREAD, same
+from blackstart.core.reading import FileState
+from blackstart.core.verdict import DEFECT, POLICY, Verdict, failed, passed, unknown
+from blackstart.oracles.compare import difference, is_broken, is_one_of
+from blackstart.oracles.legal import last_index, reruns_of
+from blackstart.oracles.outputs import events_out, reached
+from blackstart.oracles.view import DAMAGE_KINDS, View
+
+NAME = "acknowledged"
+
+
+def judge(history: History, calibration: Calibration) -> tuple[Verdict, ...]:
+    """`lost` if an acknowledged version is gone after the restart; label policy where it is write-behind."""
+    view = View(history, calibration)
+    if history.kind in DAMAGE_KINDS:
+        return (passed(NAME, "the damage is the fault's own"),)
+    if view.clean is None or view.first is None:
+        return (unknown(NAME, f"there is no clean run from {history.start} to compare with"),)
+    if calibration.refuses_rerun or not view.restarts:
+        return (passed(NAME, "there was no restart to judge after"),)
+    floor = reached(view)
+    lost = []
+    for path in view.judged():
+        if floor.get(path, 0) > 0:
+            sentence = _below(view, path, floor[path], view.restarts[-1])
+            if sentence:
+                lost.append((path, sentence))
+    if not lost:
+        return (passed(NAME),)
+    events = events_out(view, view.first)
+    what = "line" if events == 1 else "lines"
+    head = f"{events} {what} on stdout had got out before the end, and what they acknowledged is gone after the restart"
+    label = POLICY if calibration.write_behind else DEFECT
+    extra = (calibration.write_behind,) if calibration.write_behind else ()
+    texts = (head, *(sentence for _, sentence in lost), *extra)
+    return (failed(NAME, "lost", *texts, paths=[path for path, _ in lost], label=label),)
+
+
+def _below(view: View, path: str, floor: int, last: Run) -> str:
+    """A sentence if the file stands below version `floor` after the last restart, else ``."""
+    assert view.clean is not None
+    versions = view.clean.versions.get(path, ())
+    state = view.state(last, path)
+    if floor >= len(versions):
+        return ""
+    expected = versions[floor]
+    if expected is not None and expected.kind == UNREAD:
+        return ""
+    broken = is_broken(state, versions)
+    if not view.ends_as_clean(last):
+        at = last_index(versions, state)
+        gone = bool(broken) or (state is None and expected is not None) or -1 < at < floor
+        return difference(path, state, expected, broken) if gone else ""
+    kept, below, measured = _after_rerun(view, path, versions, floor)
+    if not measured or is_one_of(state, kept) or not is_one_of(state, below):
+        return ""
+    return difference(path, state, kept[0], broken)
+
+
+def _after_rerun(
+    view: View, path: str, versions: tuple[FileState | None, ...], floor: int
+) -> tuple[list[FileState | None], list[FileState | None], bool]:
+    """(contents after re-runs from the floor or above, from below it, whether the floor itself was re-run from)."""
+    assert view.clean is not None
+    kept: list[FileState | None] = []
+    below: list[FileState | None] = []
+    measured = False
+    for start, after in reruns_of(view, path):
+        at = last_index(versions, start)
+        if at >= floor:
+            measured = measured or same(start, versions[floor])
+            kept.append(after)
+        elif at >= 0:
+            below.append(after)
+    if view.again is not None:
+        measured = measured or same(versions[-1], versions[floor])
+        kept.append(view.again.files.get(path))
+    if last_index(versions, versions[0]) < floor:
+        below.append(view.clean.files.get(path))
+    return kept, below, measured

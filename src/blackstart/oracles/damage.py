@@ -1,0 +1,94 @@
+"""After faults of kinds `file` and `db` the damage is ours, so other rules hold.
+
+The damaged file left as it is, refused with a message, set aside or begun afresh is legal (missing and empty files may
+be begun afresh in silence). What is not: damaged content replaced without a word, another state file hurt, a hang or a
+death by a signal, and a program that still fails with the good file put back.
+"""
+
+from __future__ import annotations
+
+from blackstart.core.history import DEADLINE, SIGNALED, Run
+from blackstart.core.masking import same
+from blackstart.core.reading import FileState
+from blackstart.core.verdict import Verdict, failed, passed, unknown
+from blackstart.oracles.compare import difference, is_broken, is_empty
+from blackstart.oracles.legal import versions_of
+from blackstart.oracles.outputs import said_something
+from blackstart.oracles.view import View
+from blackstart.oracles.waits import died, hangs
+
+_COMPANIONS = ("-wal", "-journal", "-shm")
+
+
+def judge_state(view: View, name: str) -> tuple[Verdict, ...]:
+    """Judge what stands after the target met the damaged file."""
+    if view.clean is None or view.first is None:
+        return (unknown(name, f"there is no clean run from {view.history.start} to compare with"),)
+    damaged = view.damaged()
+    if not damaged:
+        return (unknown(name, "the history does not tell which file was damaged"),)
+    verdicts = [*_replaced(view, name, damaged), *_hurt(view, name, damaged)]
+    return tuple(verdicts) or (passed(name, "the damage is the fault's own"),)
+
+
+def _replaced(view: View, name: str, damaged: frozenset[str]) -> list[Verdict]:
+    """Damaged content that was replaced without a word."""
+    before, first = view.history.run("before"), view.first
+    if before is None or first is None or said_something(view, first) is not False:
+        return []
+    found = []
+    for path in sorted(damaged & set(view.judged(("state",)))):
+        versions = versions_of(view, path)
+        was, now = view.state(before, path), view.state(first, path)
+        why = is_broken(was, versions)
+        if was is None or is_empty(was) or not why or same(was, now):
+            continue
+        if any(same(now, version) for version in versions) or _is_set_aside(view, first, path, was):
+            continue
+        text = f"{path} {why} at the start, and was replaced: the program said nothing and ended with 0"
+        found.append(failed(name, "silent", text, paths=[path]))
+    return found
+
+
+def _is_set_aside(view: View, run: Run, path: str, was: FileState) -> bool:
+    return any(
+        state.digest == was.digest and state.digest and view.masker(other) != path for other, state in run.image.items()
+    )
+
+
+def _hurt(view: View, name: str, damaged: frozenset[str]) -> list[Verdict]:
+    """Other state files that were good at the start and are gone, empty or unreadable at the end."""
+    last = view.restarts[-1] if view.restarts else view.first
+    assert last is not None
+    found = []
+    for path in view.judged(("state",)):
+        if path in damaged or any(path == one + suffix for one in damaged for suffix in _COMPANIONS):
+            continue
+        versions = versions_of(view, path)
+        state, start = view.state(last, path), versions[0]
+        if is_empty(start) or any(is_empty(version) for version in versions):
+            continue
+        why = is_broken(state, versions)
+        if why or is_empty(state):
+            text = f"another file was damaged, and {difference(path, state, start, why)}"
+            found.append(failed(name, "corrupt" if why else "lost", text, paths=[path]))
+    return found
+
+
+def judge_restart(view: View, name: str) -> tuple[Verdict, ...]:
+    """A refusal is legal as long as the good file makes the program work again."""
+    damaged = sorted(view.damaged())
+    for run in view.restarts:
+        trouble = died(run) or hangs(view, run)
+        if trouble and trouble.consequence:
+            text = f"restarted with {', '.join(damaged) or 'the damaged file'} as it is, {trouble.evidence}"
+            return (failed(name, trouble.consequence, text, paths=damaged),)
+    good = view.history.good_again
+    if good is None:
+        return (passed(name, "not asked whether it works with the good file put back"),)
+    if view.ends_as_clean(good):
+        return (passed(name, "it works again with the good file put back"),)
+    consequence = {SIGNALED: "crashed", DEADLINE: "hung"}.get(good.end.how, "corrupt")
+    ending = f"exit status {good.end.code}" if consequence == "corrupt" else consequence
+    text = f"it still fails ({ending}) with the good {', '.join(damaged) or 'file'} put back"
+    return (failed(name, consequence, text, paths=damaged),)

@@ -1,0 +1,122 @@
+"""How did the target end while the fault was there: hung, crashed, or silently without having done its work?
+
+Failing is allowed: a non-zero exit with a message on a full disk is good behaviour, and so is dying on purpose, as long
+as it starts again. A job that ends with 0 claims its last version: a state or output file short of it is `silent` if
+nothing was said, `lost` if something was.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+
+from blackstart.core.calibration import Calibration
+from blackstart.core.history import EXITED, SIGNALED, History, Run
+from blackstart.core.masking import same
+from blackstart.core.reading import FileState
+from blackstart.core.verdict import NOTE, Verdict, failed, passed, unknown
+from blackstart.oracles.compare import difference, is_broken, is_empty, is_less, is_one_of
+from blackstart.oracles.legal import versions_of
+from blackstart.oracles.outputs import said_something
+from blackstart.oracles.view import DAMAGE_KINDS, View
+from blackstart.oracles.waits import died, hangs
+
+NAME = "end"
+_TRACEBACK = "Traceback (most recent call last):"
+_FRAME = re.compile(r'^\s*File "(?P<file>[^"]+)", line \d+, in (?P<function>.+)$')
+
+
+def judge(history: History, calibration: Calibration) -> tuple[Verdict, ...]:
+    """Verdicts on the first start."""
+    view = View(history, calibration)
+    if view.first is None or view.clean is None:
+        return (unknown(NAME, f"there is no clean run from {history.start} to compare with"),)
+    if view.was_killed:
+        return (passed(NAME, "the fault ended it"),)
+    hanging = hangs(view, view.first)
+    if hanging is not None:
+        return (_of_hang(view, hanging.consequence, hanging.evidence),)
+    if view.first.end.how == SIGNALED:
+        return (_of_signal(view, view.first),)
+    return (*_silent(view, view.first), *_traceback(view, view.first)) or (passed(NAME),)
+
+
+def _of_hang(view: View, consequence: str, evidence: str) -> Verdict:
+    held = [one for one in view.history.injected if re.search(r"\bhang\b", one.fault)]
+    if held:
+        return passed(NAME, "the fault itself holds it")
+    if consequence:
+        return failed(NAME, consequence, evidence)
+    return passed(NAME, evidence) if evidence.startswith("slow") else unknown(NAME, evidence)
+
+
+def _of_signal(view: View, first: Run) -> Verdict:
+    """A crash is a signal that no program asks for; an abort only where the restart fails."""
+    name = signal.Signals(first.end.signal).name if first.end.signal in set(signal.Signals) else str(first.end.signal)
+    if view.history.kind == "signal":
+        return passed(NAME, f"it dies of {name}, as it was told to")
+    restarted = bool(view.restarts) and view.ends_as_clean(view.restarts[-1])
+    afterwards = "; it starts again afterwards" if restarted else ""
+    trouble = died(first)
+    if trouble:
+        return failed(NAME, "crashed", trouble.evidence + afterwards)
+    if first.end.signal == signal.SIGABRT and view.restarts and not restarted:
+        return failed(NAME, "crashed", "it aborts, and its restart fails")
+    return passed(NAME, f"it stops with {name}{afterwards}")
+
+
+def _silent(view: View, first: Run) -> list[Verdict]:
+    """Exit status 0 with a state or output file short of the last version."""
+    clean = view.clean
+    assert clean is not None
+    if first.end.how != EXITED or first.end.code != 0 or clean.code != 0:
+        return []
+    damaged = view.damaged()
+    if view.history.kind in DAMAGE_KINDS and not _only_caches(view, damaged):
+        return []  # what the program could do without the file is not known
+    short = [(p, text) for p in view.judged() if p not in damaged and (text := _short(view, first, p))]
+    if not short:
+        return []
+    said = said_something(view, first)
+    if said is None:
+        return [unknown(NAME, "it ended with 0 and unfinished work, but whether it said so cannot be told")]
+    words = "it ended with exit status 0" + (", though not without a message" if said else " and said nothing")
+    consequence = "lost" if said else "silent"
+    return [failed(NAME, consequence, words, *(text for _, text in short), paths=[path for path, _ in short])]
+
+
+def _only_caches(view: View, damaged: frozenset[str]) -> bool:
+    return bool(damaged) and all(view.calibration.roles.get(path) == "cache" for path in damaged)
+
+
+def _short(view: View, first: Run, path: str) -> str:
+    """A sentence if the file is short of its last version, else ``."""
+    assert view.clean is not None
+    expected, state = view.clean.files.get(path), view.state(first, path)
+    if same(state, expected):
+        return ""
+    versions = versions_of(view, path)
+    why = is_broken(state, versions)
+    if why or is_less(state, expected) or _is_earlier(state, versions, expected):
+        return difference(path, state, expected, why)
+    return ""
+
+
+def _is_earlier(state: FileState | None, versions: tuple[FileState | None, ...], last: FileState | None) -> bool:
+    if is_empty(state) and is_empty(last):
+        return False
+    return is_one_of(state, versions)
+
+
+def _traceback(view: View, first: Run) -> list[Verdict]:
+    """An exception that nobody caught: low, one finding per exception and function."""
+    assert view.clean is not None
+    text = view.text(first, "stderr")
+    if _TRACEBACK not in text or _TRACEBACK in view.clean.stderr or view.history.kind == "null":
+        return []
+    lines = text[text.rindex(_TRACEBACK) :].splitlines()[1:]
+    frames = [found for line in lines if (found := _FRAME.match(line))]
+    last = next((line for line in lines if line and not line.startswith(" ")), "an exception")
+    where = f"{frames[-1]['function']} ({frames[-1]['file'].rsplit('/', 1)[-1]})" if frames else "unknown"
+    exception = last.split(":")[0]
+    return [failed(NAME, "unclean", f"an uncaught {exception} in {where}: {last[:200]}", label=NOTE)]

@@ -1,0 +1,54 @@
+"""What the target said: how many output events got out, what they acknowledged, and whether it complained."""
+
+from __future__ import annotations
+
+from blackstart.core.history import Run
+from blackstart.core.masking import same
+from blackstart.oracles.view import View
+
+
+def events_out(view: View, run: Run) -> int:
+    """How many output events of the clean run got out in this run: whole lines that agree from the beginning."""
+    if view.clean is None or "stdout" in view.calibration.mask.hopeless:
+        return 0
+    count = 0
+    written = view.text(run, "stdout").split("\n")[:-1]
+    for seen, expected in zip(written, view.clean.stdout.split("\n"), strict=False):
+        if seen != expected:
+            break
+        count += 1
+    return count
+
+
+def reached(view: View) -> dict[str, int]:
+    """Per masked path the version that the last output event of the first run acknowledged."""
+    if view.clean is None or view.first is None:
+        return {}
+    events = events_out(view, view.first)
+    known = view.clean.acknowledgements
+    if not events or len(known) != view.clean.stdout.count("\n"):
+        return {}  # the recording did not count lines as the run did: nothing can be said
+    return known[events - 1].versions
+
+
+def said_something(view: View, run: Run) -> bool | None:
+    """Whether stderr, stdout, a log or the exit status differ from a clean run's; None if that cannot be told."""
+    clean = view.clean
+    assert clean is not None
+    hopeless = view.calibration.mask.hopeless
+    if run.end.code != clean.code:
+        return True
+    unclear = False
+    for stream, expected in (("stderr", clean.stderr), ("stdout", clean.stdout)):
+        if stream in hopeless:
+            unclear = True
+        elif view.text(run, stream) != expected:
+            return True
+    for path, role in view.calibration.roles.items():
+        if role != "log":
+            continue
+        if path in hopeless:
+            unclear = True
+        elif not same(view.state(run, path), clean.files.get(path)):
+            return True
+    return None if unclear else False

@@ -1,0 +1,85 @@
+"""Does the target start again after what was done to it?
+
+One restart that fails may be recovery at work; two in a row are a finding, even if the state checks out. What makes it
+start again names the culprit: a path that only had to be removed (`stuck`), or one whose content had to be put
+back (`corrupt`).
+"""
+
+from __future__ import annotations
+
+from blackstart.core.calibration import Calibration
+from blackstart.core.history import DEADLINE, EXITED, SIGNALED, History, Reset, Run
+from blackstart.core.verdict import Verdict, failed, passed, unknown
+from blackstart.oracles import damage
+from blackstart.oracles.view import DAMAGE_KINDS, View
+
+NAME = "restart"
+
+
+def judge(history: History, calibration: Calibration) -> tuple[Verdict, ...]:
+    """`stuck`, `corrupt`, `crashed` or `hung` after two restarts that failed."""
+    view = View(history, calibration)
+    if history.kind in DAMAGE_KINDS:
+        return damage.judge_restart(view, NAME)
+    if calibration.refuses_rerun:
+        return (passed(NAME, "the program refuses a second run, so a restart by re-run does not apply"),)
+    if view.clean is None or not view.restarts:
+        return (unknown(NAME, "the target was not restarted, or there is no clean run to compare with"),)
+    if view.ends_as_clean(view.restarts[0]):
+        return (passed(NAME, _slowness(view, view.restarts[0])),)
+    if len(view.restarts) == 1:
+        return (unknown(NAME, f"the first restart {how(view.restarts[0])}, and no second one was made"),)
+    last = view.restarts[-1]
+    if view.ends_as_clean(last):
+        return (passed(NAME, f"the first restart {how(view.restarts[0])}, the second one worked"),)
+    return (_failure(view, last),)
+
+
+def _failure(view: View, last: Run) -> Verdict:
+    helped = [reset for reset in view.history.resets if reset.helped]
+    seen = f"two restarts in a row fail: the last one {how(last)}{_words(view, last)}"
+    if helped:
+        reset = min(helped, key=lambda one: (len(one.put_back) + len(one.removed), len(one.put_back)))
+        return _by_reset(view, reset, seen)
+    tried = f"; none of {len(view.history.resets)} resets made it start" if view.history.resets else ""
+    if last.end.how == SIGNALED:
+        return failed(NAME, "crashed", seen + tried)
+    if last.end.how == DEADLINE:
+        return failed(NAME, "hung", seen + tried)
+    return failed(NAME, "corrupt", seen + tried)
+
+
+def _by_reset(view: View, reset: Reset, seen: str) -> Verdict:
+    removed = sorted({view.masker(path) for path in reset.removed})
+    put_back = sorted({view.masker(path) for path in reset.put_back})
+    if put_back:
+        and_removed = f" and {', '.join(removed)} removed" if removed else ""
+        text = f"it starts again once {', '.join(put_back)} has its last legal content back{and_removed}"
+        return failed(NAME, "corrupt", seen, text, paths=(*put_back, *removed))
+    text = f"it starts again once {', '.join(removed)} is removed"
+    return failed(NAME, "stuck", seen, text, paths=removed)
+
+
+def how(run: Run) -> str:
+    """How a run ended, in words."""
+    end = run.end
+    if end.how == EXITED:
+        return f"ends with exit status {end.code}"
+    if end.how == SIGNALED:
+        return f"dies of signal {end.signal}"
+    if end.how == DEADLINE:
+        return f"has not ended after {end.elapsed_s:.1f} s"
+    return "was killed"
+
+
+def _words(view: View, run: Run) -> str:
+    lines = [line.strip() for line in view.text(run, "stderr").splitlines() if line.strip()]
+    return f", saying: {lines[-1][:200]}" if lines else ""
+
+
+def _slowness(view: View, run: Run) -> str:
+    control = max((clean.elapsed_s for clean in (view.clean, view.again) if clean is not None), default=0.0)
+    limit = max(3 * control, control + 5.0)
+    if run.end.elapsed_s <= limit or not control:
+        return ""
+    return f"the restart took {run.end.elapsed_s / control:.0f} times as long as a clean one"

@@ -1,0 +1,59 @@
+"""When is a start that does not end hung, when spinning, when merely slow; and when is a death a crash?"""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+
+from blackstart.core.history import DEADLINE, SIGNALED, Run, Wait
+from blackstart.oracles.view import View
+
+CRASHING = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE})
+BLOCKED_S, LIMIT_GRACE_S, SPINNING_S, BUSY = 2.0, 3.0, 5.0, 0.9
+ROUNDS, ROUNDS_S, CONFIRMED_S = 10, 30.0, 150.0
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """consequence: `` when nothing is decided; then evidence says why not."""
+
+    consequence: str
+    evidence: str
+
+
+def died(run: Run) -> Trouble | None:
+    """A death by a signal that no program asks for."""
+    if run.end.how != SIGNALED or run.end.signal not in CRASHING:
+        return None
+    return Trouble("crashed", f"it dies of {signal.Signals(run.end.signal).name}")
+
+
+def hangs(view: View, run: Run) -> Trouble | None:
+    """What not ending by the deadline means; None if it ended."""
+    if run.end.how != DEADLINE:
+        return None
+    limit = max(3 * view.calibration.slowest_s, 5.0)
+    if run.end.elapsed_s < limit:
+        return Trouble("", f"it was given only {run.end.elapsed_s:.1f} s, less than {limit:.1f} s")
+    wait = run.end.wait
+    if wait is None:
+        return Trouble("", "it did not end in time, and nobody looked at what it was doing")
+    return _judge_wait(wait, run.end.elapsed_s)
+
+
+def _judge_wait(wait: Wait, elapsed_s: float) -> Trouble:
+    where = " ".join(part for part in (wait.call, wait.path) if part) or "a call"
+    after = f"it has not ended after {elapsed_s:.1f} s"
+    if wait.state == "blocked" and wait.seen_s >= BLOCKED_S:
+        return Trouble("hung", f"{after}: blocked in {where} without a time limit, using no CPU")
+    if wait.state == "timed" and wait.seen_s >= wait.limit_s + LIMIT_GRACE_S:
+        return Trouble("hung", f"{after}: still in {where}, whose own limit of {wait.limit_s:.1f} s is past")
+    if wait.state == "repeating" and wait.rounds >= ROUNDS and wait.seen_s >= ROUNDS_S:
+        if wait.seen_s >= CONFIRMED_S:
+            return Trouble("hung", f"{after}: {where} again and again, {wait.rounds} times, without any progress")
+        return Trouble("", f"it repeats {where} without progress for {wait.seen_s:.0f} s, not yet confirmed")
+    if wait.state == "busy" and wait.seen_s >= SPINNING_S and wait.cpu >= BUSY:
+        return Trouble("spinning", f"{after}: it uses {wait.cpu:.0%} of a CPU without any progress")
+    if wait.state == "working":
+        return Trouble("", "slow: it was still making progress at the deadline")
+    return Trouble("", f"it did not end in time, but was seen in {where} too briefly to call it hung")
