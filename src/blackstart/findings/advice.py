@@ -1,0 +1,47 @@
+"""What to change, per consequence: advice that, followed, makes the finding vanish (the twins prove it)."""
+
+from __future__ import annotations
+
+from blackstart.core.verdict import NOTE, POLICY
+
+_ATOMIC = (
+    "Write the new content to a temporary file in the same directory, flush and fsync it, then rename it over the old "
+    "one: at every moment the old or the new content stands there whole."
+)
+_RECOVER = (
+    "On start, treat a file that does not read as damage: set it aside, say so, and go on with a backup or afresh, "
+    "instead of ending."
+)
+_BY_CONSEQUENCE = {
+    "lost": _ATOMIC + " Acknowledge (print, answer) only after that.",
+    "corrupt": _ATOMIC,
+    "stuck": "Let nothing that outlives a kill block the next start: hold a lock with flock on an open descriptor (the "
+    "kernel releases it) instead of by a file's existence, and overwrite or ignore half-made files of an earlier run.",
+    "silent": "Check the result of every write, close, fsync and rename; on an error say what could not be saved, and "
+    "end with a status other than 0.",
+    "hung": "Give every wait a time limit, and treat its end as an error that is reported.",
+    "spinning": "On an error do not repeat the same call at once: wait longer each time, and give up after a limit.",
+    "dead": "Retry after an error instead of leaving the loop, with a growing pause, and say so.",
+    "crashed": "Check the result of the call that fails here before its data are used (also that of a memory "
+    "allocation and of a mapped file), and end with a message.",
+    "leaked": "Remove temporary files and close descriptors on every way out, also after an error.",
+    "unclean": "On the way out release what was taken, also after an error.",
+}
+
+
+def advice(consequence: str, kind: str, call: str, label: str) -> str:
+    """One or two sentences for a finding."""
+    if label == NOTE and consequence == "unclean":
+        return "Catch the error where it can happen, and say in one sentence what could not be done."
+    if label == POLICY:
+        return (
+            "This is write-behind: acknowledge after the write, or shorten the window and document it, if what was "
+            "acknowledged must survive a crash."
+        )
+    if kind in ("file", "db") and consequence in ("corrupt", "crashed", "hung", "spinning"):
+        return _RECOVER
+    if consequence == "silent" and kind in ("file", "db"):
+        return _RECOVER
+    if consequence == "corrupt" and kind == "errno" and call.startswith(("rename", "fsync", "fdatasync")):
+        return "When fsync or rename fails, keep the old file, remove the temporary one and report it. " + _ATOMIC
+    return _BY_CONSEQUENCE[consequence]
