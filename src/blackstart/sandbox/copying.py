@@ -20,7 +20,6 @@ LISTED_MAX = 50
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_PIECE = 1 << 30
 
 
 class TooMuch(Exception):
@@ -53,6 +52,7 @@ class Copier:
         self._devices = devices
         self._links: dict[tuple[int, int], str] = {}
         self._root = -1
+        self._buffer = memoryview(bytearray(1 << 18))
         self._user, self._group = os.geteuid(), os.getegid()
 
     def tree(self, source: int, target: int, path: str) -> None:
@@ -170,14 +170,19 @@ class Copier:
         os.ftruncate(writing, info.st_size)
 
     def _stretch(self, reading: int, writing: int, start: int, end: int) -> None:
+        """Copy one run of bytes; through a buffer, which is faster here than sendfile and copy_file_range."""
         if start:
             os.lseek(writing, start, os.SEEK_SET)
         while start < end:
-            moved = os.sendfile(writing, reading, start, min(end - start, _PIECE))
-            if moved == 0:
+            view = self._buffer if end - start >= len(self._buffer) else self._buffer[: end - start]
+            count = os.preadv(reading, [view], start)
+            if count == 0:
                 break
-            start += moved
-            self.report.bytes += moved
+            written = 0
+            while written < count:
+                written += os.write(writing, view[written:count])
+            start += count
+            self.report.bytes += count
             if self.report.bytes > self._limit:
                 raise TooMuch(f"more than {self._limit >> 20} MB")
 
