@@ -83,7 +83,7 @@ class CalibrationSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class KindCounts(msgspec.Struct, frozen=True, kw_only=True):
-    """Trials of one kind by verdict; not_fired are those unknown ones whose fault never reached the target."""
+    """Trials of one kind by verdict; not_fired: the fault never reached the target (unknown leaves these out)."""
 
     kind: str
     passed: int = 0

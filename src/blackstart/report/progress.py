@@ -15,7 +15,7 @@ class Progress(Protocol):
     phase(name): what is being done now ("scouting", "calibrating", "breaking", "reproducing");
     planned(n): how many trials this phase is going to do, told again when it changes;
     done(outcome): one of them ended, with passed, failed, unknown or not fired;
-    finding(line), note(text): one sentence each.
+    finding(line), note(text): one sentence each; clear(): take back what would be redrawn, others are going to write.
     """
 
     def opened(self, report: Report) -> None: ...
@@ -24,6 +24,7 @@ class Progress(Protocol):
     def done(self, outcome: str) -> None: ...
     def finding(self, line: str) -> None: ...
     def note(self, text: str) -> None: ...
+    def clear(self) -> None: ...
 
 
 class SilentProgress:
@@ -46,3 +47,6 @@ class SilentProgress:
 
     def note(self, text: str) -> None:
         """Something worth a sentence."""
+
+    def clear(self) -> None:
+        """Others are going to write."""

@@ -1,0 +1,256 @@
+"""The report for people, in 80 columns and without colour as readable as with it.
+
+Nothing that comes from the target is interpreted: no markup, no highlighting, control characters made visible. Long
+lists end in a count; the JSON report has them whole. Commands are never wrapped, so that they can be copied.
+"""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import IO
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from blackstart.core.units import format_duration
+from blackstart.core.verdict import CONSEQUENCES
+from blackstart.report.model import EXIT_STATUS, SEVERITIES, Finding, Omission, Report, ReportDoor
+from blackstart.report.text import plain, shell_line
+
+WIDTH = 80
+WIDTH_MAX = 100
+ITEMS_MAX = 12
+PLANNED_MAX = 40
+_LABEL = 12
+_STYLE = {"critical": "bold red", "major": "red", "minor": "yellow", "low": "dim"}
+
+
+def console(file: IO[str] | None = None, *, stderr: bool = False, width: int | None = None) -> Console:
+    """A console that interprets nothing; colours only on a terminal and where NO_COLOR is not set."""
+    made = Console(file=file, stderr=stderr, width=width, markup=False, highlight=False, emoji=False, soft_wrap=False)
+    if width is None:
+        made.width = min(made.width, WIDTH_MAX) if made.is_terminal else WIDTH
+    return made
+
+
+def rendered(report: Report, width: int = WIDTH) -> str:
+    """The whole report as text without colours."""
+    file = io.StringIO()
+    out = Console(
+        file=file, width=width, markup=False, highlight=False, emoji=False, color_system=None, force_terminal=False
+    )
+    show_opening(out, report)
+    show(out, report)
+    return file.getvalue()
+
+
+def show_opening(out: Console, report: Report) -> None:
+    """The first lines of a run: what is run, on what it depends, which doors are open."""
+    _command(out, "Target", report.command)
+    if report.isolation:
+        _row(out, "Sandbox", report.isolation + (f", {report.jobs} at once" if report.jobs > 1 else ""))
+    surface = report.surface
+    roles: dict[str, list[str]] = {}
+    for file in surface.files:
+        roles.setdefault(file.role, []).append(file.path + (f" ({_count(file.calls, 'call')})" if file.calls else ""))
+    _heading(out, "Surface")
+    for role, paths in roles.items():
+        _row(out, role, _listed(paths, ITEMS_MAX if role in ("state", "output") else 5))
+    for label, items in (
+        ("databases", surface.databases),
+        ("peers", surface.peers),
+        ("ports", surface.ports),
+        ("programs", surface.processes),
+        ("signals", surface.signals),
+        ("not seen", [_omission(item) for item in surface.unseen]),
+    ):
+        if items:
+            _row(out, label, _listed(items))
+    if not roles:
+        _row(out, "files", "none outside its installation")
+    _heading(out, "Doors")
+    for state in ("opened", "refused", "contained"):
+        doors = [_door(door) for door in report.doors if door.state == state]
+        if doors:
+            style = "yellow" if state == "opened" else ""
+            _row(out, state, "; ".join(doors) if state == "contained" else doors, style=style)
+    if not report.doors:
+        _row(out, "contained", "all")
+
+
+def show(out: Console, report: Report) -> None:
+    """The result: findings by severity, what was done, what was not, and what the exit status says."""
+    if report.mode == "plan":
+        _planned(out, report)
+    else:
+        _headline(out, report)
+        for finding in ordered(report.findings):
+            _finding(out, finding)
+        _trials(out, report)
+    for label, items in (("Muted", report.muted), ("Refused", report.refused), ("Not covered", report.uncovered)):
+        if items:
+            _heading(out, label)
+            _bullets(out, [_omission(item) for item in items])
+    if report.notes:
+        _heading(out, "Notes")
+        _bullets(out, report.notes)
+    out.print()
+    why = f" ({report.undecided})" if report.undecided else ""
+    _text(out, f"Exit status {report.exit_status}: {EXIT_STATUS.get(report.exit_status, 'unknown')}{why}")
+
+
+def ordered(findings: Iterable[Finding]) -> list[Finding]:
+    """By severity, defects before policies and notes, the most frequent first."""
+    labels = ("defect", "policy", "note")
+    return sorted(findings, key=lambda f: (SEVERITIES.index(f.severity), labels.index(f.label), -f.trials, f.id))
+
+
+def one_line(finding: Finding) -> str:
+    """A finding in one sentence, for progress."""
+    paths = f" ({', '.join(finding.paths[:2])})" if finding.paths else ""
+    return plain(f"{finding.severity}: {finding.consequence}{paths} by {finding.fault}")
+
+
+def headline(report: Report) -> str:
+    """How many findings there are, by consequence."""
+    found = Counter(finding.consequence for finding in report.findings if finding.counts)
+    others = Counter(finding.label for finding in report.findings if not finding.counts)
+    parts = [f"{found[name]} {name}" for name in sorted(found, key=_place_of)]
+    rest = [_count(number, label).replace("policys", "policies") for label, number in sorted(others.items())]
+    total = sum(found.values())
+    text = f"{_count(total, 'finding')}: {', '.join(parts)}" if total else "No findings"
+    return text + (f" (and {', '.join(rest)})" if rest else "")
+
+
+def _place_of(consequence: str) -> int:
+    return CONSEQUENCES.index(consequence) if consequence in CONSEQUENCES else len(CONSEQUENCES)
+
+
+def _headline(out: Console, report: Report) -> None:
+    out.print()
+    style = "bold red" if any(finding.counts for finding in report.findings) else "bold"
+    _text(out, headline(report), style=style)
+
+
+def _finding(out: Console, finding: Finding) -> None:
+    out.print()
+    label = "" if finding.counts else f" [{finding.label}]"
+    title = Text(f"{finding.severity.upper()}  ", style=_STYLE[finding.severity])
+    title.append(plain(f"{finding.consequence}{label}  "), style="bold")
+    title.append(plain(finding.id), style="")
+    out.print(title)
+    _row(out, "fault", finding.fault)
+    if finding.where:
+        _row(out, "where", finding.where)
+    if finding.paths:
+        _row(out, "files", _listed(finding.paths, 5))
+    if finding.evidence:
+        _row(out, "evidence", _listed(finding.evidence, 6))
+    if finding.stack:
+        _row(out, "stack", _listed(finding.stack, 6))
+    if finding.advice:
+        _row(out, "advice", finding.advice)
+    counted = f" ({_count(finding.trials, 'trial')})" if finding.trials > 1 else ""
+    if finding.reproduced:
+        _row(out, "reproduced", finding.reproduced + counted)
+    if finding.replay:
+        _copied(out, "replay", finding.replay)
+
+
+def _trials(out: Console, report: Report) -> None:
+    trials, calibration = report.trials, report.calibration
+    _heading(out, "Trials")
+    summary = f"{trials.total} in {format_duration(round(report.elapsed_s, 1))}"
+    clean = f"{_count(calibration.clean_runs, 'clean run')} and {_count(calibration.null_trials, 'null trial')}"
+    _row(out, "total", f"{summary}, after {clean}")
+    if trials.kinds:
+        table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+        for name in ("  kind", "passed", "failed", "unknown", "not fired"):
+            table.add_column(name, justify="left" if name == "  kind" else "right", no_wrap=True)
+        for kind in trials.kinds:
+            numbers = (kind.passed, kind.failed, kind.unknown, kind.not_fired)
+            table.add_row(Text("  " + plain(kind.kind)), *(Text(str(number)) for number in numbers))
+        out.print(table)
+    for cut in trials.cut:
+        _row(out, "not run", f"{cut.count}{' ' + cut.kind if cut.kind else ''}: {cut.why}")
+    if calibration.masked:
+        _row(out, "masked", _listed(calibration.masked, 5))
+    _row(out, "seed", str(report.seed))
+
+
+def _planned(out: Console, report: Report) -> None:
+    planned = report.trials.planned
+    kinds = Counter(trial.kind for trial in planned)
+    _heading(out, "Plan")
+    listed = ", ".join(f"{number} {kind}" for kind, number in kinds.items())
+    _row(out, "trials", f"{len(planned)} ({listed}); nothing was injected" if planned else "none")
+    for number, trial in enumerate(planned[:PLANNED_MAX], start=1):
+        places = f", for {trial.places} places" if trial.places > 1 else ""
+        phase = f", in the {trial.phase}" if trial.phase != "run" else ""
+        path = f"  {trial.path}" if trial.path and trial.path not in trial.fault else ""
+        _row(out, f"{number:>4}", f"{trial.fault}{path}{phase}{places}")
+    if len(planned) > PLANNED_MAX:
+        _row(out, "", f"… and {len(planned) - PLANNED_MAX} more, all in the JSON report")
+    for cut in report.trials.cut:
+        _row(out, "not run", f"{cut.count}{' ' + cut.kind if cut.kind else ''}: {cut.why}")
+
+
+def _door(door: ReportDoor) -> str:
+    name = f"{door.kind} {door.address}".strip()
+    return f"{name}: {door.why}" if door.why and door.state != "contained" else name
+
+
+def _omission(item: Omission) -> str:
+    return f"{item.what}: {item.why}" if item.why else item.what
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _listed(items: Sequence[str], most: int = ITEMS_MAX) -> list[str]:
+    shown = list(items[:most])
+    return shown if len(items) <= most else [*shown, f"… and {len(items) - most} more"]
+
+
+def _heading(out: Console, text: str) -> None:
+    out.print()
+    out.print(Text(text, style="bold"))
+
+
+def _text(out: Console, text: str, style: str = "") -> None:
+    _folded(out, Text(""), text, style)
+
+
+def _bullets(out: Console, items: Sequence[str]) -> None:
+    for item in _listed(items):
+        _folded(out, Text("  - "), item)
+
+
+def _row(out: Console, label: str, text: str | Sequence[str], style: str = "") -> None:
+    """A label and its text, folded below itself; several texts stand one below the other."""
+    for number, line in enumerate([text] if isinstance(text, str) else text):
+        name = f"  {plain(label)}" if number == 0 else ""
+        _folded(out, Text(name.ljust(_LABEL + 1), style="dim"), line, style)
+
+
+def _folded(out: Console, before: Text, text: str, style: str = "") -> None:
+    """One text behind `before`, its other lines below itself; no spaces at the ends of lines."""
+    indent = before.cell_len
+    lines = Text(plain(text), style=style).wrap(out, max(out.width - indent, 20), overflow="fold")
+    for number, line in enumerate(lines):
+        line.rstrip()
+        out.print((before if number == 0 else Text(" " * indent)) + line, soft_wrap=True)
+
+
+def _copied(out: Console, label: str, command: str) -> None:
+    line = Text(f"  {label}".ljust(_LABEL + 1), style="dim")
+    line.append(plain(command, 100_000), style="bold")
+    out.print(line, soft_wrap=True)
+
+
+def _command(out: Console, label: str, command: Sequence[str]) -> None:
+    _copied(out, label, shell_line(tuple(command)))
