@@ -9,8 +9,6 @@ PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile -r sfE
 # Building with Go in a test must not depend on a HOME that can be written.
 export GOCACHE := $(CURDIR)/.venv/go-build
 export GOFLAGS := -buildvcs=false
-export PIP_DISABLE_PIP_VERSION_CHECK := 1
-export PIP_ROOT_USER_ACTION := ignore
 
 .PHONY: help demo test lint types twins benchmarks clean
 

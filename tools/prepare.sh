@@ -3,6 +3,7 @@
 # install; `prepare.sh venv EXTRAS` makes .venv with this project and its extras. Both do nothing when all is there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PIP_NO_INPUT=1
 
 say() { echo "prepare: $*" >&2; }
 fail() { say "$@"; exit 1; }
@@ -88,6 +89,7 @@ make_venv() {
 
 venv() {
     local extras=$1 python stamp wanted
+    [ -w . ] || fail "$PWD cannot be written by $(id -un); make a clone of your own"
     python=$(find_python)
     # Made anew when the interpreter moved away; installed anew when the requirements changed or more is asked for.
     if ! .venv/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then make_venv "$python"; fi
