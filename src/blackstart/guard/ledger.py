@@ -1,0 +1,188 @@
+"""What a run changes outside its sandbox, written before it is changed, so that it can be undone after our own death.
+
+One line of JSON for each step, appended in a single write and synced before the change is made. A line that a power
+cut or a kill tore is ignored: the change it speaks of was never begun. Undoing is idempotent, looks before it acts
+(a process must still be the one that was written down, a directory must carry our mark), and notes what it did.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import signal
+import stat
+from pathlib import Path
+
+import msgspec
+
+DIRECTORY, PROCESS = "directory", "process"
+MARK = ".blackstart-work-area"
+
+
+class Undone(msgspec.Struct, frozen=True, kw_only=True):
+    """One change that `undo` looked at: what it did, or why it left it."""
+
+    kind: str
+    what: str
+    outcome: str
+
+
+class _Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    number: int
+    kind: str = ""
+    path: str = ""
+    pid: int = 0
+    started: str = ""
+    closed: bool = False
+
+
+class Ledger:
+    """Append-only; several processes may share one file, each numbering its own lines."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path = Path(path)
+        self._count = 0
+
+    def work_area(self, path: str) -> str:
+        """Write down, then make, a private directory that belongs to this run; returns its path."""
+        number = self._note(_Line(number=self._next(), kind=DIRECTORY, path=path))
+        try:
+            os.mkdir(path, 0o700)
+            with open(os.path.join(path, MARK), "w") as mark:
+                mark.write(f"{number}\n")
+        except OSError:
+            self.close(number)
+            raise
+        return path
+
+    def process(self, pid: int) -> int:
+        """Write down a process that must not outlive the run; returns the number for `close`."""
+        return self._note(_Line(number=self._next(), kind=PROCESS, pid=pid, started=_start_of(pid)))
+
+    def close(self, number: int) -> None:
+        """The change is gone: nothing is left to undo."""
+        self._note(_Line(number=number, closed=True))
+
+    def release(self, path: str) -> None:
+        """Remove a work area and close its line."""
+        _remove_directory(path)
+        for line in pending(self._path):
+            if line.kind == DIRECTORY and line.path == path:
+                self.close(line.number)
+
+    def _next(self) -> int:
+        self._count += 1
+        return os.getpid() * 1_000_000 + self._count
+
+    def _note(self, line: _Line) -> int:
+        """Append one line; on the disk when this returns."""
+        data = msgspec.json.encode(line) + b"\n"
+        is_new = not self._path.exists()
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(descriptor, data)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        if is_new:
+            _sync_directory(self._path.parent)
+        return line.number
+
+
+def pending(path: str | os.PathLike[str]) -> list[_Line]:
+    """The changes that were begun and not closed."""
+    try:
+        data = Path(path).read_bytes()
+    except FileNotFoundError:
+        return []
+    found: dict[int, _Line] = {}
+    for text in data.split(b"\n"):
+        try:
+            line = msgspec.json.decode(text, type=_Line)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            continue
+        if line.closed:
+            found.pop(line.number, None)
+        else:
+            found[line.number] = line
+    return list(found.values())
+
+
+def undo(path: str | os.PathLike[str]) -> list[Undone]:
+    """Undo what a run left behind, newest first; a second call finds nothing to do."""
+    ledger = Ledger(path)
+    done = []
+    for line in reversed(pending(path)):
+        if line.kind == PROCESS:
+            outcome = _end_process(line)
+            what = f"process {line.pid}"
+        else:
+            outcome = _remove_directory(line.path)
+            what = line.path
+        done.append(Undone(kind=line.kind, what=what, outcome=outcome))
+        if not outcome.startswith("left"):
+            ledger.close(line.number)
+    return done
+
+
+def _end_process(line: _Line) -> str:
+    if not line.started or _start_of(line.pid) != line.started:
+        return "was gone"
+    try:
+        os.kill(line.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return "was gone"
+    except PermissionError:
+        return "left: it belongs to another user"
+    return "ended"
+
+
+def _remove_directory(path: str) -> str:
+    try:
+        info = os.lstat(path)
+    except FileNotFoundError:
+        return "was gone"
+    if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.geteuid():
+        return "left: it is not the directory that was made"
+    mark = os.path.join(path, MARK)
+    if not os.path.lexists(mark):
+        try:
+            os.rmdir(path)  # made, but killed before the mark was
+        except OSError as error:
+            return "left: it carries no mark of ours" if error.errno == errno.ENOTEMPTY else f"left: {error}"
+        return "removed"
+    _open_all(path)
+    shutil.rmtree(path, ignore_errors=True)
+    return "left: it could not be removed" if os.path.lexists(path) else "removed"
+
+
+def _open_all(path: str) -> None:
+    """A target may have left directories that even their owner cannot enter."""
+    for directory, names, _ in os.walk(path, topdown=True):
+        for name in names:
+            place = os.path.join(directory, name)
+            if not os.path.islink(place):
+                with contextlib.suppress(OSError):
+                    os.chmod(place, 0o700)
+
+
+def _start_of(pid: int) -> str:
+    """Start time and boot of a process: the same number with another start is another process."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            ticks = file.read().rpartition(b")")[2].split()[19].decode()
+        with open("/proc/sys/kernel/random/boot_id") as file:
+            return f"{file.read().strip()}/{ticks}"
+    except (OSError, IndexError):
+        return ""
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+

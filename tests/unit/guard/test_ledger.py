@@ -1,0 +1,58 @@
+"""The ledger is written before the change, and undoing it twice is undoing it once."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+from blackstart.guard import Ledger, undo
+from blackstart.guard.ledger import pending
+
+
+def test_a_work_area_that_was_left_is_removed_with_all_in_it(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    area = Ledger(path).work_area(str(tmp_path / "area"))
+    os.makedirs(f"{area}/deep/deeper")
+    (Path(area) / "deep" / "file").write_text("x")
+    os.chmod(f"{area}/deep", 0)
+    os.symlink("/", f"{area}/link")
+    assert [u.outcome for u in undo(path)] == ["removed"]
+    assert not os.path.exists(area)
+    assert undo(path) == []
+
+
+def test_a_released_work_area_leaves_nothing_to_undo(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger")
+    area = ledger.work_area(str(tmp_path / "area"))
+    ledger.release(area)
+    assert not os.path.exists(area)
+    assert pending(tmp_path / "ledger") == []
+
+
+def test_a_directory_that_is_not_ours_is_left(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    area = Ledger(path).work_area(str(tmp_path / "area"))
+    os.unlink(f"{area}/.blackstart-work-area")
+    (Path(area) / "theirs").write_text("x")
+    (undone,) = undo(path)
+    assert undone.outcome.startswith("left")
+    assert (Path(area) / "theirs").exists()
+
+
+def test_a_process_is_ended_only_if_it_is_still_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    with subprocess.Popen(["sleep", "300"]) as process:
+        Ledger(path).process(process.pid)
+        assert [u.outcome for u in undo(path)] == ["ended"]
+        assert process.wait(10) == -9
+    Ledger(path).process(process.pid)
+    assert [u.outcome for u in undo(path)] == ["was gone"]
+
+
+def test_a_torn_line_is_ignored(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    area = Ledger(path).work_area(str(tmp_path / "area"))
+    with open(path, "ab") as file:
+        file.write(b'{"number":5,"kind":"directory","path":"/e')
+    assert [u.what for u in undo(path)] == [area]
