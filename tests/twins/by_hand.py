@@ -1,0 +1,184 @@
+"""Breaks a twin without blackstart: strace makes each call on its files fail, or holds it back for a kill.
+
+This is the ground truth for the twins: the judgement here knows the program (five deliveries, one more each run), so
+it needs none of the calibration that blackstart has to do.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.twins.making import BOOK, book
+
+BEFORE = 5
+DEADLINE_S = 3.0
+HELD_ROUNDS = 6
+# Not close: a call that strace makes fail is not carried out, and Linux closes even where close reports an error.
+CALLS = "openat,read,write,fsync,rename,renameat,renameat2,unlink,unlinkat,flock,mkdir,rmdir"
+REFUSED = {"openat": "ENOSPC", "write": "ENOSPC", "flock": "ENOLCK"}  # else EIO
+LOCK = "deliveries.lock"
+NAMES = (BOOK, f"{BOOK}.new", LOCK, ".")
+
+
+@dataclass(frozen=True)
+class Point:
+    """The n-th time that a process of the program makes this call on this file."""
+
+    name: str
+    call: str
+    nth: int
+
+
+@dataclass(frozen=True)
+class Ending:
+    code: int
+    said: bytes
+    hung: bool = False
+
+
+def end_group(process: subprocess.Popen[bytes]) -> None:
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def stopped(process: int) -> bool:
+    """Whether a descendant stands still in the tracer's hand."""
+    try:
+        children = [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+        states = [Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0] for child in children]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return "t" in states or any(map(stopped, children))
+
+
+def start_until_held(command: list[str], directory: Path) -> None:
+    """Run until a call is held back for longer than any clean one is, then kill all processes."""
+    process = subprocess.Popen(
+        command, cwd=directory, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )  # fmt: skip
+    seen = 0
+    end = time.monotonic() + DEADLINE_S
+    while seen < HELD_ROUNDS and time.monotonic() < end:
+        try:
+            process.wait(0.02)
+        except subprocess.TimeoutExpired:
+            seen = seen + 1 if stopped(process.pid) else 0
+        else:
+            return
+    end_group(process)
+
+
+def start(command: list[str], directory: Path, deadline_s: float = DEADLINE_S) -> Ending:
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(
+            command, cwd=directory, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said,
+            start_new_session=True,
+        )  # fmt: skip
+        try:
+            code = process.wait(deadline_s)
+        except subprocess.TimeoutExpired:
+            end_group(process)
+            return Ending(code=-signal.SIGKILL, said=b"", hung=True)
+        said.seek(0)
+        return Ending(code=code, said=said.read())
+
+
+def strace(directory: Path, name: str, *options: str) -> list[str]:
+    """With the path in both forms: strace compares names as the program wrote them, descriptors by the whole path."""
+    return ["strace", "-f", "--quiet=all", f"-P{name}", f"-P{os.path.normpath(directory / name)}", *options]
+
+
+def points(command: list[str], directory: Path) -> list[Point]:
+    """Every call on the files in a clean run."""
+    found = []
+    for name in NAMES:
+        fresh(directory)
+        log = directory.with_suffix(".trace")
+        start([*strace(directory, name, "-o", str(log), "-e", f"trace={CALLS}"), *command], directory)
+        seen = Counter(re.findall(r"^(\d+)\s+(\w+)\(", log.read_text(errors="replace"), re.MULTILINE))
+        log.unlink()
+        counts: Counter[str] = Counter()
+        for (_, call), count in seen.items():
+            counts[call] = max(counts[call], count)
+        found += [Point(name, call, nth) for call, count in sorted(counts.items()) for nth in range(1, count + 1)]
+    return found
+
+
+def deliveries(directory: Path) -> int:
+    """How many deliveries the book holds; -1 if it is damaged, -2 if it is gone."""
+    try:
+        content = (directory / BOOK).read_bytes()
+    except FileNotFoundError:
+        return -2
+    count = content.count(b"\n") - 2
+    return count if content == book(count) else -1
+
+
+def after_restart(command: list[str], directory: Path) -> str:
+    """What the next start makes of the state: a consequence, or nothing."""
+    restart = start(command, directory)
+    if restart.code == 0:
+        return "" if deliveries(directory) in (BEFORE + 1, BEFORE + 2) else "lost"
+    if restart.hung:
+        return "hung"
+    if restart.code < 0:
+        return "crashed"
+    lock = directory / LOCK
+    if lock.is_dir():
+        lock.rmdir()
+    else:
+        lock.unlink(missing_ok=True)
+    return "stuck" if start(command, directory).code == 0 else "corrupt"
+
+
+def fail(command: list[str], directory: Path, point: Point) -> str:
+    error = REFUSED.get(point.call, "EIO")
+    inject = f"inject={point.call}:error={error}:when={point.nth}"
+    ending = start([*strace(directory, point.name, "-o", "/dev/null", "-e", inject), *command], directory)
+    if ending.hung:
+        return "hung"
+    if ending.code < 0 or ending.code in (128 + signal.SIGSEGV, 128 + signal.SIGBUS):
+        return "crashed"
+    if ending.code == 0 and deliveries(directory) != BEFORE + 1:
+        return "lost" if ending.said else "silent"
+    return after_restart(command, directory)
+
+
+def kill(command: list[str], directory: Path, point: Point) -> str:
+    """The call is held back, and all processes are killed meanwhile."""
+    inject = f"inject={point.call}:delay_enter=20s:when={point.nth}"
+    start_until_held([*strace(directory, point.name, "-o", "/dev/null", "-e", inject), *command], directory)
+    return after_restart(command, directory)
+
+
+def consequences(command: list[str], work: Path) -> Counter[str]:
+    """How often each consequence came about, over every point, once by an error and once by a kill."""
+    found: Counter[str] = Counter()
+    work.mkdir()
+    places = points(command, work)
+    for point in places:
+        for break_it in (fail, kill):
+            fresh(work)
+            consequence = break_it(command, work, point)
+            if consequence:
+                found[consequence] += 1
+    return found
+
+
+def fresh(directory: Path) -> None:
+    """Nothing but a book with five deliveries."""
+    for entry in directory.iterdir():
+        if entry.is_dir():
+            entry.rmdir()
+        else:
+            entry.unlink()
+    (directory / BOOK).write_bytes(book(BEFORE))

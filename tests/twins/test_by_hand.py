@@ -1,0 +1,31 @@
+"""The twins are what they claim, shown by strace alone: a judge is not tested on programs that only it has judged."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+import pytest
+
+from tests.twins.by_hand import consequences
+from tests.twins.making import CONSEQUENCES, LANGUAGES, command, missing, twin
+
+pytestmark = [pytest.mark.live, pytest.mark.twins]
+PAIRS = [(consequence, language) for consequence in CONSEQUENCES for language in LANGUAGES]
+
+
+@pytest.mark.parametrize(("consequence", "language"), PAIRS)
+def test_twins_differ_in_at_most_ten_lines(consequence: str, language: str) -> None:
+    bad, good = (twin(consequence, side, language).read_text().splitlines() for side in ("bad", "good"))
+    changed = [line for line in difflib.ndiff(bad, good) if line[0] in "+-"]
+    assert 0 < len(changed) <= 10, "\n".join(changed)
+
+
+@pytest.mark.needs("strace")
+@pytest.mark.parametrize(("consequence", "language"), PAIRS)
+@pytest.mark.parametrize("side", ["bad", "good"])
+def test_a_twin_shows_its_consequence_and_no_other(consequence: str, language: str, side: str, tmp_path: Path) -> None:
+    if reason := missing(language):
+        pytest.skip(reason)
+    found = consequences(command(twin(consequence, side, language)), tmp_path / "work")
+    assert set(found) == ({consequence} if side == "bad" else set()), found
