@@ -88,7 +88,7 @@ WRAPPERS = {"core/clock.py": {"time.sleep"}, "core/randomness.py": {"random."}}
 # Programs that people break with this tool. Nothing in src may know one of them.
 PROGRAMS = (
     "tinydb pickledb redis valkey postgres postgresql mysql mariadb mongodb leveldb lmdb rocksdb etcd zookeeper kafka "
-    "rabbitmq mosquitto nginx apache haproxy memcached mosh git apscheduler sqlalchemy pymodbus aiohttp django flask"
+    "rabbitmq mosquitto nginx apache haproxy memcached mosh apscheduler sqlalchemy pymodbus aiohttp django flask"
 ).split()
 _LEFTOVER = re.compile(r"\b(FIXME|TODO|XXX|HACK)\b")
 
@@ -324,8 +324,12 @@ def dead_modules(tree: Tree, roots: Iterable[str], tests_only: dict[str, str]) -
         reached.add(name)
         for one in imports_of(module):
             waiting += [*_with_parents(one.module), *_with_parents(one.name)]
-        # Late imports and helper processes name a module by a string.
-        waiting += [name for text in _strings(module) if text in tree.modules for name in _with_parents(text)]
+        # Late imports and helper processes name a module, or its file, by a string.
+        beside = name if module.is_package else name.rpartition(".")[0]
+        for text in _strings(module):
+            named = f"{beside}.{text.removesuffix('.py')}" if text.endswith(".py") else text
+            if named in tree.modules:
+                waiting += _with_parents(named)
         if module.is_package and any(one.name.startswith("pkgutil") for one in imports_of(module)):
             waiting += [other for other in tree.modules if other.startswith(name + ".")]
     dead = [f"{tree.at(m, 1)}: nothing reaches {n}" for n, m in tree.modules.items() if n not in reached and m.text]

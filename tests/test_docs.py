@@ -105,6 +105,15 @@ def test_no_page_promises_an_option_that_does_not_exist() -> None:
     assert not invented, "rows without an option:\n" + "\n".join(invented)
 
 
+def test_the_settings_file_in_the_page_is_understood(tmp_path: Path) -> None:
+    settings = pytest.importorskip("blackstart.cli.settings", reason="no settings yet", exc_type=ImportError)
+    (shown,) = re.findall(r"^```toml\n(.*?)^```", page("commands", "run.md"), re.MULTILINE | re.DOTALL)
+    (tmp_path / "blackstart.toml").write_text(shown)
+    options = settings.options_from(settings.Settings(), str(tmp_path))
+    assert options.command == ("./add-note", "milk")
+    assert options.budget_s == 600
+
+
 def test_every_option_explains_itself_in_help() -> None:
     silent = [
         f"{name} {parameter.opts[0]}"

@@ -39,17 +39,12 @@ class RuleError(BlackstartError):
     """
 
     def __init__(self, what: str, *, text: str, at: int, next_step: str = "") -> None:
-        super().__init__(what, next_step=next_step)
+        # A control character would move the cursor; its stand-in is one column wide.
+        shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+        caret = " " * sum(map(_columns, shown[:at])) + "^"
+        super().__init__(f"{what}\n  {shown}\n  {caret}", next_step=next_step)
         self.text = text
         self.at = at
-
-    def __str__(self) -> str:
-        # A control character would move the cursor; its stand-in is one column wide.
-        shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in self.text)
-        lines = [self.what, f"  {shown}", "  " + " " * sum(map(_columns, shown[: self.at])) + "^"]
-        if self.next_step:
-            lines.append(f"  next:  {self.next_step}")
-        return "\n".join(lines)
 
 
 def _columns(character: str) -> int:
