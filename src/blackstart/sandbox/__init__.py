@@ -15,10 +15,15 @@
 
 from blackstart.sandbox.launcher import CONTROL_DESCRIPTOR
 from blackstart.sandbox.layout import Captured, Change, Ended, Entry, Layout, ProcessInfo, Started
+from blackstart.sandbox.machine import Ability, Machine, choose, probe
 from blackstart.sandbox.sandbox import Sandbox
 from blackstart.sandbox.zygote import Zygote
 
 __all__ = [
+    "Ability",
+    "Machine",
+    "choose",
+    "probe",
     "CONTROL_DESCRIPTOR",
     "Captured",
     "Change",

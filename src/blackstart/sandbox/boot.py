@@ -1,6 +1,7 @@
-"""First lines of the helper: makes its modules importable without running the package's `__init__`.
+"""First lines of the helpers: makes their modules importable without running the package's `__init__`.
 
-The helper has the standard library only, and stays small, because each fork of it costs what its memory costs.
+A helper has the standard library only, and stays small, because each fork of it costs what its memory costs.
+argv[1] is `serve` (the zygote) or `probe`.
 """
 
 import sys
@@ -11,6 +12,8 @@ for _name, _path in (("blackstart", _here.rpartition("/")[0]), ("blackstart.sand
     _module = sys.modules[_name] = types.ModuleType(_name)
     _module.__path__ = [_path]
 
-from blackstart.sandbox.helper import main  # noqa: E402
-
-main()
+if sys.argv[1] == "probe":
+    from blackstart.sandbox.probing import main
+else:
+    from blackstart.sandbox.helper import main
+main(sys.argv[2:])

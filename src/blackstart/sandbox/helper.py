@@ -14,7 +14,6 @@ import os
 import select
 import signal
 import socket
-import sys
 import traceback
 from typing import Any, NoReturn
 
@@ -182,13 +181,13 @@ def _stage() -> frozenset[str]:
     return frozenset(HOST + p for p in points)
 
 
-def main() -> NoReturn:
-    """Entry of the helper: argv[1] is the descriptor of the channel, argv[2] the parent's process id."""
-    channel = socket.socket(fileno=int(sys.argv[1]))
+def main(arguments: list[str]) -> None:
+    """Entry of the helper: the descriptor of the channel, and the parent's process id."""
+    channel = socket.socket(fileno=int(arguments[0]))
     try:
         os.set_inheritable(channel.fileno(), False)
         kernel.die_with_parent()
-        if os.getppid() != int(sys.argv[2]):
+        if os.getppid() != int(arguments[1]):
             os._exit(0)
         os.setsid()
         os.umask(0)

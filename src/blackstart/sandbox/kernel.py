@@ -198,6 +198,11 @@ def install_listening_filter(code: bytes) -> int:
         return install_filter(code, FILTER_NEW_LISTENER)
 
 
+def landlock_version() -> int:
+    """The version of Landlock's interface; raises where there is none."""
+    return _call("landlock_create_ruleset", None, 0, 1)
+
+
 def write_setting(name: str, value: bytes) -> None:
     """Write a small kernel file below /proc in one call."""
     descriptor = os.open(name, os.O_WRONLY | os.O_CLOEXEC)

@@ -235,7 +235,7 @@ class Zygote:
 
 
 def _spawn(channel: socket.socket) -> subprocess.Popen[bytes]:
-    arguments = [sys.executable, "-I", "-S", "-X", "utf8", _BOOT, str(channel.fileno()), str(os.getpid())]
+    arguments = [sys.executable, "-I", "-S", "-X", "utf8", _BOOT, "serve", str(channel.fileno()), str(os.getpid())]
     return subprocess.Popen(
         arguments,
         stdin=subprocess.DEVNULL,
