@@ -18,6 +18,8 @@ from pathlib import Path
 FUNCTION_LINES, MODULE_LINES = 50, 400
 # A module that must be longer says so where its reader begins.
 _LONGER = re.compile(r"longer than \d+ lines[^.]*\bbecause\b", re.IGNORECASE)
+# A module that is reached from no entry point says so in the same place.
+_TESTS_ONLY = re.compile(r"^Only tests use this: \S", re.MULTILINE)
 
 _MECHANISMS = "targets sandbox gate guard power inprocess proxy lab".split()
 _MIDDLE = "faults probes oracles surface catalogue criteria store".split()
@@ -312,10 +314,11 @@ def _public(body: Iterable[ast.stmt]) -> Iterator[ast.ClassDef | ast.FunctionDef
                 yield from _public(node.body)
 
 
-def dead_modules(tree: Tree, roots: Iterable[str], tests_only: dict[str, str]) -> list[str]:
-    """Modules that no root reaches. `tests_only` names those that only tests use, each with its reason."""
+def dead_modules(tree: Tree, roots: Iterable[str]) -> list[str]:
+    """Modules that no root reaches, and that do not say why only tests use them."""
     reached: set[str] = set()
-    waiting = [name for root in [*roots, *tests_only] for name in _with_parents(root)]
+    marked = [name for name, module in tree.modules.items() if _TESTS_ONLY.search(module.text)]
+    waiting = [name for root in [*roots, *marked] for name in _with_parents(root)]
     while waiting:
         name = waiting.pop()
         module = tree.modules.get(name)
@@ -332,9 +335,11 @@ def dead_modules(tree: Tree, roots: Iterable[str], tests_only: dict[str, str]) -
                 waiting += _with_parents(named)
         if module.is_package and any(one.name.startswith("pkgutil") for one in imports_of(module)):
             waiting += [other for other in tree.modules if other.startswith(name + ".")]
-    dead = [f"{tree.at(m, 1)}: nothing reaches {n}" for n, m in tree.modules.items() if n not in reached and m.text]
-    dead += [f"tests only: {name} no longer exists" for name in tests_only if name not in tree.modules]
-    return dead
+    return [
+        f"{tree.at(module, 1)}: nothing reaches it: use it, delete it, or open it with 'Only tests use this: why'"
+        for name, module in tree.modules.items()
+        if name not in reached and module.text
+    ]
 
 
 def _with_parents(name: str) -> list[str]:

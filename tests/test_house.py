@@ -15,10 +15,6 @@ import pytest
 from tests import house, house_text
 
 ROOT = Path(__file__).parents[1]
-# Modules that nothing but tests uses, each with its reason.
-TESTS_ONLY = {
-    "blackstart.gate.strace": "the test oracle of traces; a backend of its own where a listener is refused",
-}
 
 
 @cache
@@ -74,7 +70,7 @@ def test_no_module_is_dead() -> None:
     roots = [value.partition(":")[0] for entry in entries for value in entry.values()]
     if absent := [root for root in roots if root not in tree().modules]:
         pytest.skip(f"{', '.join(absent)} does not exist yet: nothing can be reached from it")
-    report(house.dead_modules(tree(), [*roots, "blackstart.__main__", "blackstart.testing"], TESTS_ONLY))
+    report(house.dead_modules(tree(), [*roots, "blackstart.__main__", "blackstart.testing"]))
 
 
 def test_pages_have_titles_and_their_links_lead_somewhere() -> None:
