@@ -1,0 +1,298 @@
+"""The main job: observe, choose, try, reproduce, group, report.
+
+Data flows one way. A failing trial is repeated at once, before the rest of the budget is spent on others, and only what
+reproduced becomes a finding. Ctrl-C ends the trying; what is known by then is reported.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol, cast
+
+import msgspec
+
+from blackstart.campaign import choose, ground
+from blackstart.campaign.execute import Queue, Task, each, workers
+from blackstart.campaign.observe import Observation, Observer, scout
+from blackstart.campaign.worker import Outcome, Workshop
+from blackstart.core.calibration import Calibration
+from blackstart.core.clock import SYSTEM, Clock
+from blackstart.core.errors import Undecided
+from blackstart.core.history import EXITED, History
+from blackstart.core.options import KINDS, Options
+from blackstart.core.randomness import Seed
+from blackstart.core.verdict import DEFECT, FAILED, PASSED, UNKNOWN, Verdict, worst
+from blackstart.faults import AnyFault, Candidate
+from blackstart.faults.scene import RESTART, RUN
+from blackstart.findings import Failure, Reproduction, group, reproduction
+from blackstart.report.progress import Progress
+from blackstart.targets import Patience
+from blackstart.trials import Plan
+from blackstart.trials.plan import encode
+
+NULLS, NULLS_MIN = 10, 3
+CALIBRATION_SHARE = 1 / 3
+NULL_EVERY = 10
+REPEATS = 2
+NOT_FIRED = "not fired"
+
+
+@dataclass
+class Suspicion:
+    """A cause that has failed once: its first failing trial, and how its repetitions went."""
+
+    plan: Plan
+    failures: list[Failure]
+    repeats: list[bool] = field(default_factory=list)
+    asked: int = 0
+    found_s: float = 0.0
+
+    @property
+    def label(self) -> str:
+        """As of the first failure."""
+        return self.failures[0].verdict.label
+
+    @property
+    def reproduction(self) -> Reproduction:
+        """2 of 2, or 3 of 5."""
+        return reproduction(self.repeats)
+
+
+@dataclass
+class Tally:
+    """Everything that the trials gave."""
+
+    counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    suspicions: dict[str, Suspicion] = field(default_factory=dict)
+    muted: dict[str, str] = field(default_factory=dict)
+    unknown: dict[str, int] = field(default_factory=dict)
+    notes: dict[str, int] = field(default_factory=dict)
+    nulls: int = 0
+    chosen: int = 0
+    cut: int = 0
+    calibration_s: float = 0.0
+    is_interrupted: bool = False
+
+    def count(self, kind: str, outcome: str) -> None:
+        of_kind = self.counts.setdefault(kind, {})
+        of_kind[outcome] = of_kind.get(outcome, 0) + 1
+
+
+class Keep(Protocol):
+    """Where trials are kept."""
+
+    def planned(self, task: Task) -> None: ...
+    def done(self, task: Task, outcome: Outcome) -> None: ...
+
+
+class Campaign:
+    """One run of the main job on one target."""
+
+    def __init__(self, options: Options, progress: Progress, clock: Clock = SYSTEM) -> None:
+        self.options = options
+        self.progress = progress
+        self.clock = clock
+        self.began_s = clock.monotonic()
+        self.seed = Seed(options.seed)
+        self.jobs = options.jobs or max(1, len(os.sched_getaffinity(0)))
+        self.tally = Tally()
+        self.kinds = options.only or KINDS
+
+    def elapsed_s(self) -> float:
+        return self.clock.monotonic() - self.began_s
+
+    def observe(self, isolation: str, opened: tuple[str, ...], host: Mapping[str, str]) -> Observation:
+        """Scout, then calibrate; the caller closes the observation's zygote."""
+        target = ground.command(self.options, host)
+        check = ground.check_command(self.options, target)
+        self.progress.phase("scouting")
+        directories = scout(self.options, target, opened, isolation)
+        layout = ground.layout(self.options, target, directories, opened)
+        observer = Observer(layout, isolation, target, check)
+        try:
+            return observer.observe(self.progress)
+        except BaseException:
+            observer.close()
+            raise
+
+    def shop(self, seen: Observation, isolation: str) -> Workshop:
+        """What the workers need; the images are named by where the campaign's zygote shows them."""
+        starts = [name for name in seen.zygote.names() if name in {clean.start for clean in seen.calibration.chain}]
+        return Workshop(
+            layout=seen.layout,
+            isolation=isolation,
+            command=seen.bench.command,
+            check=seen.bench.check,
+            calibration=seen.calibration,
+            images={name: seen.zygote.root(name) for name in starts},
+        )
+
+    def starts(self, calibration: Calibration) -> tuple[str, ...]:
+        """The start states of trials, the more telling first: a re-run has something to lose."""
+        wanted = [clean.start for clean in calibration.chain[:2]]
+        return tuple(reversed(wanted)) if not calibration.refuses_rerun else tuple(wanted)
+
+    def choose(self, seen: Observation) -> list[Candidate]:
+        """The candidates in the order in which they are tried."""
+        starts = self.starts(seen.calibration)
+        found = choose.candidates(seen.calibration, self.kinds, starts)
+        ordered = choose.order(found, starts)
+        if self.options.only and not ordered:
+            raise Undecided(
+                f"no trial of kind {', '.join(self.options.only)} is possible on this program",
+                next_step="`blackstart plan` shows what it depends on and which trials that gives",
+            )
+        self.tally.chosen = len(ordered)
+        return ordered[: self.options.trials] if self.options.trials else ordered
+
+    def plan_of(self, candidate: Candidate, number: int, patience: Patience, rerun: bool) -> Plan:
+        """The trial that tries this candidate."""
+        return Plan(
+            kind=candidate.fault.kind,
+            start=candidate.start,
+            faults=_with_crash(candidate),
+            patience=patience,
+            rerun=rerun,
+            seed=self.seed.child("trial", number).number,
+        )
+
+    def calibrate_nulls(self, seen: Observation, shop: Workshop) -> Calibration:
+        """Ten null trials as the workers do them; an oracle that fails on one is muted."""
+        starts = self.starts(seen.calibration)
+        patience = Patience.after(seen.calibration.slowest_s)
+        rerun = not seen.calibration.refuses_rerun
+        queue = Queue()
+        for number in range(NULLS):
+            plan = Plan(kind="null", start=starts[number % len(starts)], patience=patience, rerun=rerun)
+            (queue.urgent if number < NULLS_MIN else queue.others).append(Task(plan, "null"))
+        self.progress.phase("null trials")
+        share_s = self.options.budget_s * CALIBRATION_SHARE
+        with workers(shop, self.jobs) as executor:
+            for _, outcome in each(executor, queue, self.jobs, lambda: self.elapsed_s() > share_s):
+                self.null(outcome)
+        self.tally.calibration_s = self.elapsed_s()
+        if self.elapsed_s() > self.options.budget_s:
+            raise Undecided(
+                f"calibration alone took {self.elapsed_s():.0f} s, more than the budget",
+                next_step=f"give it more: --budget {int(self.elapsed_s() * 3) + 1}s",
+            )
+        return msgspec.structs.replace(seen.calibration, nulls=self.tally.nulls, muted=dict(self.tally.muted))
+
+    def null(self, outcome: Outcome) -> None:
+        """Note what a null trial showed."""
+        self.tally.nulls += 1
+        for verdict in outcome.verdicts:
+            if verdict.outcome == FAILED:
+                evidence = "; ".join(verdict.evidence)
+                self.tally.muted.setdefault(verdict.oracle, f"it fails without any fault: {evidence}")
+
+    def try_all(self, seen: Observation, shop: Workshop, ordered: list[Candidate], keep: Keep) -> None:
+        """Do the trials until they or the budget end; Ctrl-C ends them too."""
+        self.progress.phase("breaking")
+        patience = Patience.after(seen.calibration.slowest_s)
+        rerun = not seen.calibration.refuses_rerun
+        queue = Queue()
+        for number, candidate in enumerate(ordered):
+            queue.others.append(Task(self.plan_of(candidate, number, patience, rerun), "trial"))
+            if number % NULL_EVERY == NULL_EVERY - 1:
+                queue.others.append(
+                    Task(Plan(kind="null", start=candidate.start, patience=patience, rerun=rerun), "null")
+                )
+        self.progress.planned(len(ordered))
+        try:
+            with workers(shop, self.jobs) as executor:
+                for task, outcome in each(executor, queue, self.jobs, self.is_spent, keep.planned):
+                    keep.done(task, outcome)
+                    self.take(task, outcome, queue)
+        except KeyboardInterrupt:
+            self.tally.is_interrupted = True
+        self.tally.cut = sum(1 for task in queue.others if task.why == "trial")
+
+    def is_spent(self) -> bool:
+        """Whether the budget is used up."""
+        return self.elapsed_s() >= self.options.budget_s
+
+    def take(self, task: Task, outcome: Outcome, queue: Queue) -> None:
+        """Count one outcome; a failing one is repeated before anything else."""
+        if task.why == "null":
+            self.null(outcome)
+            return
+        verdicts = [v for v in outcome.verdicts if v.oracle not in self.tally.muted]
+        failing = [v for v in verdicts if v.outcome == FAILED]
+        if task.why == "repeat":
+            self.repeated(task, failing, outcome, queue)
+            return
+        result = _result(verdicts)
+        self.tally.count(task.plan.kind, result)
+        self.progress.done(result)
+        for verdict in verdicts:
+            if verdict.outcome == UNKNOWN and verdict.why:
+                self.tally.unknown[verdict.why] = self.tally.unknown.get(verdict.why, 0) + 1
+            if verdict.note:
+                self.tally.notes[verdict.note] = self.tally.notes.get(verdict.note, 0) + 1
+        for verdict in failing:
+            self.suspect(task, outcome, verdict, queue)
+
+    def suspect(self, task: Task, outcome: Outcome, verdict: Verdict, queue: Queue) -> None:
+        """Add a failure to what is known of its cause; a new cause is repeated, a defect before anything else."""
+        failure = failure_of(task.plan, outcome.history, verdict)
+        cause = group([failure])[0].fingerprint
+        known = self.tally.suspicions.get(cause)
+        if known is None:
+            known = Suspicion(task.plan, [], found_s=self.elapsed_s())
+            self.tally.suspicions[cause] = known
+            self.ask_again(task.plan, cause, known, REPEATS, verdict.label, queue)
+        known.failures.append(failure)
+
+    def ask_again(self, plan: Plan, cause: str, known: Suspicion, count: int, label: str, queue: Queue) -> None:
+        """Queue repetitions: of a defect at once, of a note or a policy when its turn comes."""
+        known.asked += count
+        tasks = [Task(plan, "repeat", cause) for _ in range(count)]
+        if label == DEFECT:
+            queue.urgent.extend(tasks)
+        else:
+            queue.others.extendleft(tasks)
+
+    def repeated(self, task: Task, failing: list[Verdict], outcome: Outcome, queue: Queue) -> None:
+        """Note how a repetition went; where they disagree, three more decide."""
+        known = self.tally.suspicions[task.cause]
+        causes = {group([failure_of(task.plan, outcome.history, v)])[0].fingerprint for v in failing}
+        known.repeats.append(task.cause in causes)
+        state = known.reproduction
+        if len(known.repeats) == known.asked and state.more:
+            self.ask_again(known.plan, task.cause, known, state.more, known.label, queue)
+        elif len(known.repeats) == known.asked and state.shown and known.label == DEFECT:
+            self.progress.finding(f"{known.failures[0].verdict.consequence}: {known.plan}")
+
+
+def failure_of(plan: Plan, history: History, verdict: Verdict) -> Failure:
+    """What `findings` groups by."""
+    operation = next((i.operation for i in history.injected if i.operation), None)
+    restart = history.run("restart-again") or history.run("restart")
+    paths = [getattr(fault, "path", "") or getattr(getattr(fault, "point", None), "path", "") for fault in plan.faults]
+    return Failure(
+        trial=encode(plan).decode(),
+        verdict=verdict,
+        kind=plan.kind,
+        fault=str(plan),
+        operation=operation,
+        masked=paths[0] if paths else "",
+        restarts=None if restart is None else restart.end.how == EXITED,
+    )
+
+
+def _with_crash(candidate: Candidate) -> tuple[AnyFault, ...]:
+    """A fault that falls into recovery needs a crash to recover from: the same point in the first start."""
+    fault = cast(AnyFault, candidate.fault)
+    return (msgspec.structs.replace(fault, phase=RUN), fault) if fault.phase == RESTART else (fault,)
+
+
+def _result(verdicts: list[Verdict]) -> str:
+    """The outcome of a trial for the counts."""
+    if any(v.outcome == FAILED for v in verdicts):
+        return FAILED
+    if any(v.oracle == "fired" and v.outcome != PASSED for v in verdicts):
+        return NOT_FIRED
+    return worst(verdicts)

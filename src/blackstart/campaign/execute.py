@@ -1,0 +1,87 @@
+"""Many trials on several workers, in order, until the budget is spent.
+
+The seam is `concurrent.futures.Executor`: processes here, something else for whoever has a cluster. Plans are handed
+out a few at a time, so that a spent budget or Ctrl-C leaves nothing queued, and a repetition can go before the rest.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import msgspec
+
+from blackstart.campaign.worker import Outcome, Workshop, begin, work
+from blackstart.trials import Plan
+from blackstart.trials.plan import encode
+
+
+@dataclass
+class Task:
+    """A trial to do; why is `null`, `trial` or `repeat`; cause ties repetitions to what they repeat;
+    number: where the store keeps it."""
+
+    plan: Plan
+    why: str
+    cause: str = ""
+    number: int = 0
+
+
+@dataclass
+class Queue:
+    """What is to be done: urgent tasks are done in any case, the others until the budget is spent."""
+
+    urgent: deque[Task] = field(default_factory=deque)
+    others: deque[Task] = field(default_factory=deque)
+
+    def take(self, is_spent: bool) -> Task | None:
+        """The next task, if any is left to be done."""
+        if self.urgent:
+            return self.urgent.popleft()
+        return self.others.popleft() if self.others and not is_spent else None
+
+
+@contextmanager
+def workers(shop: Workshop, jobs: int) -> Iterator[Executor]:
+    """`jobs` worker processes with benches of their own; all gone at the end, also after an exception."""
+    context = multiprocessing.get_context("fork")
+    executor = ProcessPoolExecutor(jobs, mp_context=context, initializer=begin, initargs=(shop,))
+    try:
+        yield executor
+    finally:
+        processes = list((getattr(executor, "_processes", None) or {}).values())
+        executor.shutdown(wait=False, cancel_futures=True)
+        for process in processes:
+            process.kill()
+        for process in processes:
+            process.join()
+
+
+def each(
+    executor: Executor,
+    queue: Queue,
+    jobs: int,
+    is_spent: Callable[[], bool],
+    before: Callable[[Task], None] = lambda task: None,
+) -> Iterator[tuple[Task, Outcome]]:
+    """(task, outcome) as they come, until queue or budget end; the caller may add to the queue meanwhile.
+
+    before: called with each task before it begins.
+    """
+    running: dict[Future[bytes], Task] = {}
+    while True:
+        while len(running) < jobs:
+            task = queue.take(is_spent())
+            if task is None:
+                break
+            before(task)
+            running[executor.submit(work, encode(task.plan))] = task
+        if not running:
+            return
+        done, _ = wait(running, return_when=FIRST_COMPLETED)
+        for future in done:
+            yield running.pop(future), msgspec.msgpack.decode(future.result(), type=Outcome)

@@ -1,0 +1,149 @@
+"""Where a campaign stands: the command, its directories and environment, and the layout of its sandboxes.
+
+Pure but for looking at the file system. What is pinned here (hash seed, time zone, locale) is written into every plan.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import stat
+from collections.abc import Iterable, Mapping
+
+from blackstart.core.errors import BlackstartError, TargetError
+from blackstart.core.options import Options
+from blackstart.sandbox import Layout
+from blackstart.targets import Command
+
+STORE_NAME = ".blackstart"
+PINNED = {"PYTHONHASHSEED": "0", "TZ": "UTC", "LC_ALL": "C.UTF-8"}
+# Not part of anybody's state: the program's installation, wherever the sandbox shows the host's.
+INSTALLED = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/opt", "/boot", "/nix", "/snap")
+# Replaced by fresh ones inside, so what the target needs below them is mounted there by name.
+REPLACED = ("/tmp", "/var/tmp", "/run", "/dev/shm")
+
+
+def environment(options: Options, host: Mapping[str, str]) -> dict[str, str]:
+    """The target's environment: the host's, less our own variables, with what is pinned and what was asked for."""
+    kept = {name: value for name, value in host.items() if not name.startswith("BLACKSTART_")}
+    return {**kept, **PINNED, "HOME": home(host), **options.env}
+
+
+def home(host: Mapping[str, str]) -> str:
+    """The home directory, `/` if there is none."""
+    path = host.get("HOME", "")
+    return os.path.realpath(path) if path and os.path.isdir(path) else "/"
+
+
+def command(options: Options, host: Mapping[str, str]) -> Command:
+    """The command, its program found as a shell would find it; TargetError if it cannot be executed."""
+    if not options.command:
+        raise BlackstartError(
+            "there is no command to run", next_step="write it after two dashes: blackstart run -- CMD ARGUMENTS"
+        )
+    env = environment(options, host)
+    program = options.command[0]
+    place = os.path.join(options.cwd, program) if "/" in program else shutil.which(program, path=env.get("PATH"))
+    if place is None or not os.path.exists(place):
+        raise TargetError(
+            f"there is no command {program!r}",
+            where=options.cwd,
+            next_step="check its spelling, or give its path",
+        )
+    if os.path.isdir(place) or not os.access(place, os.X_OK):
+        raise TargetError(
+            f"{program!r} cannot be executed",
+            where=place,
+            next_step=f"chmod +x {program}, or name its interpreter",
+        )
+    if options.stdin and not os.path.isfile(_absolute(options, options.stdin)):
+        raise BlackstartError("the file for --stdin does not exist", where=options.stdin, next_step="check the path")
+    stdin = _absolute(options, options.stdin) if options.stdin else ""
+    return Command(argv=options.command, cwd=os.path.realpath(options.cwd), env=env, stdin=stdin)
+
+
+def check_command(options: Options, target: Command) -> Command | None:
+    """`--check` as a shell command line in the target's directory and environment."""
+    if not options.check:
+        return None
+    try:
+        words = shlex.split(options.check)
+    except ValueError as error:
+        raise BlackstartError(
+            f"--check cannot be read: {error}", where=options.check, next_step="close the quotation mark"
+        ) from None
+    if not words:
+        raise BlackstartError("--check is empty", next_step="give a command that prints the state, or leave it out")
+    return Command(argv=("/bin/sh", "-c", options.check), cwd=target.cwd, env=target.env)
+
+
+def declared(options: Options) -> tuple[str, ...]:
+    """The directories of `--state`, a file standing for the directory it lies in."""
+    found = []
+    for path in options.state:
+        whole = os.path.realpath(_absolute(options, path))
+        if not os.path.lexists(whole):
+            raise BlackstartError(
+                "a state path does not exist",
+                where=path,
+                next_step="create it, or leave --state out: the first clean run finds where the program writes",
+            )
+        found.append(whole if os.path.isdir(whole) else os.path.dirname(whole))
+    return tuple(dict.fromkeys(found))
+
+
+def layout(options: Options, target: Command, copies: Iterable[str], opened: tuple[str, ...]) -> Layout:
+    """The sandbox's layout: state directories as copies, overlays at the working directory, HOME and named places."""
+    return Layout.of(
+        cwd=target.cwd,
+        home=target.env["HOME"],
+        copies=tuple(dict.fromkeys(copies)),
+        overlays=_named_places(target),
+        omit=(os.path.join(target.cwd, STORE_NAME),),
+        opened=opened,
+    )
+
+
+def _named_places(target: Command) -> list[str]:
+    """Directories below a replaced place that the command names: they would vanish without a mount of their own."""
+    places = []
+    for word in target.argv:
+        path = os.path.realpath(os.path.join(target.cwd, word.rpartition("=")[2]))
+        directory = path if os.path.isdir(path) else os.path.dirname(path)
+        below = any(directory.startswith(replaced + "/") for replaced in REPLACED)
+        if below and os.path.isdir(directory):
+            places.append(directory)
+    return places
+
+
+def state_directories(changed: Iterable[str]) -> list[str]:
+    """The existing host directories in which something changed, without the program's installation."""
+    found: dict[str, None] = {}
+    for path in changed:
+        directory = os.path.dirname(path)
+        while not os.path.isdir(directory):
+            directory = os.path.dirname(directory)
+        if directory != "/" and not is_installation(path):
+            found[directory] = None
+    inner = [d for d in found if not any(d != o and d.startswith(o.rstrip("/") + "/") for o in found)]
+    return sorted(inner)
+
+
+def is_installation(path: str) -> bool:
+    """Whether a path belongs to an installation: system directories, virtual environments, compiled byte code."""
+    if path.startswith(tuple(f"{place}/" for place in INSTALLED)) or "/__pycache__/" in path or path.endswith(".pyc"):
+        return True
+    directory = os.path.dirname(path)
+    while directory not in ("/", ""):
+        try:
+            if stat.S_ISREG(os.stat(os.path.join(directory, "pyvenv.cfg")).st_mode):
+                return True
+        except OSError:
+            pass
+        directory = os.path.dirname(directory)
+    return False
+
+
+def _absolute(options: Options, path: str) -> str:
+    return os.path.join(options.cwd, path)

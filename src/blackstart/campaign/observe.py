@@ -1,0 +1,334 @@
+"""Observe: what the target does when nothing is broken.
+
+A scouting run on overlays finds the state directories and counts for nothing else. Then, with those as copies: two runs
+from one start (the mask), a chain of re-runs S0 -> S1 -> S2 -> S3, a placebo (no gate at all), one deletion trial per
+file whose role the trace leaves open, clean re-runs from each boundary of a multi-step job. The null trials come last
+and are judged like any other; they run on the workers.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+
+import msgspec
+
+from blackstart.campaign import ground
+from blackstart.core.calibration import Calibration, CleanRun, Mask
+from blackstart.core.clock import SYSTEM
+from blackstart.core.errors import Undecided
+from blackstart.core.history import EXITED, Run
+from blackstart.core.masking import Masker, rooted, same
+from blackstart.core.options import Options
+from blackstart.core.reading import FileState
+from blackstart.core.trace import Operation
+from blackstart.gate import DEFAULT, Recorder
+from blackstart.probes import Prober
+from blackstart.report.progress import Progress
+from blackstart.sandbox import Layout, Zygote
+from blackstart.surface import (
+    Deletion,
+    Surface,
+    VersionReader,
+    Versions,
+    boundary_rerun,
+    deletion_candidates,
+    extend,
+    judge_deletion,
+    roles,
+    surface,
+)
+from blackstart.surface import Observation as Seen
+from blackstart.targets import Command, Patience
+from blackstart.trials import Bench
+
+STARTS = ("S0", "S1", "S2", "S3")
+BOUNDARIES_MAX = 8
+DELETIONS_MAX = 12
+OUTPUT_DATA_BYTES = 1 << 16
+OBSERVED = DEFAULT | {"exit_group", "kill"}
+FIRST_PATIENCE = Patience(deadline_s=30.0, hard_s=60.0)
+
+
+@dataclass
+class Observation:
+    """What was observed, and the zygote that holds the start states."""
+
+    layout: Layout
+    zygote: Zygote
+    bench: Bench
+    calibration: Calibration
+    surface: Surface
+    clean_runs: int = 0
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass
+class _Recorded:
+    """One clean run under the gate and all that was read while it ran."""
+
+    run: Run
+    trace: tuple[Operation, ...]
+    versions: Versions
+    began_s: float
+    boundaries: list[str] = field(default_factory=list)
+
+    def seen(self) -> Seen:
+        """What a mask is learnt from."""
+        paths = {p for o in self.trace for p in (o.path, o.path2) if p.startswith("/")}
+        return Seen(
+            image=self.run.image,
+            paths=frozenset(paths),
+            stdout=self.run.text("stdout"),
+            stderr=self.run.text("stderr"),
+            began_s=self.began_s,
+            ended_s=self.began_s + self.run.end.elapsed_s,
+        )
+
+
+def scout(options: Options, target: Command, opened: tuple[str, ...], isolation: str) -> list[str]:
+    """The state directories: those declared, and where a clean run on overlays changed something."""
+    directories = list(ground.declared(options))
+    layout = ground.layout(options, target, directories, opened)
+    with Zygote(layout, isolation=isolation) as zygote:
+        zygote.capture("S0")
+        bench = _bench(zygote, target, None, Mask())
+        with zygote.sandbox("S0") as sandbox:
+            recorder = Recorder(mask=bench.masker)
+            run, conducted = bench.start(
+                sandbox, "S0", "scouting", calls=OBSERVED, recorder=recorder, patience=FIRST_PATIENCE
+            )
+            changed = [change.path for change in sandbox.changes()]
+    _must_work(run, conducted.trace)
+    found = ground.state_directories(changed)
+    return list(dict.fromkeys([*directories, *found]))
+
+
+def _must_work(run: Run, trace: tuple[Operation, ...]) -> None:
+    """Raise where the clean run itself fails: there is nothing to compare with then."""
+    end = run.end
+    said = run.text("stderr").decode("utf-8", "replace").strip().splitlines()[-3:]
+    where = " | ".join(said)
+    if end.how == "deadline":
+        raise Undecided(
+            f"the program did not end within {FIRST_PATIENCE.deadline_s:.0f} s"
+            + (f" (it waits in {end.wait.call})" if end.wait and end.wait.call else ""),
+            where=where,
+            next_step="give it an end (an option such as --once, or `timeout`), or an input with --stdin",
+        )
+    if end.how == EXITED and end.code == 0:
+        return
+    how = f"exit status {end.code}" if end.how == EXITED else f"signal {end.signal}"
+    peers = sorted({o.path for o in trace if o.call == "connect" and not o.path.startswith("socket:unix:@")})
+    if peers:
+        raise Undecided(
+            f"the clean run failed ({how}) and it needs what the sandbox refuses: {', '.join(peers)}",
+            where=where,
+            next_step=_door_advice(peers),
+        )
+    raise Undecided(
+        f"the clean run in the sandbox failed: {how}",
+        where=where,
+        next_step="make the command succeed by itself first; `blackstart doctor` says what a sandbox may lack here",
+    )
+
+
+def _door_advice(peers: list[str]) -> str:
+    sockets = [p.removeprefix("socket:unix:") for p in peers if p.startswith("socket:unix:/")]
+    if sockets:
+        return f"open that door by name: --allow socket:{sockets[0]}"
+    return "start what it needs inside the command itself: blackstart run -- sh -c 'SERVER & CLIENT'"
+
+
+def _bench(zygote: Zygote, target: Command, check: Command | None, mask: Mask) -> Bench:
+    masker = Masker(rooted(mask, target.cwd, target.env["HOME"]))
+    return Bench(zygote=zygote, command=target, check=check, masker=masker, prober=Prober(zygote))
+
+
+class Observer:
+    """Does the clean runs of one target and puts the yardstick together."""
+
+    def __init__(self, layout: Layout, isolation: str, target: Command, check: Command | None) -> None:
+        self.layout = layout
+        self.zygote = Zygote(layout, isolation=isolation)
+        self.bench = _bench(self.zygote, target, check, Mask())
+        self.runs = 0
+        self.patience = FIRST_PATIENCE
+        self.notes: list[str] = []
+        self.uncovered: dict[str, str] = {}
+
+    def close(self) -> None:
+        self.zygote.close()
+
+    def observe(self, progress: Progress) -> Observation:
+        """All of calibration but the null trials."""
+        self.zygote.capture("S0")
+        progress.phase("calibrating")
+        first = self._recorded("S0", "S1")
+        _must_work(first.run, first.trace)
+        self.patience = Patience.after(first.run.end.elapsed_s)
+        self._learn(first, self._recorded("S0"))
+        recorded = self._chain(first)
+        refuses = len(recorded) == 1
+        if not refuses:
+            self._learn(recorded[1], self._recorded("S1"))
+        self._placebo(first)
+        return self._put_together(recorded, refuses)
+
+    def _recorded(self, start: str, keep: str = "", boundaries: bool = False) -> _Recorded:
+        """One clean run from `start` under the gate; its image is kept under the name `keep`.
+
+        boundaries: also keep an image at each version boundary at which no file is half written.
+        """
+        bench, zygote = self.bench, self.zygote
+        saved: list[str] = []
+        with bench.image_from(start) as image:
+            reader = VersionReader(lambda path: bench.prober.state(image, path), bench.read(image))
+            known = 0
+
+            def on_operation(operation: Operation) -> None:
+                nonlocal known
+                reader.before(operation)
+                settled = reader.settled_versions
+                if boundaries and settled > known and len(saved) < BOUNDARIES_MAX:
+                    saved.append(f"{start}-boundary-{len(saved)}")
+                    zygote.copy(image, saved[-1])
+                known = max(known, settled)
+
+            recorder = Recorder(mask=bench.masker, sites=True, data=True, data_max=OUTPUT_DATA_BYTES)
+            began_s = SYSTEM.now()
+            with zygote.sandbox(image) as sandbox:
+                run, conducted = bench.start(
+                    sandbox,
+                    image,
+                    "clean",
+                    calls=OBSERVED,
+                    recorder=recorder,
+                    patience=self.patience,
+                    on_operation=on_operation,
+                )
+            if keep:
+                zygote.copy(image, keep)
+        self.runs += 1
+        self.uncovered.update(conducted.uncovered)
+        return _Recorded(run, conducted.trace, reader.finish(run.image), began_s, saved)
+
+    def _learn(self, one: _Recorded, other: _Recorded) -> None:
+        """Mask what differs between two runs from one start, from now on."""
+        self.bench.masker = Masker(extend(self.bench.masker.mask, one.seen(), other.seen()))
+
+    def _chain(self, first: _Recorded) -> list[_Recorded]:
+        """S0 -> S1 -> S2 -> S3; a program that refuses a second run ends the chain early."""
+        recorded = [first]
+        for start, keep in (("S1", "S2"), ("S2", "S3")):
+            following = self._recorded(start, keep)
+            if following.run.end.how != EXITED or following.run.end.code != 0:
+                self.notes.append("the program refuses a second run: restart by re-run does not apply")
+                break
+            recorded.append(following)
+        return recorded
+
+    def _placebo(self, first: _Recorded) -> None:
+        """A run without the gate must give what the runs under it gave."""
+        bench = self.bench
+        with bench.image_from("S0") as image, self.zygote.sandbox(image) as sandbox:
+            run, _ = bench.start(sandbox, image, "placebo", patience=self.patience)
+        self.runs += 1
+        bare, gated = bench.masker.image(run.image), bench.masker.image(first.run.image)
+        different = sorted(p for p in bare.keys() | gated.keys() if not same(bare.get(p), gated.get(p)))
+        if run.end.code != first.run.end.code or different:
+            what = ", ".join(different) or f"exit status {run.end.code}"
+            self.notes.append(f"the gate itself changes what the program does ({what})")
+
+    def _put_together(self, recorded: list[_Recorded], refuses: bool) -> Observation:
+        bench = self.bench
+        masker = bench.masker
+        traces = [one.trace for one in recorded]
+        images = [bench.read(STARTS[k]) for k in range(len(recorded) + 1) if STARTS[k] in self.zygote.names()]
+        chain = tuple(self._clean(STARTS[k], one) for k, one in enumerate(recorded))
+        deletions: dict[str, Deletion] = {}
+        if not refuses:
+            for path in deletion_candidates(traces, images, masker, DELETIONS_MAX):
+                deletions[path] = self._deletion(path, chain[1])
+        found = roles(traces, images, deletions, masker, arguments=self._arguments())
+        calibration = Calibration(
+            mask=masker.mask,
+            roles=found,
+            chain=chain,
+            refuses_rerun=refuses,
+            slowest_s=max(clean.elapsed_s for clean in chain),
+            has_check=bench.check is not None,
+            boundary_reruns={} if refuses else {s: self._boundary_reruns(s, found) for s in ("S0", "S1")},
+        )
+        bench.calibration = calibration
+        return Observation(
+            layout=self.layout,
+            zygote=self.zygote,
+            bench=bench,
+            calibration=calibration,
+            surface=surface(traces, found, chain[-1].files, self.uncovered),
+            clean_runs=self.runs,
+            notes=self.notes,
+        )
+
+    def _arguments(self) -> list[str]:
+        target = self.bench.command
+        return [os.path.normpath(os.path.join(target.cwd, word)) for word in target.argv]
+
+    def _clean(self, start: str, one: _Recorded) -> CleanRun:
+        """The recorded run as part of the yardstick, masked."""
+        masker, run = self.bench.masker, one.run
+        versions = one.versions.masked(masker)
+        answer = run.readings[0].value if run.readings else ""
+        return CleanRun(
+            start=start,
+            code=run.end.code,
+            elapsed_s=run.end.elapsed_s,
+            stdout=masker.text("stdout", run.text("stdout")),
+            stderr=masker.text("stderr", run.text("stderr")),
+            files=masker.image(run.image),
+            versions=versions.versions,
+            acknowledgements=versions.acknowledgements,
+            check=answer,
+            check_versions=self._check_versions(start, answer),
+            trace=tuple(msgspec.structs.replace(o, masked=masker(o.path), data=b"") for o in one.trace),
+        )
+
+    def _check_versions(self, start: str, answer: str) -> tuple[str, ...]:
+        """The legal answers while a run from this start is under way: before it, after it."""
+        if self.bench.check is None:
+            return ()
+        before = self.bench.ask_check(start, "before").value
+        return tuple(dict.fromkeys((before, answer)))
+
+    def _deletion(self, path: str, clean: CleanRun) -> Deletion:
+        """What a clean re-run shows after that file was deleted from S1."""
+        bench = self.bench
+        with bench.image_from("S1") as image:
+            self.zygote.remove(image, bench.real(path))
+            with self.zygote.sandbox(image) as sandbox:
+                run, _ = bench.start(sandbox, image, "deletion", patience=self.patience)
+        self.runs += 1
+        return judge_deletion(
+            path,
+            clean,
+            code=run.end.code if run.end.how == EXITED else -run.end.signal,
+            stdout=bench.masker.text("stdout", run.text("stdout")),
+            check=run.readings[0].value if run.readings else "",
+            files=bench.masker.image(run.image),
+        )
+
+    def _boundary_reruns(self, start: str, found: dict[str, str]) -> tuple[dict[str, FileState], ...]:
+        """What a clean re-run makes of each boundary of a clean run that starts there."""
+        bench = self.bench
+        one = self._recorded(start, boundaries=True)
+        results: list[dict[str, FileState]] = []
+        for boundary in one.boundaries:
+            before = bench.read(boundary)
+            with bench.image_from(boundary) as image, self.zygote.sandbox(image) as sandbox:
+                run, _ = bench.start(sandbox, image, "boundary", patience=self.patience)
+            self.runs += 1
+            if run.end.how == EXITED and run.end.code == 0:
+                results.append(boundary_rerun(before, run.image, bench.masker, found))
+            self.zygote.drop(boundary)
+        return tuple(results)

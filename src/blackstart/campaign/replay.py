@@ -1,0 +1,125 @@
+"""A finding's trial again, told step by step.
+
+The yardstick is measured anew, here and now, so that a replay works in another clone and after edits; then the plan of
+the finding is done once, as it was written down.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from blackstart.campaign.campaign import Campaign, failure_of
+from blackstart.campaign.worker import Outcome, try_and_judge
+from blackstart.core.errors import BlackstartError
+from blackstart.core.history import DEADLINE, EXITED, KILLED, Run
+from blackstart.core.options import Options
+from blackstart.core.verdict import FAILED, PASSED, UNKNOWN
+from blackstart.findings import group
+from blackstart.guard import parse_allowed
+from blackstart.report.progress import Progress
+from blackstart.sandbox import choose, probe
+from blackstart.trials import Plan
+
+SAID_MAX = 3
+
+
+class ReplayResult(msgspec.Struct, frozen=True, kw_only=True):
+    """outcome: failed (it still fails), passed or unknown; lines: what happened, a sentence each."""
+
+    outcome: str
+    lines: tuple[str, ...]
+
+
+def replay(
+    finding: Mapping[str, Any], options: Options, progress: Progress, host: Mapping[str, str] = os.environ
+) -> ReplayResult:
+    """Do the trial of a finding (as the report holds it) again."""
+    try:
+        plan = msgspec.convert(finding.get("plan"), Plan)
+    except msgspec.ValidationError as error:
+        raise BlackstartError(
+            f"this finding's plan cannot be read: {error}",
+            where=str(finding.get("id", "")),
+            next_step="make the report again with this version of blackstart",
+        ) from None
+    allowed = [parse_allowed(text) for text in options.allow]
+    isolation = options.isolation or choose(probe())
+    campaign = Campaign(options, progress)
+    seen = campaign.observe(isolation, tuple(a.address for a in allowed), host)
+    try:
+        if plan.start not in seen.zygote.names():
+            raise BlackstartError(
+                f"the program no longer gets as far as the start state {plan.start}",
+                next_step="run blackstart anew: the program now behaves differently without any fault",
+            )
+        progress.phase("replaying")
+        outcome = try_and_judge(plan, seen.bench)
+    finally:
+        seen.zygote.close()
+    return ReplayResult(outcome=_outcome(plan, outcome, finding), lines=tuple(_story(plan, outcome)))
+
+
+def _outcome(plan: Plan, outcome: Outcome, finding: Mapping[str, Any]) -> str:
+    """failed only if it fails in the same way: the same cause, or the same consequence on the same files."""
+    failing = [v for v in outcome.verdicts if v.outcome == FAILED]
+    for verdict in failing:
+        again = group([failure_of(plan, outcome.history, verdict)])[0]
+        same_files = set(verdict.paths) == set(finding.get("paths", ()))
+        if again.fingerprint == finding.get("fingerprint") or (
+            verdict.consequence == finding.get("consequence") and same_files
+        ):
+            return FAILED
+    if any(v.oracle == "fired" and v.outcome != PASSED for v in outcome.verdicts) or outcome.history.trouble:
+        return UNKNOWN
+    return PASSED
+
+
+def _story(plan: Plan, outcome: Outcome) -> Iterator[str]:
+    history = outcome.history
+    yield f"start: state {plan.start} ({_start_in_words(plan.start)})"
+    for injected in history.injected:
+        yield f"fault: {injected.fault}"
+        if injected.fired and injected.operation:
+            site = f" at {injected.operation.site[0]}" if injected.operation.site else ""
+            same = " (not the planned operation: the program has drifted)" if injected.matched is False else ""
+            yield f"  fired in {injected.operation.call} {injected.operation.masked}{site}{same}"
+        elif not injected.fired:
+            yield f"  did not fire: {injected.note}"
+        elif injected.note:
+            yield f"  {injected.note}"
+    for run in history.runs:
+        yield from _run_in_words(run)
+    for reset in history.resets:
+        what = [f"{p} removed" for p in reset.removed] + [f"{p} put back" for p in reset.put_back]
+        yield f"reset: {', '.join(what)}: {'it starts again' if reset.helped else 'no help'}"
+    if history.good_again:
+        yield from _run_in_words(history.good_again)
+    for verdict in outcome.verdicts:
+        if verdict.outcome == FAILED:
+            yield f"{verdict.oracle}: {verdict.consequence} {' '.join(verdict.paths)}".rstrip()
+            yield from (f"  {line}" for line in verdict.evidence)
+        elif verdict.outcome == UNKNOWN:
+            yield f"{verdict.oracle}: unknown: {verdict.why}"
+
+
+def _start_in_words(start: str) -> str:
+    runs = int(start[1:]) if start[1:].isdigit() else 0
+    return "as it is here" if runs == 0 else f"after {runs} clean run{'s' if runs > 1 else ''}"
+
+
+def _run_in_words(run: Run) -> Iterator[str]:
+    end = run.end
+    how = {
+        EXITED: f"exit status {end.code}",
+        KILLED: "killed by the fault",
+        DEADLINE: f"did not end ({end.wait.state} in {end.wait.call or 'its own code'})" if end.wait else "did not end",
+    }.get(end.how, f"ended by signal {end.signal}")
+    yield f"{run.phase}: {how} after {end.elapsed_s:.2f} s"
+    for stream in ("stdout", "stderr"):
+        lines = run.text(stream).decode("utf-8", "surrogateescape").strip().splitlines()
+        yield from (f"  {stream}: {line}" for line in lines[-SAID_MAX:])
+    yield from (f"  check: {reading.value.strip()}" for reading in run.readings)

@@ -1,0 +1,205 @@
+"""From what a campaign knows to the report's value. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import cast
+
+import msgspec
+
+from blackstart import __version__
+from blackstart.campaign.campaign import NOT_FIRED, Campaign, Suspicion, Tally
+from blackstart.campaign.observe import Observation
+from blackstart.core.options import Options
+from blackstart.core.verdict import DEFECT, FAILED, PASSED, UNKNOWN
+from blackstart.faults import Candidate
+from blackstart.findings import Finding as Cause
+from blackstart.findings import group
+from blackstart.guard import Door
+from blackstart.report.model import (
+    CalibrationSummary,
+    Cut,
+    Finding,
+    KindCounts,
+    Label,
+    Omission,
+    PlannedTrial,
+    Report,
+    ReportDoor,
+    Severity,
+    Surface,
+    SurfaceFile,
+    TrialsSummary,
+)
+
+NOTES_MAX = 20
+
+
+def report_of(
+    campaign: Campaign,
+    started: str,
+    isolation: str,
+    doors: Iterable[Door],
+    seen: Observation,
+    *,
+    mode: str = "run",
+    planned: Iterable[Candidate] = (),
+    run: str = "",
+) -> Report:
+    """The report as far as it is known now."""
+    tally, options = campaign.tally, campaign.options
+    findings, unproven = _findings(tally, options)
+    return Report(
+        command=options.command,
+        version=__version__,
+        mode="plan" if mode == "plan" else "run",
+        run=run,
+        cwd=options.cwd,
+        seed=options.seed,
+        started=started,
+        elapsed_s=campaign.elapsed_s(),
+        isolation=isolation,
+        jobs=campaign.jobs,
+        options=settings_of(options),
+        surface=_surface(seen),
+        doors=tuple(msgspec.convert(msgspec.to_builtins(d), ReportDoor) for d in doors),
+        calibration=_calibration(seen, tally),
+        trials=_trials(tally, planned),
+        findings=findings,
+        muted=tuple(Omission(what=what, why=why) for what, why in sorted(tally.muted.items())),
+        uncovered=(*_uncovered(seen), *unproven),
+        notes=(*seen.notes, *_common(tally.notes), *_common(tally.unknown)),
+        exit_status=_exit_status(campaign, findings),
+    )
+
+
+def settings_of(options: Options) -> dict[str, object]:
+    """The options but the command, for a replay elsewhere."""
+    kept = msgspec.to_builtins(options)
+    return {name: value for name, value in kept.items() if name not in ("command", "json")}
+
+
+def _surface(seen: Observation) -> Surface:
+    counts: dict[str, int] = {}
+    for clean in seen.calibration.chain:
+        for operation in clean.trace:
+            counts[operation.masked] = counts.get(operation.masked, 0) + 1
+    files = tuple(
+        SurfaceFile(path=path, role=role, calls=counts.get(path, 0))
+        for path, role in sorted(seen.surface.files.items())
+    )
+    return Surface(
+        files=files,
+        databases=seen.surface.databases,
+        peers=seen.surface.peers,
+        ports=seen.surface.ports,
+        processes=seen.surface.programs,
+        signals=seen.surface.signals,
+        unseen=_uncovered(seen),
+    )
+
+
+def _uncovered(seen: Observation) -> tuple[Omission, ...]:
+    hopeless = sorted(seen.calibration.mask.hopeless)
+    return (
+        *(Omission(what=what, why=why) for what, why in seen.surface.uncovered.items()),
+        *(Omission(what=path, why="it differs in each clean run and cannot be masked") for path in hopeless),
+    )
+
+
+def _calibration(seen: Observation, tally: Tally) -> CalibrationSummary:
+    mask = seen.calibration.mask
+    masked = [pattern for pattern, name in mask.names if name not in ("$CWD", "$HOME")]
+    masked += [f"{path}: {leaf}" for path, leaves in sorted(mask.leaves.items()) for leaf in leaves]
+    masked += [f"{path}: {line}" for path, lines in sorted(mask.lines.items()) for line in lines]
+    return CalibrationSummary(
+        clean_runs=seen.clean_runs,
+        null_trials=tally.nulls,
+        slowest_s=seen.calibration.slowest_s,
+        elapsed_s=tally.calibration_s,
+        refuses_rerun=seen.calibration.refuses_rerun,
+        has_check=seen.calibration.has_check,
+        write_behind=seen.calibration.write_behind,
+        masked=tuple(masked),
+    )
+
+
+def _trials(tally: Tally, planned: Iterable[Candidate]) -> TrialsSummary:
+    kinds = tuple(
+        KindCounts(
+            kind=kind,
+            passed=counts.get(PASSED, 0),
+            failed=counts.get(FAILED, 0),
+            unknown=counts.get(UNKNOWN, 0),
+            not_fired=counts.get(NOT_FIRED, 0),
+        )
+        for kind, counts in sorted(tally.counts.items())
+    )
+    why = "it was interrupted" if tally.is_interrupted else "the budget was spent"
+    cut = (Cut(count=tally.cut, why=why),) if tally.cut else ()
+    shown = tuple(
+        PlannedTrial(
+            kind=c.fault.kind, fault=f"{c.fault} (from {c.start})", path=c.path, phase=c.fault.phase, places=c.places
+        )
+        for c in planned
+    )
+    return TrialsSummary(total=sum(kind.total for kind in kinds), kinds=kinds, cut=cut, planned=shown)
+
+
+def _findings(tally: Tally, options: Options) -> tuple[tuple[Finding, ...], list[Omission]]:
+    """What reproduced, the most severe first; what did not is said to be so."""
+    shown: dict[str, Suspicion] = {}
+    unproven: list[Omission] = []
+    for cause, suspicion in tally.suspicions.items():
+        if suspicion.reproduction.shown:
+            shown[cause] = suspicion
+        elif suspicion.label == DEFECT:
+            first = suspicion.failures[0]
+            why = f"{first.verdict.consequence} was seen once and reproduced {suspicion.reproduction}"
+            unproven.append(Omission(what=first.fault, why=why))
+    failures = [failure for suspicion in shown.values() for failure in suspicion.failures]
+    return tuple(_finding(found, shown[found.fingerprint], options) for found in group(failures)), unproven
+
+
+def _finding(found: Cause, suspicion: Suspicion, options: Options) -> Finding:
+    identifier = f"{found.consequence}-{found.fingerprint.partition('-')[2][:8]}"
+    where = options.json if options.json and options.json != "-" else ""
+    return Finding(
+        id=identifier,
+        fingerprint=found.fingerprint,
+        severity=cast(Severity, found.severity),
+        label=cast(Label, found.label),
+        consequence=found.consequence,
+        kind=found.kind,
+        fault=found.fault,
+        where=found.where,
+        evidence=found.evidence,
+        paths=found.paths,
+        advice=found.advice,
+        reproduced=str(suspicion.reproduction),
+        replay=f"blackstart replay {where + '#' if where else ''}{identifier}",
+        trials=len(found.trials),
+        found_s=round(suspicion.found_s, 3),
+        plan=msgspec.json.decode(suspicion.failures[0].trial),
+    )
+
+
+def _common(counts: dict[str, int]) -> list[str]:
+    """The commonest sentences with how often they were said."""
+    ordered = sorted(counts.items(), key=lambda item: -item[1])[:NOTES_MAX]
+    return [text if count == 1 else f"{text} ({count} trials)" for text, count in ordered]
+
+
+def _exit_status(campaign: Campaign, findings: tuple[Finding, ...]) -> int:
+    tally = campaign.tally
+    if tally.is_interrupted:
+        return 130
+    if any(finding.counts for finding in findings):
+        return 1
+    conclusive = sum(c.get(PASSED, 0) + c.get(FAILED, 0) for c in tally.counts.values())
+    if tally.chosen and not conclusive:
+        return 3
+    for kind in campaign.options.only:
+        if not sum(tally.counts.get(kind, {}).get(o, 0) for o in (PASSED, FAILED)):
+            return 3
+    return 0

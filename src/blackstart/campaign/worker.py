@@ -1,0 +1,82 @@
+"""A worker: one process with its own zygote, that does one trial after the other.
+
+The start states were made by the campaign's own zygote; a worker copies them once. Its work arrives as an encoded plan
+and leaves as encoded history and verdicts, so that nothing but bytes crosses between processes.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import signal
+
+import msgspec
+
+from blackstart.core.calibration import Calibration
+from blackstart.core.history import History
+from blackstart.core.masking import Masker
+from blackstart.core.verdict import Verdict
+from blackstart.oracles import judge_all
+from blackstart.probes import Prober
+from blackstart.sandbox import Layout, Zygote
+from blackstart.targets import Command
+from blackstart.trials import Bench, Plan, run_trial
+from blackstart.trials.plan import decode
+
+_PR_SET_PDEATHSIG = 1
+
+
+class Workshop(msgspec.Struct, frozen=True, kw_only=True):
+    """All that a worker needs: the layout, the commands, the yardstick and where the start states lie."""
+
+    layout: Layout
+    isolation: str
+    command: Command
+    check: Command | None
+    calibration: Calibration
+    images: dict[str, str]
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What a trial gave."""
+
+    history: History
+    verdicts: tuple[Verdict, ...]
+
+
+_bench: Bench | None = None
+
+
+def open_bench(shop: Workshop) -> Bench:
+    """A bench with a zygote of its own, holding copies of all start states."""
+    zygote = Zygote(shop.layout, isolation=shop.isolation)
+    for name, directory in shop.images.items():
+        zygote.adopt(name, directory)
+    return Bench(
+        zygote=zygote,
+        command=shop.command,
+        check=shop.check,
+        masker=Masker(shop.calibration.mask),
+        prober=Prober(zygote),
+        calibration=shop.calibration,
+    )
+
+
+def begin(shop: Workshop) -> None:
+    """Called once in each worker process."""
+    global _bench
+    # A worker must not outlive the campaign, and Ctrl-C is the campaign's to answer.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _bench = open_bench(shop)
+
+
+def work(encoded_plan: bytes) -> bytes:
+    """Do one trial and judge it."""
+    assert _bench is not None
+    return msgspec.msgpack.encode(try_and_judge(decode(encoded_plan), _bench))
+
+
+def try_and_judge(plan: Plan, bench: Bench) -> Outcome:
+    """The trial's history and what the oracles say of it."""
+    history = run_trial(plan, bench)
+    return Outcome(history=history, verdicts=judge_all(history, bench.calibration))

@@ -1,0 +1,128 @@
+"""Kind `errno`: one system call of the target fails as it really can.
+
+Transient (`@k`) and persistent (`@k+`); a full or read-only file system refuses every growing call from then on. A
+short write is followed by ENOSPC, as a real disk does it. Only errors that could happen in this world are chosen: none
+that contradicts the disk, none on the program's own installation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import ClassVar
+
+import msgspec
+
+from blackstart.core.calibration import Calibration, CleanRun
+from blackstart.core.history import Injected
+from blackstart.core.rule import parse
+from blackstart.core.trace import OPENING, Operation
+from blackstart.faults.point import JUDGED_ROLES, Point, spread
+from blackstart.faults.scene import RESTART, RUN, Candidate, Scene, fired_in_gate
+from blackstart.gate import Tamper, disk_full, read_only
+from blackstart.targets import Conducted
+
+SHORT = "short"
+# Once a disk is full or read-only, it is so for everybody on it.
+SPREADING = frozenset(("ENOSPC", "EROFS"))
+
+_WRITES = ("write", "pwrite64", "writev", "pwritev", "pwritev2", "sendfile", "copy_file_range")
+_READS = ("read", "pread64", "readv", "preadv")
+# (error, persistent), the likeliest to show something first.
+_ERRORS: dict[str, tuple[tuple[str, bool], ...]] = {
+    **dict.fromkeys(_WRITES, (("ENOSPC", True), (SHORT, True), ("EIO", False), ("ENOSPC", False))),
+    **dict.fromkeys(("fsync", "fdatasync", "syncfs", "msync"), (("EIO", False), ("ENOSPC", True))),
+    **dict.fromkeys(("truncate", "ftruncate"), (("EIO", False), ("EROFS", True))),
+    "fallocate": (("ENOSPC", True), ("EOPNOTSUPP", True)),
+    **dict.fromkeys(("rename", "renameat", "renameat2"), (("EIO", False), ("ENOSPC", True), ("EACCES", True))),
+    **dict.fromkeys(("link", "linkat", "symlink", "symlinkat"), (("ENOSPC", True), ("EPERM", True))),
+    **dict.fromkeys(("unlink", "unlinkat", "rmdir"), (("EIO", False), ("EROFS", True))),
+    **dict.fromkeys(("mkdir", "mkdirat"), (("ENOSPC", True), ("EACCES", True))),
+    **dict.fromkeys(_READS, (("EIO", False), ("EIO", True))),
+    **dict.fromkeys(("flock",), (("ENOLCK", True),)),
+    **dict.fromkeys(("fork", "vfork", "clone", "clone3"), (("EAGAIN", True),)),
+    **dict.fromkeys(("chmod", "fchmod", "fchmodat", "chown", "fchown"), (("EPERM", True),)),
+}
+_CREATING: tuple[tuple[str, bool], ...] = (("ENOSPC", True), ("EACCES", True), ("EMFILE", False), ("EROFS", True))
+_READING: tuple[tuple[str, bool], ...] = (("EACCES", True), ("EMFILE", False), ("EIO", False))
+
+
+class Errno(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="errno", tag_field="fault"):
+    """The call at this point fails with `error` (an errno name, or `short`: half is written, then ENOSPC)."""
+
+    kind: ClassVar[str] = "errno"
+    point: Point
+    error: str
+    persistent: bool = False
+    phase: str = RUN
+
+    @property
+    def lasting(self) -> bool:
+        """Healed before the restart: the disk has space again."""
+        return False
+
+    def __str__(self) -> str:
+        during = " during recovery" if self.phase == RESTART else ""
+        until = " until healed" if self.persistent else ""
+        what = "is cut short, then ENOSPC" if self.error == SHORT else f"fails with {self.error}"
+        return f"{self.point} {what}{until}{during}"
+
+    def tampers(self, first: int) -> list[Tamper]:
+        """The orders to the gate: the fault's own point, then, once that has fired, the same for the whole disk."""
+        nth, plus = self.point.nth, "+" if self.persistent else ""
+        if self.error == SHORT:
+            size = self.point.operation.size if self.point.operation else 2
+            rule = f"@{nth} return({max(1, size // 2)}) -> @{nth + 1}+ raise(OSError: ENOSPC)"
+        else:
+            rule = f"@{nth}{plus} raise(OSError: {self.error})"
+        error = "ENOSPC" if self.error == SHORT else self.error
+        orders = [self.point.tamper(rule)]
+        if self.persistent and error in SPREADING:
+            everywhere = disk_full() if error == "ENOSPC" else read_only()
+            orders.append(Tamper(match=everywhere, rule=parse(f"raise(OSError: {error})"), after=first))
+        return orders
+
+    @contextmanager
+    def inject(self, scene: Scene) -> Iterator[None]:
+        orders = self.tampers(len(scene.tampers))
+        scene.tampers.extend(orders)
+        try:
+            yield
+        finally:
+            for order in orders:
+                scene.tampers.remove(order)
+
+    def account(self, conducted: Conducted, first_tamper: int) -> Injected:
+        return fired_in_gate(self.kind, str(self), conducted, first_tamper)
+
+
+def errors_of(operation: Operation) -> tuple[tuple[str, bool], ...]:
+    """(error, persistent) pairs that this operation can give in this world, the likeliest to show something first."""
+    if operation.call in OPENING:
+        return _CREATING if operation.is_opening_for_change else _READING
+    if operation.call in _WRITES and operation.size < 2:
+        return tuple(pair for pair in _ERRORS[operation.call] if pair[0] != SHORT)
+    return _ERRORS.get(operation.call, ())
+
+
+def candidates(clean: CleanRun, calibration: Calibration) -> Iterator[Candidate]:
+    """Each error that each distinct point can give."""
+    worth = [o for o in clean.trace if calibration.roles.get(o.masked, "") in JUDGED_ROLES and o.kind != "directory"]
+    for point, places in spread(worth):
+        assert point.operation is not None
+        for order, (error, persistent) in enumerate(errors_of(point.operation)):
+            yield Candidate(
+                fault=Errno(point=point, error=error, persistent=persistent),
+                start=clean.start,
+                rank=(_rank(point, calibration) + order, 2),
+                cause=("errno", error, point.path, point.call),
+                path=point.path,
+                places=places,
+            )
+
+
+def _rank(point: Point, calibration: Calibration) -> int:
+    role = calibration.roles.get(point.path, "")
+    assert point.operation is not None
+    base = {"state": 0, "output": 1, "scratch": 1, "lock": 2, "cache": 3}.get(role, 4)
+    return base if point.operation.changes or point.call in ("fsync", "fdatasync") else base + 1

@@ -1,0 +1,123 @@
+"""Kind `file`: a file that the target reads is missing, empty, cut short, garbage, read-only or unreadable.
+
+The damage is ours, so it stays through the restart and the good file is put back at the end. Read-only and unreadable
+bite as root too: those starts run without CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import ClassVar
+
+import msgspec
+
+from blackstart.core.calibration import Calibration, CleanRun
+from blackstart.core.history import Injected
+from blackstart.core.randomness import Seed
+from blackstart.core.reading import FileState
+from blackstart.core.rule import parse
+from blackstart.core.trace import OPENING
+from blackstart.faults.scene import RUN, Candidate, Scene
+from blackstart.gate import Match, Tamper
+from blackstart.targets import Conducted
+
+CAPABILITIES = ("CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH")
+DAMAGES = ("empty", "truncated", "garbage", "missing", "unreadable", "read-only")
+# Calls that look at a path: a damaged file counts as met when one of them was seen on it.
+_MEETING = sorted(OPENING | {"rename", "renameat", "renameat2", "unlink", "unlinkat"})
+_ROLES = ("state", "config", "cache", "output")
+
+
+class Damage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="file", tag_field="fault"):
+    """One file is damaged before the target starts: path is masked, damage one of DAMAGES, seed makes the garbage."""
+
+    kind: ClassVar[str] = "file"
+    path: str
+    damage: str
+    phase: str = RUN
+    seed: int = 0
+
+    @property
+    def lasting(self) -> bool:
+        """Contents stay damaged until the good file is put back; permissions too."""
+        return True
+
+    def __str__(self) -> str:
+        return f"{self.path} is {self.damage}"
+
+    @contextmanager
+    def inject(self, scene: Scene) -> Iterator[None]:
+        real = scene.real(self.path)
+        watchers = met(self.path)
+        scene.tampers.extend(watchers)
+        mode = self.damage in ("unreadable", "read-only")
+        if mode:
+            scene.drop_capabilities.extend(CAPABILITIES)
+        try:
+            self._damage(scene, real)
+            yield
+        finally:
+            for watcher in watchers:
+                scene.tampers.remove(watcher)
+            if mode:
+                for capability in CAPABILITIES:
+                    scene.drop_capabilities.remove(capability)
+            scene.zygote.put(scene.image, real, scene.start)
+
+    def _damage(self, scene: Scene, real: str) -> None:
+        zygote, image = scene.zygote, scene.image
+        if self.damage == "missing":
+            zygote.remove(image, real)
+        elif self.damage in ("unreadable", "read-only"):
+            zygote.chmod(image, real, 0o000 if self.damage == "unreadable" else 0o444)
+        else:
+            zygote.write(image, real, spoil(zygote.read(image, real), self.damage, self.seed))
+
+    def account(self, conducted: Conducted, first_tamper: int) -> Injected:
+        return account_of_meeting(self, conducted, first_tamper, len(met(self.path)))
+
+
+def spoil(content: bytes, damage: str, seed: int) -> bytes:
+    """The damaged content: empty; the first half (a write cut short); random bytes of the same length."""
+    if damage == "empty":
+        return b""
+    if damage == "truncated":
+        return content[: len(content) // 2]
+    assert damage == "garbage", damage
+    return Seed(seed).source("garbage").randbytes(max(16, min(len(content), 1 << 16)))
+
+
+def met(path: str) -> list[Tamper]:
+    """Orders that change nothing and count how often the target turns to this path."""
+    return [Tamper(match=Match(call=call, path=path), rule=parse("off")) for call in _MEETING]
+
+
+def account_of_meeting(fault: Damage, conducted: Conducted, first_tamper: int, count: int) -> Injected:
+    """Fired means: the target turned to the damaged file after the damage."""
+    hits = sum(conducted.hits[first_tamper : first_tamper + count])
+    note = f"the target turned to {fault.path} {hits} times after the damage"
+    return Injected(fault=str(fault), kind=fault.kind, hits=hits, fired=min(hits, 1), note=note)
+
+
+def candidates(clean: CleanRun, calibration: Calibration) -> Iterator[Candidate]:
+    """Each damage to each state, config, cache or output file that stands there at the start of this run."""
+    standing = {path: versions[0] for path, versions in clean.versions.items() if versions and versions[0]}
+    used = {operation.masked for operation in clean.trace}
+    for path, state in sorted(standing.items()):
+        role = calibration.roles.get(path, "")
+        if role not in _ROLES or path not in used or state is None or state.kind != "file":
+            continue
+        for order, damage in enumerate(_damages(state)):
+            yield Candidate(
+                fault=Damage(path=path, damage=damage),
+                start=clean.start,
+                rank=(order + _ROLES.index(role) + 1, 3),
+                cause=("file", damage, path),
+                path=path,
+            )
+
+
+def _damages(state: FileState) -> tuple[str, ...]:
+    """An empty file cannot be emptied or cut."""
+    return DAMAGES if state.size > 1 else tuple(d for d in DAMAGES if d not in ("empty", "truncated"))

@@ -1,0 +1,106 @@
+"""Kind `kill`: SIGKILL to the whole tree, just before one of the target's operations.
+
+The state before operation n + 1 is the state after operation n, so killing *before* each changing operation, before
+each output and before the end covers every state that a kill can leave between two operations. All that the kernel
+has accepted is kept: a kill is no power cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import ClassVar
+
+import msgspec
+
+from blackstart.core.calibration import Calibration, CleanRun
+from blackstart.core.history import Injected
+from blackstart.core.trace import SYNCING, Operation
+from blackstart.faults.point import JUDGED_ROLES, Point, spread
+from blackstart.faults.scene import RESTART, RUN, Candidate, Scene, fired_in_gate
+from blackstart.targets import Conducted
+
+
+class Kill(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="kill", tag_field="fault"):
+    """SIGKILL to every process of the target before this point."""
+
+    kind: ClassVar[str] = "kill"
+    point: Point
+    phase: str = RUN
+
+    @property
+    def lasting(self) -> bool:
+        """A kill is over when it is done."""
+        return False
+
+    def __str__(self) -> str:
+        during = " during recovery" if self.phase == RESTART else ""
+        return f"kill before {self.point}{during}"
+
+    @contextmanager
+    def inject(self, scene: Scene) -> Iterator[None]:
+        tamper = self.point.tamper(f"@{self.point.nth} kill")
+        scene.tampers.append(tamper)
+        try:
+            yield
+        finally:
+            scene.tampers.remove(tamper)
+
+    def account(self, conducted: Conducted, first_tamper: int) -> Injected:
+        return fired_in_gate(self.kind, str(self), conducted, first_tamper)
+
+
+def candidates(clean: CleanRun, calibration: Calibration) -> Iterator[Candidate]:
+    """Kills before each changing operation, output and end of this clean run; then kills during recovery."""
+    trace = clean.trace
+    touched = False
+    worth: list[Operation] = []
+    for operation in trace:
+        role = calibration.roles.get(operation.masked, "")
+        judged = role in JUDGED_ROLES or calibration.roles.get(_target(operation), "") in JUDGED_ROLES
+        after_change = touched and (operation.masked == "stdout" or operation.call in ("exit_group", "close"))
+        if (judged and (operation.changes or operation.call in SYNCING)) or (after_change and not _is_idle(operation)):
+            worth.append(operation)
+        touched = touched or (judged and operation.changes)
+    for point, places in spread(worth):
+        yield Candidate(
+            fault=Kill(point=point),
+            start=clean.start,
+            rank=(_rank(point, calibration), 0),
+            cause=("kill", point.path),
+            path=point.path,
+            places=places,
+        )
+    yield from _during_recovery(worth, clean, calibration)
+
+
+def _during_recovery(worth: list[Operation], clean: CleanRun, calibration: Calibration) -> Iterator[Candidate]:
+    """Killed in mid-work, then killed again while it recovers: the restart repeats the run's own operations."""
+    for point, places in spread(o for o in worth if o.changes):
+        planned = Point(call=point.call, path=point.path, nth=point.nth)
+        yield Candidate(
+            fault=Kill(point=planned, phase=RESTART),
+            start=clean.start,
+            rank=(_rank(point, calibration) + 6, 1),
+            cause=("kill during recovery", point.path),
+            path=point.path,
+            places=places,
+        )
+
+
+def _target(operation: Operation) -> str:
+    return operation.path2
+
+
+def _is_idle(operation: Operation) -> bool:
+    """A close that ends nothing of interest: only closes of files can be boundaries."""
+    return operation.call == "close" and operation.kind != "file"
+
+
+def _rank(point: Point, calibration: Calibration) -> int:
+    """Small first: operations on state, then on output, then the rest."""
+    role = calibration.roles.get(point.path, "")
+    operation = point.operation
+    assert operation is not None
+    base = {"state": 0, "output": 1, "lock": 1, "scratch": 2, "cache": 3}.get(role, 4)
+    return base if operation.changes or operation.call == "close" else base + 2

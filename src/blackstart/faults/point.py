@@ -1,0 +1,64 @@
+"""Points of failure: which of the many operations of a clean run are worth a trial.
+
+Operations that share call, path and context (the innermost function of the target) are one group, and a group is
+tried at its first, its last and one in the middle. The n-th is counted per (call, path), never globally, so that a
+run that does a little more elsewhere does not shift it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from blackstart.core.rule import Rule, parse
+from blackstart.core.trace import Operation
+from blackstart.gate import Match, Tamper
+
+# Roles whose files are worth breaking; the program's installation and throw-away files are not.
+JUDGED_ROLES = frozenset(("state", "output", "cache", "config", "lock", "scratch", "log"))
+
+
+class Point(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The n-th call on a masked path, as planned; operation is what stood there in the clean run."""
+
+    call: str
+    path: str
+    nth: int
+    operation: Operation | None = None
+
+    def tamper(self, rule: str | Rule) -> Tamper:
+        """The order to the gate: this rule at this place."""
+        parsed = parse(rule) if isinstance(rule, str) else rule
+        return Tamper(match=Match(call=self.call, path=self.path), rule=parsed, planned=self.operation)
+
+    @property
+    def context(self) -> str:
+        """`function` of the innermost frame, without file and line: survives edits; `""` if unknown."""
+        site = self.operation.site if self.operation else ()
+        return site[0].rsplit(":", 2)[-2] if site and site[0].count(":") >= 2 else ""
+
+    def __str__(self) -> str:
+        return f"{self.call} {self.path} @{self.nth}"
+
+
+def slim(operation: Operation) -> Operation:
+    """The operation without what may legally differ in the next run: its data and its moment."""
+    return msgspec.structs.replace(operation, data=b"", at_s=0.0)
+
+
+def spread(operations: Iterable[Operation]) -> list[tuple[Point, int]]:
+    """(point, how many it stands for) for each group: the first, the last, one in the middle."""
+    groups: dict[tuple[str, str, str], list[Operation]] = {}
+    for operation in operations:
+        context = operation.site[0].rpartition(":")[0] if operation.site else ""
+        groups.setdefault((operation.call, operation.masked, context), []).append(operation)
+    chosen: list[tuple[Point, int]] = []
+    for members in groups.values():
+        picked = sorted({0, len(members) // 2, len(members) - 1})
+        for order, index in enumerate(picked):
+            member = members[index]
+            stands_for = len(members) - len(picked) + 1 if order == 0 else 1
+            point = Point(call=member.call, path=member.masked, nth=member.nth, operation=slim(member))
+            chosen.append((point, stands_for))
+    return chosen

@@ -1,0 +1,281 @@
+"""A command as a target: one start in a sandbox, from exec to its end.
+
+One loop serves three things at once: the gate's notifications (the target waits for each answer), the output pipes
+(a full pipe would stop the target), and the sandbox's message that the main process ended. Past its deadline the
+target is looked at, not merely killed: what it waits in decides between hung, spinning and slow.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from blackstart.core.clock import SYSTEM, Clock
+from blackstart.core.history import DEADLINE, EXITED, KILLED, SIGNALED, End, Output, Wait
+from blackstart.core.trace import Operation
+from blackstart.gate import BOOKKEEPING, Firing, Recorder, Supervisor, Tamper, closure, stream_names
+from blackstart.gate.filter import compile as compile_filter
+from blackstart.sandbox import Sandbox
+from blackstart.targets.watch import Diagnosis, Patience, look
+
+OUTPUT_LIMIT_BYTES = 4 << 20
+_LOOK_EVERY_S = 0.25
+_CHUNK_BYTES = 1 << 16
+
+
+class Command(msgspec.Struct, frozen=True, kw_only=True):
+    """What is started: arguments (surrogateescape for any bytes), directory, whole environment, file for stdin."""
+
+    argv: tuple[str, ...]
+    cwd: str
+    env: dict[str, str] = {}
+    stdin: str = ""
+
+
+class GateOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """What the gate is to do in one start: the calls that it stops at, the faults, whether to record, the mask."""
+
+    calls: frozenset[str]
+    tampers: tuple[Tamper, ...] = ()
+    recorder: Recorder | None = None
+    mask: Callable[[str], str]
+
+
+class Conducted(msgspec.Struct, frozen=True, kw_only=True):
+    """What one start gave: its end, its outputs, what was left alive, and the gate's account of it."""
+
+    end: End
+    outputs: tuple[Output, ...]
+    left: tuple[str, ...] = ()
+    trace: tuple[Operation, ...] = ()
+    hits: tuple[int, ...] = ()
+    firings: tuple[Firing, ...] = ()
+    uncovered: dict[str, str] = {}
+    outputs_at_firing: int = 0
+
+
+class OnOperation(Protocol):
+    def __call__(self, operation: Operation) -> None: ...
+
+
+class _Pipes:
+    """The target's stdout and stderr: read as they come, kept up to a limit, counted beyond it."""
+
+    def __init__(self, now_s: Callable[[], float]) -> None:
+        self._now_s = now_s
+        self.outputs: list[Output] = []
+        self.seen_bytes = 0
+        self._open: dict[int, str] = {}
+        self.write_ends: tuple[int, int] = (-1, -1)
+        stdout, stdout_end = os.pipe()
+        stderr, stderr_end = os.pipe()
+        self.write_ends = (stdout_end, stderr_end)
+        for descriptor, stream in ((stdout, "stdout"), (stderr, "stderr")):
+            os.set_blocking(descriptor, False)
+            self._open[descriptor] = stream
+
+    def descriptors(self) -> list[int]:
+        return list(self._open)
+
+    def started(self) -> None:
+        for descriptor in self.write_ends:
+            os.close(descriptor)
+        self.write_ends = (-1, -1)
+
+    def read(self, descriptor: int) -> bool:
+        """Take what is there; False when the pipe is at its end (also if it was seen to be so before)."""
+        if descriptor not in self._open:
+            return False
+        try:
+            data = os.read(descriptor, _CHUNK_BYTES)
+        except BlockingIOError:
+            return True
+        if not data:
+            del self._open[descriptor]
+            os.close(descriptor)
+            return False
+        if self.seen_bytes < OUTPUT_LIMIT_BYTES:
+            self.outputs.append(Output(stream=self._open[descriptor], data=data, at_s=self._now_s()))
+        self.seen_bytes += len(data)
+        return True
+
+    def drain(self) -> None:
+        """Read all that is already in the pipes, without waiting."""
+        poller = select.poll()
+        for descriptor in self.descriptors():
+            poller.register(descriptor, select.POLLIN)
+        for _ in range(OUTPUT_LIMIT_BYTES // _CHUNK_BYTES):
+            ready = [d for d, event in poller.poll(0) if event]
+            for descriptor in ready:
+                if not self.read(descriptor):
+                    poller.unregister(descriptor)
+            if not ready:
+                return
+
+    def lines(self) -> int:
+        """How many lines have got out on stdout."""
+        return sum(output.data.count(b"\n") for output in self.outputs if output.stream == "stdout")
+
+    def close(self) -> None:
+        for descriptor in self.descriptors():
+            os.close(descriptor)
+        self._open.clear()
+        for descriptor in self.write_ends:
+            if descriptor >= 0:
+                os.close(descriptor)
+
+
+class _Start:
+    """The state of one running start; `run` is the loop."""
+
+    def __init__(self, sandbox: Sandbox, patience: Patience, clock: Clock) -> None:
+        self.sandbox = sandbox
+        self.patience = patience
+        self.clock = clock
+        self.began_s = clock.monotonic()
+        self.pipes = _Pipes(self.elapsed_s)
+        self.supervisor: Supervisor | None = None
+        self.killed = False
+        self.lines_at_firing = -1
+        self.operations = 0
+
+    def elapsed_s(self) -> float:
+        return self.clock.monotonic() - self.began_s
+
+    def kill(self) -> None:
+        """The gate's kill verb: end the whole tree, keep the namespaces."""
+        self.killed = True
+        self.sandbox.kill()
+
+    def run(self) -> tuple[int | None, Wait | None]:
+        """(wait status of the main process, None) or (None, why it was given up)."""
+        poller = select.poll()
+        pipes, supervisor, events = self.pipes, self.supervisor, self.sandbox.fileno()
+        poller.register(events, select.POLLIN)
+        for descriptor in pipes.descriptors():
+            poller.register(descriptor, select.POLLIN)
+        gate = supervisor.fileno() if supervisor else -1
+        if supervisor:
+            poller.register(gate, select.POLLIN)
+        diagnosis = Diagnosis()
+        next_look_s = self.patience.deadline_s
+        while True:
+            now_s = self.elapsed_s()
+            if now_s >= next_look_s:
+                wait = self._look(diagnosis, now_s)
+                if wait:
+                    return None, wait
+                next_look_s = now_s + _LOOK_EVERY_S
+            for descriptor, event in poller.poll(max(0.0, next_look_s - now_s) * 1000):
+                if descriptor == gate:
+                    assert supervisor is not None
+                    if event & select.POLLIN:
+                        supervisor.serve()
+                        self._note_firing(supervisor)
+                    elif event & (select.POLLHUP | select.POLLERR):
+                        poller.unregister(gate)
+                    if self.killed:
+                        return None, None
+                elif descriptor == events:
+                    ended = self.sandbox.event()
+                    if ended is not None:
+                        return ended.status, None
+                elif not pipes.read(descriptor):
+                    poller.unregister(descriptor)
+
+    def _note_firing(self, supervisor: Supervisor) -> None:
+        if self.lines_at_firing < 0 and supervisor.firings:
+            self.pipes.drain()
+            self.lines_at_firing = self.pipes.lines()
+
+    def _look(self, diagnosis: Diagnosis, now_s: float) -> Wait | None:
+        pids = [process.outer_pid for process in self.sandbox.census()]
+        seen = look(pids, now_s)
+        wait = diagnosis.feed(seen, self.pipes.seen_bytes)
+        if wait is None and now_s >= self.patience.hard_s:
+            wait = diagnosis.last()
+        return wait
+
+
+def conduct(
+    sandbox: Sandbox,
+    command: Command,
+    *,
+    gate: GateOrder | None = None,
+    patience: Patience | None = None,
+    on_operation: OnOperation | None = None,
+    drop_capabilities: Sequence[str] = (),
+    clock: Clock = SYSTEM,
+) -> Conducted:
+    """Start the command in the sandbox and stay with it until it ends, is killed by a fault or is given up.
+
+    Afterwards nothing of it is alive. Raises TargetError when it cannot be executed, SandboxLimit when the sandbox
+    cannot hold it.
+    """
+    start = _Start(sandbox, patience or Patience(), clock)
+    stdin = os.open(command.stdin or os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    # Stopping the bookkeeping calls too lets the gate look each descriptor up once instead of each time.
+    calls = closure(gate.calls | BOOKKEEPING) if gate else frozenset[str]()
+    try:
+        streams = stream_names(None, *start.pipes.write_ends)
+        started = sandbox.start(
+            command.argv,
+            env=command.env,
+            cwd=command.cwd,
+            stdin=stdin,
+            stdout=start.pipes.write_ends[0],
+            stderr=start.pipes.write_ends[1],
+            filter=compile_filter(calls) if gate else None,
+            drop_capabilities=drop_capabilities,
+        )
+        start.pipes.started()
+        if gate and started.listener is not None:
+            start.supervisor = Supervisor(
+                started.listener,
+                tampers=gate.tampers,
+                record=gate.recorder,
+                mask=gate.mask,
+                kill=start.kill,
+                on_operation=on_operation,
+                gated=calls,
+                streams=streams,
+            )
+        status, wait = start.run()
+        return _account(start, status, wait)
+    finally:
+        os.close(stdin)
+        sandbox.kill()
+        if start.supervisor:
+            start.supervisor.close()
+        start.pipes.close()
+
+
+def _account(start: _Start, status: int | None, wait: Wait | None) -> Conducted:
+    """End what is left, then put the account together."""
+    elapsed_s = start.elapsed_s()
+    left = () if start.killed else tuple(process.command for process in start.sandbox.census())
+    start.sandbox.kill()
+    start.pipes.drain()
+    supervisor = start.supervisor
+    if start.killed:
+        end = End(how=KILLED, signal=9, elapsed_s=elapsed_s)
+    elif status is None:
+        end = End(how=DEADLINE, elapsed_s=elapsed_s, wait=wait)
+    elif os.WIFSIGNALED(status):
+        end = End(how=SIGNALED, signal=os.WTERMSIG(status), elapsed_s=elapsed_s)
+    else:
+        end = End(how=EXITED, code=os.WEXITSTATUS(status), elapsed_s=elapsed_s)
+    return Conducted(
+        end=end,
+        outputs=tuple(start.pipes.outputs),
+        left=left,
+        trace=tuple(supervisor.trace) if supervisor else (),
+        hits=tuple(supervisor.hits) if supervisor else (),
+        firings=tuple(supervisor.firings) if supervisor else (),
+        uncovered=dict(supervisor.uncovered) if supervisor else {},
+        outputs_at_firing=max(start.lines_at_firing, 0),
+    )

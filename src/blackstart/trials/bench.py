@@ -1,0 +1,113 @@
+"""The workbench of trials: what all trials of one worker share.
+
+It starts the target, or the check, on an image and turns what came out into a `Run`. It knows no order of events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import count
+
+from blackstart.core.calibration import Calibration
+from blackstart.core.history import EXITED, Run
+from blackstart.core.masking import CWD, HOME, Masker
+from blackstart.core.reading import Image, Reading
+from blackstart.gate import Recorder, Tamper
+from blackstart.gate.calls import expand
+from blackstart.probes import Prober
+from blackstart.sandbox import Sandbox, Zygote
+from blackstart.targets import Command, Conducted, Patience, conduct
+from blackstart.targets.command import GateOrder, OnOperation
+
+
+@dataclass
+class Bench:
+    """zygote: owner of the images; command, check: what is started; masker: real path -> masked path;
+    calibration: the yardstick (empty while it is being made); pid_step: how far pids are advanced before a restart.
+    """
+
+    zygote: Zygote
+    command: Command
+    check: Command | None
+    masker: Masker
+    prober: Prober
+    calibration: Calibration = field(default_factory=Calibration)
+    pid_step: int = 300
+    _serial: count[int] = field(default_factory=count)
+    _real: dict[str, str] = field(default_factory=dict)
+
+    @contextmanager
+    def image_from(self, source: str) -> Iterator[str]:
+        """A fresh copy of an image, gone at the end."""
+        name = f"trial-{next(self._serial)}"
+        self.zygote.copy(source, name)
+        try:
+            yield name
+        finally:
+            self.zygote.drop(name)
+
+    def start(
+        self,
+        sandbox: Sandbox,
+        image: str,
+        phase: str,
+        *,
+        calls: frozenset[str] = frozenset(),
+        tampers: Sequence[Tamper] = (),
+        recorder: Recorder | None = None,
+        patience: Patience | None = None,
+        on_operation: OnOperation | None = None,
+        drop_capabilities: Sequence[str] = (),
+        base: str = "",
+    ) -> tuple[Run, Conducted]:
+        """One start of the target on this sandbox; the Run holds the image as it was afterwards."""
+        gate = None
+        if calls or tampers:
+            wanted = calls.union(*(expand(tamper.match.call) for tamper in tampers))
+            gate = GateOrder(calls=wanted, tampers=tuple(tampers), recorder=recorder, mask=self.masker)
+        conducted = conduct(
+            sandbox,
+            self.command,
+            gate=gate,
+            patience=patience,
+            on_operation=on_operation,
+            drop_capabilities=drop_capabilities,
+        )
+        readings = (self.ask_check(image, phase),) if self.check else ()
+        run = Run(
+            phase=phase,
+            end=conducted.end,
+            outputs=conducted.outputs,
+            image=self.read(image, base),
+            readings=readings,
+            left=conducted.left,
+        )
+        return run, conducted
+
+    def real(self, masked: str) -> str:
+        """The real path of a masked one, as the start states have it; a path without `*` needs no look."""
+        if masked not in self._real:
+            roots = {CWD: self.command.cwd, HOME: self.command.env.get("HOME", "")}
+            first, slash, rest = masked.partition("/")
+            self._real[masked] = roots.get(first, first) + slash + rest
+            if "*" in masked:
+                for name in self.zygote.names():
+                    for entry in self.zygote.walk(name):
+                        self._real[self.masker.path(entry.path)] = entry.path
+        return self._real[masked]
+
+    def read(self, image: str, base: str = "") -> Image:
+        """The state files of an image with their logical content, by masked path."""
+        return self.prober.image(image)
+
+    def ask_check(self, image: str, when: str) -> Reading:
+        """The answer of `--check`, asked on a copy of the image: its exit status and what it printed."""
+        assert self.check is not None
+        with self.image_from(image) as copy, self.zygote.sandbox(copy) as sandbox:
+            answer = conduct(sandbox, self.check, patience=Patience(deadline_s=30.0, hard_s=60.0))
+        text = b"".join(o.data for o in answer.outputs if o.stream == "stdout")
+        error = "" if answer.end.how == EXITED else f"the check {answer.end.how}"
+        value = f"{answer.end.code}\n{text.decode('utf-8', 'surrogateescape')}"
+        return Reading(name="check", when=when, value=value, error=error)
