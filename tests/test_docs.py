@@ -199,6 +199,23 @@ def test_the_mistake_in_the_page_looks_as_it_is_shown() -> None:
     assert str(caught.value) == shown.rstrip("\n")
 
 
+@pytest.mark.parametrize("isolation", [name for name in ISOLATIONS if name])
+def test_every_door_is_explained_for_each_isolation(isolation: str) -> None:
+    guard = pytest.importorskip("blackstart.guard", reason="the doors do not exist yet", exc_type=ImportError)
+    sandbox = pytest.importorskip("blackstart.sandbox", reason="the sandbox does not exist yet", exc_type=ImportError)
+    rows = {cell: words.split(" | ") for cell, words in table_rows(page("sandbox.md")).items() if " | " in words}
+    column = rows["door"].index(f"`{isolation}`")
+    for door in guard.doors(sandbox.Layout(cwd="/", home="/"), isolation):
+        assert door.kind in rows, f"docs/sandbox.md has no row for {door.kind}"
+        assert door.state in rows[door.kind][column], f"docs/sandbox.md: {door.kind} is {door.state}"
+
+
+def test_every_row_of_doctor_is_explained() -> None:
+    sandbox = pytest.importorskip("blackstart.sandbox", reason="the sandbox does not exist yet", exc_type=ImportError)
+    rows = table_rows(page("commands", "doctor.md"))
+    assert [one.name for one in sandbox.probe().abilities if f"`{one.name}`" not in rows] == []
+
+
 def test_every_mode_of_isolation_is_explained() -> None:
     assert {f"`{name}`" for name in ISOLATIONS if name} <= set(table_rows(page("sandbox.md")))
 
