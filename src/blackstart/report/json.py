@@ -22,8 +22,13 @@ SCHEMA_FILE = "report.schema.json"
 
 def encode(report: Report, *, pretty: bool = False) -> bytes:
     """The report as JSON, UTF-8."""
-    raw = msgspec.json.encode(each_string(msgspec.to_builtins(report), escape))
+    raw = encode_plain(report)
     return msgspec.json.format(raw, indent=2) + b"\n" if pretty else raw
+
+
+def encode_plain(value: object) -> bytes:
+    """Any struct or plain value as JSON, its strings escaped: for what is kept beside a report (options, a finding)."""
+    return msgspec.json.encode(each_string(msgspec.to_builtins(value), escape))
 
 
 def decode(raw: bytes, *, where: str = "") -> Report:

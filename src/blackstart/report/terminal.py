@@ -102,6 +102,19 @@ def show(out: Console, report: Report) -> None:
     _text(out, f"Exit status {report.exit_status}: {EXIT_STATUS.get(report.exit_status, 'unknown')}{why}")
 
 
+def line(text: str) -> Text:
+    """One harmless line, to be printed as it is."""
+    return Text(plain(text))
+
+
+def show_ability(out: Console, name: str, available: bool | None, detail: str = "", cost: str = "") -> None:
+    """One row of `doctor`: there or not, what the kernel said, what its absence costs."""
+    sign = {True: "yes", False: "no ", None: "   "}[available]
+    before = Text(f"  {sign} ", style="green" if available else "yellow")
+    said = f"{name} ({detail})" if name and detail else name or detail
+    _folded(out, before, f"{said}: {cost}" if cost else said)
+
+
 def ordered(findings: Iterable[Finding]) -> list[Finding]:
     """By severity, defects before policies and notes, the most frequent first."""
     labels = ("defect", "policy", "note")

@@ -1,0 +1,5 @@
+"""`python -m blackstart` is `blackstart`."""
+
+from blackstart.cli import main
+
+main()

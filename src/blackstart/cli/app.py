@@ -1,0 +1,164 @@
+"""The commands and their options; what they do stands in `session` and is imported when it is done."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+from blackstart import __version__
+from blackstart.cli.ending import finish
+
+app = typer.Typer(
+    name="blackstart",
+    help="Run a program, break each thing that it depends on, and say which failures it does not survive.",
+    epilog="Exit status: 0 nothing new, 1 new findings, 2 wrong usage, 3 undecided, 130 interrupted.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+# The target's own options begin with its name, so they are never taken for ours.
+_TARGET = {"allow_interspersed_args": False}
+
+Command = Annotated[list[str] | None, typer.Argument(metavar="-- CMD...", help="The program and its arguments.")]
+State = Annotated[
+    list[str] | None, typer.Option("--state", metavar="PATH", help="A state file or directory; repeatable; else found.")
+]
+Check = Annotated[
+    str | None, typer.Option("--check", metavar="CMD", help="A shell command that asks the program's state.")
+]
+Stdin = Annotated[str | None, typer.Option("--stdin", metavar="FILE", help="What the program reads; else nothing.")]
+Env = Annotated[
+    list[str] | None, typer.Option("--env", metavar="NAME=VALUE", help="A variable of its environment; repeatable.")
+]
+Cwd = Annotated[str | None, typer.Option("--cwd", metavar="DIR", help="Where it starts, and where results are kept.")]
+Allow = Annotated[
+    list[str] | None,
+    typer.Option("--allow", metavar="DOOR", help="Open a door: socket:PATH or device:PATH; repeatable."),
+]
+Budget = Annotated[str | None, typer.Option("--budget", metavar="TIME", help="How long it may take, such as 2m.")]
+Trials = Annotated[int | None, typer.Option("--trials", metavar="N", help="How many trials, instead of a time.")]
+Jobs = Annotated[int | None, typer.Option("-j", "--jobs", metavar="N", help="Trials at once; else one per processor.")]
+Only = Annotated[
+    list[str] | None, typer.Option("--only", metavar="KIND,...", help="These kinds: errno, kill, file, db.")
+]
+SeedOption = Annotated[int | None, typer.Option("--seed", metavar="N", help="The seed of every draw; else a new one.")]
+Json = Annotated[str | None, typer.Option("--json", metavar="FILE", help="Write the report as JSON; - is stdout.")]
+Isolation = Annotated[
+    str | None,
+    typer.Option("--isolation", metavar="MODE", help="namespaces or landlock; else what this machine allows."),
+]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"blackstart {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Run a program, break each thing that it depends on, and say which failures it does not survive."""
+
+
+@app.command("plan", context_settings=_TARGET, help="Show the surface, doors and trials of a run; break nothing.")
+@app.command(context_settings=_TARGET, help="Break what a program depends on; report what it does not survive.")
+def run(
+    context: typer.Context,
+    command: Command = None,
+    state: State = None,
+    check: Check = None,
+    stdin: Stdin = None,
+    env: Env = None,
+    cwd: Cwd = None,
+    allow: Allow = None,
+    budget: Budget = None,
+    trials: Trials = None,
+    jobs: Jobs = None,
+    only: Only = None,
+    seed: SeedOption = None,
+    json: Json = None,
+    isolation: Isolation = None,
+) -> None:
+    """`run` and `plan`: one list of options, so that a command line can be tried with one and done with the other."""
+    given = {name: value for name, value in locals().items() if name != "context"}
+
+    def job() -> int:
+        from blackstart.cli import session, settings
+
+        given["env"] = settings.pairs(given["env"] or [])
+        options = settings.options_from(settings.Settings(**given), os.getcwd())
+        return session.plan(options) if context.info_name == "plan" else session.run(options)
+
+    finish(job)
+
+
+@app.command()
+def replay(
+    finding: Annotated[str, typer.Argument(metavar="FINDING", help="An id, or REPORT.json#ID.")],
+    times: Annotated[int, typer.Option("--times", metavar="N", min=1, help="How often, to see how steady it is.")] = 1,
+    bisect: Annotated[bool, typer.Option("--bisect", help="Exit 125 where undecided, for git-bisect run.")] = False,
+    cwd: Cwd = None,
+    allow: Allow = None,
+    isolation: Isolation = None,
+) -> None:
+    """Do a finding's trial again, step by step.
+
+    Exit status: 0 it no longer fails, 1 it fails, 3 undecided.
+    """
+
+    def job() -> int:
+        from blackstart.cli import session
+
+        place = session.directory(cwd)
+        return session.replay(finding, place, times=times, bisect=bisect, allow=allow, isolation=isolation)
+
+    finish(job)
+
+
+@app.command()
+def report(
+    run: Annotated[str, typer.Argument(metavar="[RUN]", help="A run's number, or a JSON report; else the last.")] = "",
+    runs: Annotated[bool, typer.Option("--runs", help="List all runs that are kept.")] = False,
+    cwd: Cwd = None,
+    json: Json = None,
+) -> None:
+    """Show the report of a run again."""
+
+    def job() -> int:
+        from blackstart.cli import session
+
+        place = session.directory(cwd)
+        return session.list_runs(place) if runs else session.report(run, place, json or "")
+
+    finish(job)
+
+
+@app.command()
+def doctor() -> None:
+    """Say what this machine allows, and what each absence costs."""
+
+    def job() -> int:
+        from blackstart.cli import session
+
+        return session.doctor()
+
+    finish(job)
+
+
+@app.command()
+def undo() -> None:
+    """Heal what a killed run left changed outside its sandbox."""
+
+    def job() -> int:
+        from blackstart.cli import session
+
+        return session.undo(session.directory(None))
+
+    finish(job)

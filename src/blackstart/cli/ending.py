@@ -1,0 +1,76 @@
+"""How a command ends: the three kinds of trouble are told in three ways.
+
+The operator's mistake is told as what, where and the next step, without a traceback. An interruption ends with 130. Our
+own defect is loud: the whole traceback, a line that asks for a report, and an exit status that nothing else has.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from types import FrameType
+from typing import NoReturn
+
+from blackstart import __version__
+from blackstart.core.errors import BlackstartError
+
+DEFECT, INTERRUPTED, BROKEN_PIPE = 70, 130, 141
+
+
+def finish(job: Callable[[], int]) -> NoReturn:
+    """Do the job and end with its exit status; what escapes from it becomes last words and a status of its own."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _interrupt)
+    try:
+        status = job()
+        sys.stdout.flush()
+    except BlackstartError as error:
+        say(f"blackstart: {told(error)}")
+        status = error.exit_status
+    except KeyboardInterrupt:
+        say("blackstart: interrupted")
+        status = INTERRUPTED
+    except BrokenPipeError:
+        # Who read us has seen enough. Python would complain again while it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        status = BROKEN_PIPE
+    except Exception:
+        say(traceback.format_exc().rstrip())
+        say(
+            f"blackstart: this is a defect in blackstart {__version__} itself, not in your program (Python "
+            f"{platform.python_version()}, Linux {platform.release()}, {platform.machine()}).\n"
+            "  next:  report it with the lines above; `blackstart undo` cleans up what was left"
+        )
+        status = DEFECT
+    sys.exit(status)
+
+
+def told(error: BlackstartError) -> str:
+    """The error's three parts, made harmless, each on its line."""
+    from blackstart.report.text import plain
+
+    lines = [plain(line) for line in error.what.split("\n")]
+    if error.where:
+        lines.append(f"  where: {plain(error.where)}")
+    if error.next_step:
+        lines.append(f"  next:  {plain(error.next_step)}")
+    return "\n".join(lines)
+
+
+def say(text: str) -> None:
+    """To standard error, whatever state it is in."""
+    raw = (text + "\n").encode("utf-8", "backslashreplace")
+    try:
+        sys.stderr.flush()
+        os.write(2, raw)
+    except (OSError, ValueError):
+        pass
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt(signal.Signals(number).name)

@@ -1,0 +1,184 @@
+"""What each command does: call the campaign, show what it gives, find the exit status."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+
+import msgspec
+from rich.console import Console
+
+from blackstart.core.errors import BlackstartError, SandboxUnavailable, Undecided
+from blackstart.core.options import Options
+from blackstart.core.verdict import FAILED, PASSED
+from blackstart.report import json, terminal
+from blackstart.report.live import progress_for
+from blackstart.report.lookup import load_finding, load_report
+from blackstart.report.model import Report
+from blackstart.report.progress import Progress
+from blackstart.report.text import shell_line
+from blackstart.store import DIRECTORY, Store
+
+UNDECIDED, UNDECIDED_BISECT = 3, 125
+# Beside the results; a campaign writes it, `undo` reads it.
+LEDGER = "ledger"
+
+
+def run(options: Options) -> int:
+    """The main job; its report is shown, and written where it was asked for."""
+    from blackstart import campaign
+
+    out, progress = _listeners(options.json)
+    found = campaign.run(options, progress)
+    progress.clear()
+    return _shown(out, found, options.json)
+
+
+def plan(options: Options) -> int:
+    """What `run` would do."""
+    from blackstart import campaign
+
+    out, progress = _listeners(options.json)
+    found = campaign.plan(options, progress)
+    progress.clear()
+    return _shown(out, found, options.json)
+
+
+def replay(
+    reference: str,
+    directory: str,
+    *,
+    times: int = 1,
+    bisect: bool = False,
+    allow: list[str] | None = None,
+    isolation: str | None = None,
+) -> int:
+    """A finding's trial again, some times; the exit status is that of the worst decided one."""
+    from blackstart import campaign
+    from blackstart.criteria import claim_share
+
+    out, progress = _listeners("")
+    located = load_finding(reference, directory)
+    options = msgspec.structs.replace(
+        located.options,
+        allow=tuple(allow) if allow else located.options.allow,
+        isolation=located.options.isolation if isolation is None else isolation,
+    )
+    out.print(
+        terminal.line(f"Replaying {located.finding.get('id', '')}: {shell_line(options.command)}"), soft_wrap=True
+    )
+    outcomes = []
+    for _ in range(times):
+        try:
+            result = campaign.replay(located.finding, options, progress)
+        except Undecided as error:
+            if not bisect:
+                raise
+            progress.note(error.what)
+            return UNDECIDED_BISECT
+        progress.clear()
+        for line in result.lines:
+            out.print(terminal.line(line), soft_wrap=True)
+        outcomes.append(result.outcome)
+    failures, decided = outcomes.count(FAILED), sum(outcome in (FAILED, PASSED) for outcome in outcomes)
+    if times > 1:
+        out.print(terminal.line(f"It failed {claim_share(failures, decided)}."))
+    if failures:
+        out.print(terminal.line("It still fails."))
+        return 1
+    out.print(
+        terminal.line("It no longer fails." if decided else "Undecided: the fault did not do what it did before.")
+    )
+    return 0 if decided else UNDECIDED_BISECT if bisect else UNDECIDED
+
+
+def report(name: str, directory: str, path: str) -> int:
+    """A kept run, or a JSON report, as text and if asked for as JSON."""
+    out = terminal.console(stderr=path == "-")
+    if name and not name.isdecimal():
+        return _again(out, load_report(os.path.join(directory, name)), path)
+    with Store(directory, create=False) as store:
+        kept = store.run(int(name)) if name else store.last_run()
+        if kept is None:
+            raise BlackstartError("no run is kept here yet", where=store.folder, next_step="blackstart run -- CMD")
+        if kept.report is None:
+            ids = ", ".join(found.id for found in store.findings(kept.id))
+            raise BlackstartError(
+                f"run {kept.id} did not end by itself, or is still running: it has no report",
+                where=shell_line(kept.command),
+                next_step=f"blackstart replay ID, with the ids {ids}" if ids else "start it again",
+            )
+    return _again(out, json.decode(kept.report, where=f"run {kept.id}"), path)
+
+
+def list_runs(directory: str) -> int:
+    """One line for each run that is kept, newest first."""
+    out = terminal.console()
+    with Store(directory, create=False) as store:
+        for kept in store.runs():
+            when = datetime.fromtimestamp(kept.started, UTC).strftime("%Y-%m-%d %H:%M")
+            state = f"{kept.findings} findings" if kept.finished else "no end"
+            text = f"{kept.id:>4}  {when}  {kept.trials:>5} trials  {state:>12}  {shell_line(kept.command)}"
+            out.print(terminal.line(text), soft_wrap=True)
+    return 0
+
+
+def doctor() -> int:
+    """What this machine allows; 3 where no run is possible."""
+    from blackstart.sandbox import machine
+
+    out = terminal.console()
+    found = machine.probe()
+    out.print(terminal.line(f"Linux {found.kernel}, {found.architecture}, user {found.user}"))
+    for ability in found.abilities:
+        terminal.show_ability(out, ability.name, ability.available, ability.detail, ability.cost)
+    for hint in found.hints:
+        terminal.show_ability(out, "", None, hint)
+    try:
+        out.print(terminal.line(f"Trials run in: {machine.choose(found)}"))
+    except SandboxUnavailable as error:
+        out.print(terminal.line("No trial can run here."))
+        raise error
+    return 0
+
+
+def undo(directory: str) -> int:
+    """Heal what was left in this directory's ledger; 3 where something could not be healed."""
+    from blackstart import guard
+
+    out = terminal.console()
+    left = 0
+    done = guard.undo(os.path.join(directory, DIRECTORY, LEDGER))
+    for change in done:
+        out.print(terminal.line(f"{change.what}: {change.outcome}"), soft_wrap=True)
+        left += change.outcome.startswith("left")
+    if not done:
+        out.print(terminal.line("Nothing was left to undo."))
+    return UNDECIDED if left else 0
+
+
+def directory(cwd: str | None) -> str:
+    """Where results are kept: the current directory, or the one that was named."""
+    path = os.path.join(os.getcwd(), cwd or "")
+    if not os.path.isdir(path):
+        raise BlackstartError("this directory does not exist", where=path, next_step="check --cwd")
+    return os.path.normpath(path)
+
+
+def _listeners(path: str) -> tuple[Console, Progress]:
+    """The console of the report, which leaves standard output to the JSON report, and who tells progress."""
+    out = terminal.console(stderr=path == "-")
+    return out, progress_for(out, out if out.is_terminal else terminal.console(stderr=True))
+
+
+def _shown(out: Console, found: Report, path: str) -> int:
+    terminal.show(out, found)
+    if path:
+        json.write(found, path)
+    return found.exit_status
+
+
+def _again(out: Console, found: Report, path: str) -> int:
+    terminal.show_opening(out, found)
+    _shown(out, found, path)
+    return 0
