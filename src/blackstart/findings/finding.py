@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from blackstart.core.history import EXITED, History, Injected
 from blackstart.core.trace import Operation
 from blackstart.core.verdict import DEFECT, FAILED, NOTE, POLICY, Verdict
 from blackstart.findings.advice import advice
@@ -25,19 +26,38 @@ _LABELS = (DEFECT, POLICY, NOTE)
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One failing verdict of one trial.
+    """One failing verdict of one trial; trial: its id, empty if it has none yet."""
 
-    trial: its id; kind and fault of the plan; operation: the operation on which the fault fired; masked: its masked
-    path; restarts: whether the program started again afterwards (None: not known).
-    """
-
-    trial: str
+    history: History
     verdict: Verdict
-    kind: str
-    fault: str
-    operation: Operation | None = None
-    masked: str = ""
-    restarts: bool | None = None
+    trial: str = ""
+
+    @property
+    def injected(self) -> Injected | None:
+        """The fault that acted first."""
+        acted = [one for one in self.history.injected if one.fired]
+        return next(iter(acted or self.history.injected), None)
+
+    @property
+    def operation(self) -> Operation | None:
+        """The operation on which the fault fired."""
+        return self.injected.operation if self.injected else None
+
+    @property
+    def masked(self) -> str:
+        """The masked path of that operation."""
+        return (self.operation.masked or self.operation.path) if self.operation else ""
+
+    @property
+    def fault(self) -> str:
+        """The faults of the trial as text."""
+        return "; ".join(one.fault for one in self.history.injected)
+
+    @property
+    def restarts(self) -> bool | None:
+        """Whether the program started again afterwards; None if it was not tried."""
+        again = [run for run in self.history.runs if run.phase.startswith("restart")]
+        return any(run.end.how == EXITED and run.end.code == 0 for run in again) if again else None
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -81,6 +101,11 @@ def group(failures: Iterable[Failure]) -> tuple[Finding, ...]:
     return tuple(sorted(found, key=lambda one: (SEVERITIES.index(one.severity), -len(one.trials), one.fingerprint)))
 
 
+def cause_of(failure: Failure) -> str:
+    """The fingerprint of the cause: equal for failures that belong to one finding."""
+    return fingerprint(*_cause(failure))
+
+
 def _cause(failure: Failure) -> tuple[str, ...]:
     """Consequence, label, kind of fault, files concerned, and the function (or the call, where no frame is known)."""
     verdict, operation = failure.verdict, failure.operation
@@ -88,8 +113,8 @@ def _cause(failure: Failure) -> tuple[str, ...]:
         return (verdict.consequence, verdict.label, "", verdict.evidence[0].split(":")[0] if verdict.evidence else "")
     paths = ",".join(sorted(verdict.paths)) or failure.masked
     function = context(operation.site) if operation else ""
-    call = "" if function or failure.kind == "kill" or operation is None else operation.call
-    return (verdict.consequence, verdict.label, failure.kind, paths, function or call)
+    call = "" if function or failure.history.kind == "kill" or operation is None else operation.call
+    return (verdict.consequence, verdict.label, failure.history.kind, paths, function or call)
 
 
 def _finding(cause: tuple[str, ...], members: list[Failure]) -> Finding:
@@ -104,12 +129,12 @@ def _finding(cause: tuple[str, ...], members: list[Failure]) -> Finding:
         label=verdict.label,
         consequence=verdict.consequence,
         oracle=verdict.oracle,
-        kind=first.kind,
+        kind=first.history.kind,
         fault=first.fault,
         where=_where(first),
         paths=tuple(dict.fromkeys(path for one in members for path in one.verdict.paths)),
         evidence=verdict.evidence,
-        advice=advice(verdict.consequence, first.kind, call, verdict.label),
+        advice=advice(verdict.consequence, first.history.kind, call, verdict.label),
         faults=tuple(dict.fromkeys(one.fault for one in members)),
         trials=tuple(dict.fromkeys(one.trial for one in members)),
     )

@@ -13,10 +13,11 @@ from blackstart.core.history import History, Run
 from blackstart.core.masking import UNREAD, same
 from blackstart.core.reading import FileState
 from blackstart.core.verdict import DEFECT, POLICY, Verdict, failed, passed, unknown
-from blackstart.oracles.compare import difference, is_broken, is_one_of
+from blackstart.oracles.compare import is_broken, is_one_of
 from blackstart.oracles.legal import last_index, reruns_of
 from blackstart.oracles.outputs import events_out, reached
 from blackstart.oracles.view import DAMAGE_KINDS, View
+from blackstart.oracles.words import difference
 
 NAME = "acknowledged"
 
@@ -60,6 +61,9 @@ def _below(view: View, path: str, floor: int, last: Run) -> str:
         return ""
     broken = is_broken(state, versions)
     if not view.ends_as_clean(last):
+        culprits = view.culprits()
+        if culprits is not None and path not in culprits:
+            return ""
         at = last_index(versions, state)
         gone = bool(broken) or (state is None and expected is not None) or -1 < at < floor
         return difference(path, state, expected, broken) if gone else ""

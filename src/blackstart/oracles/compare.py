@@ -1,4 +1,4 @@
-"""Contents compared: is one legal, is it less than another, and in which words would a stranger see it.
+"""Contents compared: does one read, does it hold less than another, was each of its values seen before, is one torn?
 
 A content is a bag of leaves; positions in lists, rows and lines count as equal places, so that "fewer" and "not seen
 before" can be told apart without knowing the program.
@@ -6,20 +6,20 @@ before" can be told apart without knowing the program.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable
 from itertools import pairwise
 
 from blackstart.core.masking import general, is_comparable, same
-from blackstart.core.reading import Content, FileState
+from blackstart.core.reading import Content, FileState, Leaves
 
-_FORMS = {"json": "JSON", "toml": "TOML", "ini": "an INI file", "csv": "CSV", "xml": "XML", "yaml": "YAML",
-          "sqlite": "an SQLite database", "text": "text", "bytes": "binary data"}  # fmt: skip
-_SHOWN = 60
+FORMS = {"json": "JSON", "toml": "TOML", "ini": "an INI file", "csv": "CSV", "xml": "XML", "yaml": "YAML",
+         "sqlite": "an SQLite database", "text": "text", "bytes": "binary data"}  # fmt: skip
+_EMPTY = ("[]", "{}")
+States = Iterable[FileState | None]
 
 
-def leaves_of(state: FileState | None) -> tuple[tuple[str, str], ...] | None:
+def leaves_of(state: FileState | None) -> Leaves | None:
     """All leaves; () for no file; None where they are not all known."""
     if state is None:
         return ()
@@ -33,10 +33,10 @@ def is_empty(state: FileState | None) -> bool:
     if state is None or (state.kind == "file" and state.size == 0):
         return True
     leaves = leaves_of(state)
-    return leaves is not None and all(value in ("[]", "{}") or place.startswith("pragma/") for place, value in leaves)
+    return leaves is not None and all(value in _EMPTY or place.startswith("pragma/") for place, value in leaves)
 
 
-def is_broken(state: FileState | None, models: Iterable[FileState | None]) -> str:
+def is_broken(state: FileState | None, models: States) -> str:
     """Why the content does not read as all its models do; `` if it does, or if the models do not tell."""
     if state is None or state.content is None or state.kind != "file":
         return ""
@@ -44,91 +44,142 @@ def is_broken(state: FileState | None, models: Iterable[FileState | None]) -> st
     if not contents or any(content.error or not content.form for content in contents):
         return ""
     forms = {content.form for content in contents}
-    form = _FORMS.get(contents[-1].form, contents[-1].form)
+    form = FORMS.get(contents[-1].form, contents[-1].form)
     if state.content.error:
         return f"can no longer be read as {form} ({state.content.error})"
-    if state.content.form and state.content.form not in forms and state.size and not forms & {"text", "bytes"}:
-        return f"can no longer be read as {form} (it now looks like {_FORMS.get(state.content.form, 'something else')})"
+    if state.content.form and state.content.form not in forms and state.size and forms != {"bytes"}:
+        return f"can no longer be read as {form} (it now looks like {FORMS.get(state.content.form, 'something else')})"
     return ""
 
 
-def is_one_of(state: FileState | None, legal: Iterable[FileState | None]) -> bool:
+def is_one_of(state: FileState | None, legal: States) -> bool:
+    """Whether it is logically equal to one of these."""
     return any(same(state, one) for one in legal)
 
 
-def is_less(state: FileState | None, other: FileState | None) -> bool:
-    """Whether something that the other holds is gone: fewer values at some place."""
-    if state is None or other is None:
-        return state is None and other is not None
-    if is_empty(state):
-        return not is_empty(other)
-    mine, theirs = leaves_of(state), leaves_of(other)
-    if mine is None or theirs is None or not _alike(state.content, other.content):
+def is_less(state: FileState | None, *others: FileState | None) -> bool:
+    """Whether something is gone that all the others hold: fewer values at some place, fewer bytes of binary data."""
+    if state is None or is_empty(state):
+        return all(not is_empty(other) for other in others)
+    bags: list[Counter[str]] = []
+    for other in others:
+        leaves = leaves_of(other)
+        if other is None or leaves is None or not _alike(state.content, other.content):
+            return False
+        bags.append(_counts(leaves))
+    mine = leaves_of(state)
+    if mine is None or not bags:
         return False
-    if other.content is not None and other.content.form == "bytes":
-        return state.size < other.size
-    return bool(_counts(theirs) - _counts(mine))
+    if state.content is not None and state.content.form == "bytes":
+        return all(other is not None and state.size < other.size for other in others)
+    return bool(_least(bags) - _counts(mine))
 
 
-def is_between(
-    state: FileState | None, low: FileState | None, high: FileState | None, known: Iterable[FileState | None]
-) -> bool:
+def is_between(state: FileState | None, low: FileState | None, high: FileState | None, known: States) -> bool:
     """Whether the content could be a step on the way from low to high.
 
-    At each place there are no fewer values than in low and no more than in high, and each value was seen at that
+    At each place there are no fewer values than in both and no more than in both, and each value was seen at that
     place in a clean run, or is a number between those of low and high.
     """
-    leaves = leaves_of(state), leaves_of(low), leaves_of(high)
-    if state is None or leaves[0] is None or leaves[1] is None or leaves[2] is None:
+    leaves, lower, upper = leaves_of(state), leaves_of(low), leaves_of(high)
+    if state is None or leaves is None or lower is None or upper is None:
         return False
-    counts, lowest, highest = (_counts(some) for some in (leaves[0], leaves[1], leaves[2]))
-    if lowest - counts or counts - (highest | lowest):
+    counts, bags = _counts(leaves), [_counts(lower), _counts(upper)]
+    if _least(bags) - counts or counts - (bags[0] | bags[1]):
         return False
-    familiar = {(general(place), value) for one in known for place, value in leaves_of(one) or ()}
-    familiar |= {(general(place), value) for place, value in (*leaves[1], *leaves[2])}
-    numbers = _numbers((*leaves[1], *leaves[2]))
-    for place, value in leaves[0]:
-        where = general(place)
-        if (where, value) not in familiar and not _within(value, numbers.get(where)):
-            return False
-    return True
+    return not unfamiliar(state, (*known, low, high), _numbers((*lower, *upper)))
 
 
-def with_torn_end(state: FileState | None, known: Iterable[FileState | None]) -> FileState | None:
-    """The state without lines that are a beginning of a line seen in clean runs: a torn record, tolerated."""
+def unfamiliar(state: FileState, known: States, numbers: dict[str, tuple[float, float]] | None = None) -> Leaves:
+    """Leaves whose value no clean run had at that place; numbers: bounds within which any number there is familiar."""
+    seen = {(general(place), value) for one in known for place, value in leaves_of(one) or ()}
+    return tuple(
+        (place, value)
+        for place, value in leaves_of(state) or ()
+        if (general(place), value) not in seen and not _within(value, (numbers or {}).get(general(place)))
+    )
+
+
+def torn(state: FileState, known: States) -> str:
+    """A sentence if a value is a piece, or a splice, of values that clean runs had at that place; else ``."""
+    strange = unfamiliar(state, known := tuple(known))
+    if not strange:
+        return ""
+    models: dict[str, set[str]] = {}
+    for one in known:
+        for place, value in leaves_of(one) or ():
+            models.setdefault(general(place), set()).add(value)
+    for place, value in strange[:200]:
+        if _number(value) is None and _is_torn(value, models.get(general(place), set())):
+            return f"at {place} stands only a part of a value: {short(value)}"
+    return ""
+
+
+def _is_torn(value: str, models: set[str]) -> bool:
+    plain = value.strip("\"'")
+    if "\0" in plain or (plain and not plain.strip("0") and len(plain) > 16):
+        return True  # a hole in the file
+    if not plain:
+        return False  # an empty value may be meant
+    whole = [model.strip("\"'") for model in models]
+    if any(model.startswith(plain) and plain != model for model in whole):
+        return True
+    heads = max((_alike_length(plain, model) for model in whole), default=0)
+    tails = max((_alike_length(plain[::-1], model[::-1]) for model in whole), default=0)
+    return 0 < len(plain) <= heads + tails and heads >= 4 and tails >= 4
+
+
+def _alike_length(one: str, other: str) -> int:
+    return next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+
+
+def with_torn_end(state: FileState | None, known: States) -> FileState | None:
+    """The text without torn records, which a file that is appended to may hold: they are tolerated.
+
+    A line that is only the beginning of a known line is left out; one that is such a beginning followed by a known line
+    (the next run went on writing there) counts as that line.
+    """
     if state is None or state.content is None or state.content.form != "text" or not is_comparable(state.content):
         return state
     whole = {value for one in known for _, value in leaves_of(one) or ()}
-    kept = [value for _, value in state.content.leaves if value in whole or not any(w.startswith(value) for w in whole)]
+    kept = [found for _, value in state.content.leaves if (found := _untorn(value, whole)) is not None]
     leaves = tuple(sorted((str(number), value) for number, value in enumerate(kept, 1)))
     content = Content(form="text", leaves=leaves, count=len(leaves))
     return FileState(path=state.path, size=state.size, mode=state.mode, content=content)
 
 
-def is_growing(versions: Iterable[FileState | None]) -> bool:
-    """Whether each version holds all that the one before it held (at least two versions with content)."""
+def _untorn(line: str, whole: set[str]) -> str | None:
+    if line in whole:
+        return line
+    if any(one.startswith(line) for one in whole):
+        return None
+    for one in whole:
+        head = line[: len(line) - len(one)]
+        if one and line.endswith(one) and any(other.startswith(head) for other in whole):
+            return one
+    return line
+
+
+def is_growing(versions: States) -> bool:
+    """Whether each version holds all that the one before it held (at least two versions that hold something)."""
     bags = []
     for version in versions:
         leaves = leaves_of(version)
         if leaves is None:
             return False
-        bags.append(Counter((general(place), value) for place, value in leaves if value not in ("[]", "{}")))
+        if leaves:
+            bags.append(_bag(leaves))
     return len(bags) > 1 and all(not one - other for one, other in pairwise(bags))
 
 
-def difference(path: str, seen: FileState | None, expected: FileState | None, why: str = "") -> str:
-    """One sentence: what is there, what should be, and where they differ first."""
-    if seen is None:
-        return f"{path} is missing; clean runs leave {_amount(expected)} in it"
-    if why:
-        return f"{path} {why}; it has {seen.size} bytes, clean runs leave {_amount(expected)}"
-    if expected is None:
-        return f"{path} is there with {_amount(seen)}; clean runs leave no such file"
-    if is_empty(seen):
-        return f"{path} is empty; clean runs leave {_amount(expected)} in it"
-    place, have, want = _first_difference(seen, expected)
-    start = f"{path} holds {_amount(seen)}, clean runs leave {_amount(expected)}"
-    return f"{start}; first difference at {place}: {have} instead of {want}" if place else start
+def holds_all_of(state: FileState | None, other: FileState | None) -> bool:
+    """Whether every value of the other is there too, at a place of the same name."""
+    mine, theirs = leaves_of(state), leaves_of(other)
+    return mine is not None and theirs is not None and not _bag(theirs) - _bag(mine)
+
+
+def _bag(leaves: Leaves) -> Counter[tuple[str, str]]:
+    return Counter((general(place), value) for place, value in leaves if value not in _EMPTY)
 
 
 def _alike(one: Content | None, other: Content | None) -> bool:
@@ -136,7 +187,14 @@ def _alike(one: Content | None, other: Content | None) -> bool:
 
 
 def _counts(leaves: Iterable[tuple[str, str]]) -> Counter[str]:
-    return Counter(general(place) for place, value in leaves if value not in ("[]", "{}"))
+    return Counter(general(place) for place, value in leaves if value not in _EMPTY)
+
+
+def _least(bags: list[Counter[str]]) -> Counter[str]:
+    least = bags[0]
+    for bag in bags[1:]:
+        least = least & bag
+    return least
 
 
 def _numbers(leaves: Iterable[tuple[str, str]]) -> dict[str, tuple[float, float]]:
@@ -161,37 +219,8 @@ def _within(value: str, bounds: tuple[float, float] | None) -> bool:
     return bounds is not None and number is not None and bounds[0] <= number <= bounds[1]
 
 
-def _amount(state: FileState | None) -> str:
-    if state is None:
-        return "no file"
-    content = state.content
-    if content is None or not content.form or content.error or content.form == "bytes":
-        return f"{state.size} bytes"
-    if content.form == "sqlite":
-        rows = {place.rsplit("/", 1)[0] for place, _ in content.leaves if place.count("/") == 2}
-        return _plural(len(rows), "row")
-    return _plural(content.count, "line" if content.form == "text" else "value")
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def _first_difference(seen: FileState, expected: FileState) -> tuple[str, str, str]:
-    have, want = dict(leaves_of(seen) or ()), dict(leaves_of(expected) or ())
-    places = [place for place in have.keys() | want.keys() if have.get(place) != want.get(place)]
-    if not places or seen.content is None or seen.content.form == "bytes":
-        return "", "", ""
-    place = min(places, key=_natural)
-    shown = f"line {place}" if seen.content.form == "text" else place
-    return shown, _short(have.get(place)), _short(want.get(place))
-
-
-def _natural(place: str) -> list[tuple[int, int, str]]:
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", place) if part]
-
-
-def _short(value: str | None) -> str:
+def short(value: str | None, limit: int = 60) -> str:
+    """A value for a sentence."""
     if value is None:
         return "nothing"
-    return value if len(value) <= _SHOWN else value[: _SHOWN - 1] + "…"
+    return value if len(value) <= limit else value[: limit - 1] + "…"

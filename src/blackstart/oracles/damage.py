@@ -11,11 +11,12 @@ from blackstart.core.history import DEADLINE, SIGNALED, Run
 from blackstart.core.masking import same
 from blackstart.core.reading import FileState
 from blackstart.core.verdict import Verdict, failed, passed, unknown
-from blackstart.oracles.compare import difference, is_broken, is_empty
+from blackstart.oracles.compare import is_broken, is_empty
 from blackstart.oracles.legal import versions_of
 from blackstart.oracles.outputs import said_something
 from blackstart.oracles.view import View
 from blackstart.oracles.waits import died, hangs
+from blackstart.oracles.words import difference
 
 _COMPANIONS = ("-wal", "-journal", "-shm")
 

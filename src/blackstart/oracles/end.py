@@ -15,11 +15,12 @@ from blackstart.core.history import EXITED, SIGNALED, History, Run
 from blackstart.core.masking import same
 from blackstart.core.reading import FileState
 from blackstart.core.verdict import NOTE, Verdict, failed, passed, unknown
-from blackstart.oracles.compare import difference, is_broken, is_empty, is_less, is_one_of
+from blackstart.oracles.compare import is_broken, is_empty, is_less, is_one_of
 from blackstart.oracles.legal import versions_of
 from blackstart.oracles.outputs import said_something
 from blackstart.oracles.view import DAMAGE_KINDS, View
 from blackstart.oracles.waits import died, hangs
+from blackstart.oracles.words import difference
 
 NAME = "end"
 _TRACEBACK = "Traceback (most recent call last):"

@@ -1,16 +1,17 @@
 """Is what the target keeps still legal after its own recovery?
 
 Only state and output files, only after a restart, only against what clean runs did. First level that applies: the
-answer of `--check`; the logical content; that it reads as all its clean versions did.
+answer of `--check`; the logical content; that it reads as all its clean versions did. Where no restart worked there was
+no recovery: then only files whose reset made the target start again are judged, or all if no reset did.
 """
 
 from __future__ import annotations
 
 from blackstart.core.calibration import Calibration
-from blackstart.core.history import History
+from blackstart.core.history import History, Run
 from blackstart.core.verdict import Verdict, failed, passed, unknown
 from blackstart.oracles import damage
-from blackstart.oracles.legal import CORRUPT, LEGAL, LOST, legal_after
+from blackstart.oracles.legal import CORRUPT, LEGAL, LOST, legal_after, legal_unrecovered
 from blackstart.oracles.outputs import reached
 from blackstart.oracles.view import DAMAGE_KINDS, View
 
@@ -18,7 +19,7 @@ NAME = "state"
 
 
 def judge(history: History, calibration: Calibration) -> tuple[Verdict, ...]:
-    """`lost` or `corrupt` for each kind of trouble found, else one verdict."""
+    """`lost` or `corrupt`, one verdict each if both are found; else one verdict."""
     view = View(history, calibration)
     if history.kind in DAMAGE_KINDS:
         return damage.judge_state(view, NAME)
@@ -29,44 +30,56 @@ def judge(history: History, calibration: Calibration) -> tuple[Verdict, ...]:
     if not view.restarts:
         return (unknown(NAME, "the target was not restarted"),)
     last = view.restarts[-1]
-    check = view.check(last)
-    if calibration.has_check and check is not None and view.clean.check_code == 0:
-        answer = _by_check(view, check.value, check.error)
-        if answer is not None:
-            return (answer,)
-    return _by_content(view, recovered=view.ends_as_clean(last))
+    if not view.ends_as_clean(last):
+        return _unrecovered(view, last)
+    return _by_check(view, last) or _by_content(view, last)
 
 
-def _by_check(view: View, value: str, error: str) -> Verdict | None:
-    """What the check's answer says; None where it does not decide."""
-    assert view.clean is not None
-    if error:
-        return failed(NAME, "corrupt", f"the check fails after the restart: {error}")
-    answers = {run.check for run in (view.clean, *view.later[: len(view.restarts)])}
-    seen = view.masker.text("check", value.encode("utf-8", "surrogateescape"))
-    if seen.strip() and seen in answers:
-        return passed(NAME, "the check gives an answer of a clean run")
-    return None
+def _by_check(view: View, last: Run) -> tuple[Verdict, ...]:
+    """What the check says of the recovered state; () where it does not decide."""
+    answer, clean = view.check(last), view.check_of(view.clean)
+    if answer is None or clean is None or clean.code != 0:
+        return ()
+    if answer.code != 0:
+        said = f": {answer.text.strip().splitlines()[-1][:200]}" if answer.text.strip() else ""
+        return (failed(NAME, "corrupt", f"the check fails after the restart ({answer.how}{said})"),)
+    legal = {one.text for run in (view.clean, *view.later[: view.reruns]) if (one := view.check_of(run))}
+    if answer.text.strip() and answer.text in legal:
+        return (passed(NAME, "the check gives an answer of a clean run"),)
+    return ()
 
 
-def _by_content(view: View, *, recovered: bool) -> tuple[Verdict, ...]:
-    last = view.restarts[-1]
-    found: dict[str, list[tuple[str, str]]] = {LOST: [], CORRUPT: []}
+def _by_content(view: View, last: Run) -> tuple[Verdict, ...]:
+    found: dict[str, dict[str, str]] = {LOST: {}, CORRUPT: {}}
     unsure: list[str] = []
     for path in view.judged():
-        legal = legal_after(view, path, recovered=recovered)
-        state = view.state(last, path)
+        legal, state = legal_after(view, path), view.state(last, path)
         outcome = legal.judge(state)
         if outcome in found:
-            if not recovered and _is_only_half_made(view, path):
-                continue
-            found[outcome].append((path, legal.sentence(path, state)))
+            found[outcome][path] = legal.sentence(path, state)
         elif outcome != LEGAL:
             unsure.append(path)
+    return _verdicts(found, unsure)
+
+
+def _unrecovered(view: View, last: Run) -> tuple[Verdict, ...]:
+    found: dict[str, dict[str, str]] = {LOST: {}, CORRUPT: {}}
+    culprits = view.culprits()
+    for path in view.judged():
+        if (culprits is None or path in culprits) and not _is_only_half_made(view, path):
+            legal, state = legal_unrecovered(view, path), view.state(last, path)
+            outcome = legal.judge(state)
+            if outcome in found:
+                found[outcome][path] = legal.sentence(path, state)
+    verdicts = _verdicts(found, [])
+    if all(verdict.consequence for verdict in verdicts):
+        return verdicts
+    return (passed(NAME, "the restart fails, but what it would have recovered from is legal"),)
+
+
+def _verdicts(found: dict[str, dict[str, str]], unsure: list[str]) -> tuple[Verdict, ...]:
     verdicts = tuple(
-        failed(NAME, consequence, *(text for _, text in items), paths=[path for path, _ in items])
-        for consequence, items in found.items()
-        if items
+        failed(NAME, consequence, *files.values(), paths=files) for consequence, files in found.items() if files
     )
     if verdicts:
         return verdicts
@@ -83,8 +96,6 @@ def _is_only_half_made(view: View, path: str) -> bool:
     """
     assert view.clean is not None
     versions = view.clean.versions.get(path, (None,))
-    helped = [reset for reset in view.history.resets if reset.helped and not reset.put_back]
-    removed = {view.masker(p) for reset in helped for p in reset.removed}
-    if versions[0] is not None or path not in removed:
+    if versions[0] is not None or path not in view.removed():
         return False
     return reached(view).get(path, 0) == 0

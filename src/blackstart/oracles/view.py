@@ -1,20 +1,41 @@
 """A history seen through the calibration: masked paths and contents, and the clean runs that it is compared with.
 
-Readings named `check` hold the answer of `--check`: value is its output, error is not empty when it failed. A run of
-the phase `before` may hold the image that the first start found (after damage to a file); it is not a start.
+Runs of the phases `restart`, `restart again` … are restarts without a fault; one of the phase `recovery` is a restart
+into which a fault fell; one of the phase `before` is no start: its image is what the first start found after damage to
+a file. A reading named `check` holds exit status and output of `--check` as `STATUS\nTEXT`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
-from blackstart.core.calibration import Calibration, CleanRun
+from blackstart.core.calibration import Calibration, CleanRun, Mask
 from blackstart.core.history import EXITED, KILLED, History, Run
 from blackstart.core.masking import Masker
-from blackstart.core.reading import FileState, Image, Reading
+from blackstart.core.reading import FileState, Image
 
 JUDGED_ROLES = ("state", "output")
 DAMAGE_KINDS = ("file", "db")
+
+
+# The masker of the last mask: a mask learnt once judges thousands of histories, and paths are masked once per masker.
+_maskers: list[Masker] = []
+
+
+def _masker(mask: Mask) -> Masker:
+    if not _maskers or _maskers[0].mask is not mask:
+        _maskers[:] = [Masker(mask)]
+    return _maskers[0]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What `--check` said: exit status (-1: it did not end by itself), masked output, and how it ended, in words."""
+
+    code: int
+    text: str
+    how: str
 
 
 class View:
@@ -23,7 +44,7 @@ class View:
     def __init__(self, history: History, calibration: Calibration) -> None:
         self.history = history
         self.calibration = calibration
-        self.masker = Masker(calibration.mask)
+        self.masker = _masker(calibration.mask)
         chain = calibration.chain
         at = next((k for k, run in enumerate(chain) if run.start == history.start), len(chain))
         self.clean: CleanRun | None = chain[at] if at < len(chain) else None
@@ -31,7 +52,9 @@ class View:
         self.later: tuple[CleanRun, ...] = chain[at + 1 :]
         self.earlier: tuple[CleanRun, ...] = chain[:at]
         self.first = history.run("run")
-        self.restarts = [run for run in (history.run("restart"), history.run("restart-again")) if run is not None]
+        self.restarts = [run for run in history.runs if run.phase.startswith("restart")]
+        # How many re-runs the state has seen, a broken recovery being one.
+        self.reruns = max(1, sum(run.phase.startswith(("restart", "recovery")) for run in history.runs))
         self._images: dict[str, Image] = {}
 
     @property
@@ -40,9 +63,18 @@ class View:
         return self.first is not None and self.first.end.how == KILLED
 
     def judged(self, roles: tuple[str, ...] = JUDGED_ROLES) -> Iterator[str]:
-        """Masked paths with these roles that can be judged at all."""
-        hopeless = self.calibration.mask.hopeless
-        return (path for path, role in sorted(self.calibration.roles.items()) if role in roles and path not in hopeless)
+        """Masked paths with these roles that can be judged at all: not hopeless, and one file each."""
+        for path, role in sorted(self.calibration.roles.items()):
+            if role in roles and path not in self.calibration.mask.hopeless and not self._is_shared(path):
+                yield path
+
+    def _is_shared(self, path: str) -> bool:
+        """Whether several files had this masked path: which of them is which cannot be told."""
+        if "*" not in path:
+            return False
+        clean = [run.files for run in self.calibration.chain]
+        seen = [self.image(run) for run in self.history.runs]
+        return any(f"{path} (2)" in files for files in (*clean, *seen))
 
     def image(self, run: Run) -> Image:
         """The run's image, masked, as far as it has roles."""
@@ -59,13 +91,36 @@ class View:
         return self.masker.text(stream, run.text(stream))
 
     def ends_as_clean(self, run: Run) -> bool:
-        """Whether a re-run ended as clean re-runs from the old or the new state do."""
-        codes = {clean.code for clean in (self.clean, *self.later[: len(self.restarts)]) if clean is not None}
-        return run.end.how == EXITED and run.end.code in codes
+        """Whether a re-run ended as clean runs of the chain do."""
+        return run.end.how == EXITED and run.end.code in {clean.code for clean in self.calibration.chain}
 
-    def check(self, run: Run) -> Reading | None:
+    def check(self, run: Run) -> Answer | None:
         """The answer of `--check` on a copy of the state after that run."""
-        return next((reading for reading in run.readings if reading.name == "check"), None)
+        return next((self._answer(one.value, one.error) for one in run.readings if one.name == "check"), None)
+
+    def check_of(self, clean: CleanRun | None) -> Answer | None:
+        """The answer of `--check` after a clean run."""
+        if clean is None or not self.calibration.has_check:
+            return None
+        return self._answer(clean.check, "")
+
+    def _answer(self, value: str, error: str) -> Answer:
+        first, newline, text = value.partition("\n")
+        code = int(first) if newline and first.lstrip("-").isdecimal() else 0
+        masked = self.masker.text("check", (text if newline else value).encode("utf-8", "surrogateescape"))
+        return Answer(code=-1 if error else code, text=masked, how=error or f"exit status {code}")
+
+    def culprits(self) -> frozenset[str] | None:
+        """Masked paths whose reset made a failing restart work; None if no reset did."""
+        helped = [reset for reset in self.history.resets if reset.helped]
+        if not helped:
+            return None
+        return frozenset(self.masker(path) for reset in helped for path in (*reset.removed, *reset.put_back))
+
+    def removed(self) -> frozenset[str]:
+        """Masked paths whose mere removal made a failing restart work."""
+        helped = [reset for reset in self.history.resets if reset.helped and not reset.put_back]
+        return frozenset(self.masker(path) for reset in helped for path in reset.removed)
 
     def damaged(self) -> frozenset[str]:
         """Masked paths that the fault itself damaged, of kinds `file` and `db`."""
@@ -81,4 +136,4 @@ class View:
 
 
 def _names(fault: str, path: str) -> bool:
-    return path in fault.split() or fault.endswith((f" {path}", f":{path}", f"({path})"))
+    return fault == path or fault.startswith((f"{path} ", f"{path}:")) or path in fault.split()

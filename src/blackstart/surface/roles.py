@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from blackstart.core.calibration import CleanRun
+from blackstart.core.calibration import CleanRun, Mask
 from blackstart.core.masking import Masker, same
-from blackstart.core.reading import Image
+from blackstart.core.reading import FileState, Image
 from blackstart.core.trace import OPENING, Operation
 
 _WRITE_FLAGS = 0o3  # O_WRONLY or O_RDWR
@@ -29,7 +29,9 @@ class Use(msgspec.Struct, kw_only=True):
 
     read: bool = False
     written: bool = False
+    filled: bool = False
     rewritten: bool = False
+    holds_pid: bool = False
     appended: bool = False
     exclusive: bool = False
     locked: bool = False
@@ -39,7 +41,7 @@ class Use(msgspec.Struct, kw_only=True):
     removed: bool = False
     executed: bool = False
     is_directory: bool = False
-    processes: set[int] = msgspec.field(default_factory=set)
+    sources: set[str] = msgspec.field(default_factory=set)
 
 
 class Deletion(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +58,8 @@ def uses(traces: Iterable[Sequence[Operation]], masker: Masker) -> dict[str, Use
     found: dict[str, Use] = {}
     for trace in traces:
         for operation in trace:
+            if operation.path == "stdout":
+                found.setdefault("stdout", Use()).filled = True
             if operation.path.startswith("/"):
                 name = operation.masked or masker(operation.path)
                 _note(found.setdefault(name, Use()), operation)
@@ -63,12 +67,12 @@ def uses(traces: Iterable[Sequence[Operation]], masker: Masker) -> dict[str, Use
                 onto = found.setdefault(masker(operation.path2), Use())
                 if operation.call.startswith(("rename", "link")):
                     onto.moved_onto = onto.written = True
+                    onto.sources.add(operation.masked or masker(operation.path))
     return found
 
 
 def _note(use: Use, operation: Operation) -> None:
     call, flags = operation.call, operation.flags
-    use.processes.add(operation.process)
     if call in OPENING:
         if flags & _WRITE_FLAGS or call == "creat":
             use.written = use.written or call == "creat" or bool(flags & (_CREATE | _TRUNCATE))
@@ -93,6 +97,8 @@ def _note(use: Use, operation: Operation) -> None:
         use.truncated = use.written = True
     elif operation.changes:
         use.written = True
+        use.filled = use.filled or operation.size != 0
+        use.holds_pid = use.holds_pid or operation.data.strip() == str(operation.process).encode()
 
 
 def roles(
@@ -110,35 +116,37 @@ def roles(
     """
     stood = [masker.image(image) for image in images]
     found = {}
-    used = uses(traces, masker)
-    for path in sorted(used.keys() | set().union(*stood)):
+    traces = list(traces)
+    used, named = uses(traces, masker), {masker(path) for path in arguments}
+    for path in sorted((used.keys() | set().union(*stood)) - {"stdout"}):
         use = used.get(path, Use())
         states = [image.get(path) for image in stood]
         if any(state is not None and state.kind not in ("file",) for state in states) and not _is_lock(use, states):
             continue
-        role = _role(path, use, [state is not None for state in states], deletions.get(path), masker)
+        role = _role(path, use, [state is not None for state in states], deletions.get(path), used)
         if role:
-            found[path] = role
+            found[path] = "install" if role == "config" and path in named and _is_script(states) else role
     return _with_product(found, used)
 
 
 def _is_lock(use: Use, states: Sequence[object]) -> bool:
-    gone = states[-1] is None
-    return gone and not use.moved_away and (use.locked or (use.exclusive and use.removed))
+    """Made exclusively (a directory too), locked, or holding the own pid; gone after a clean end."""
+    is_exclusive = use.exclusive and not use.moved_away
+    return states[-1] is None and (is_exclusive or use.locked or use.holds_pid)
 
 
-def _role(path: str, use: Use, stood: Sequence[bool], deletion: Deletion | None, masker: Masker) -> str:
-    changed = use.written or use.moved_onto or use.moved_away or use.removed
-    if not changed:
+def _role(path: str, use: Use, stood: Sequence[bool], deletion: Deletion | None, used: Mapping[str, Use]) -> str:
+    if not (use.written or use.moved_onto or use.moved_away or use.removed):
         if not use.read and not use.executed:
             return ""  # nobody looked at it
         return "install" if use.executed or _is_code(path) else "config"
-    if not any(stood):
-        made = use.exclusive and use.removed and "*" not in path
-        return "lock" if made and not use.moved_away else "scratch"
-    if not stood[-1] and (use.locked or use.exclusive) and not use.moved_away:
+    if "*" not in path and _is_lock(use, [True if there else None for there in stood]):
         return "lock"
-    if use.appended and not (use.rewritten or use.truncated or use.moved_onto or use.read):
+    if use.locked and not use.filled and not use.moved_onto:
+        return "lock"  # it stays, but never holds anything
+    if not any(stood):
+        return "scratch"
+    if _is_log(use) or (use.sources and all(_is_log(used.get(source, Use())) for source in use.sources)):
         return "log"
     if not use.read:
         return "output"
@@ -147,14 +155,28 @@ def _role(path: str, use: Use, stood: Sequence[bool], deletion: Deletion | None,
     return "state"
 
 
+def _is_log(use: Use) -> bool:
+    return use.appended and not (use.rewritten or use.truncated or use.moved_onto or use.read)
+
+
+def _is_script(states: Sequence[FileState | None]) -> bool:
+    """Whether a file named on the command line is a program for an interpreter: executable, or it begins with `#!`."""
+    for state in states:
+        if state is not None:
+            first = dict(state.content.leaves).get("1", "") if state.content else ""
+            return bool(state.mode & 0o111) or first.startswith("#!")
+    return False
+
+
 def _is_code(path: str) -> bool:
     return path.startswith(_SYSTEM) or path.endswith(_CODE) or ".so." in path or any(p in path for p in _CODE_PLACES)
 
 
 def _with_product(found: dict[str, str], used: Mapping[str, Use]) -> dict[str, str]:
-    """A log that is the job's only product is an output."""
+    """A log that is the job's only product, nothing being told on stdout either, is an output."""
     logs = [path for path, role in found.items() if role == "log"]
-    if len(logs) == 1 and not {"state", "output"} & set(found.values()):
+    others = {"state", "output", "cache"} & set(found.values())
+    if len(logs) == 1 and not others and not used.get("stdout", Use()).filled:
         return {**found, logs[0]: "output"}
     return found
 
@@ -170,28 +192,22 @@ def deletion_candidates(
 
 
 def judge_deletion(
-    path: str, clean: CleanRun, *, code: int, stdout: str, check: str, files: Image
+    path: str, clean: CleanRun, *, code: int, stdout: str, check: str, files: Image, stderr: str = ""
 ) -> Deletion:
     """Compare a re-run without `path` (all values masked) with the clean re-run from the same state.
 
-    Messages on stderr are no answers: a program may say that it rebuilds its cache.
+    Answers are exit status, stdout, `--check`, and the other files that the run wrote. Messages on stderr and in logs
+    are none: a program may say that it rebuilds its cache.
     """
-    answers = (
-        (clean.code, code, True),
-        (clean.stdout, stdout, bool(clean.stdout.strip(" \n*"))),
-        (clean.check, check, bool(clean.check.strip(" \n*"))),
-    )
-    others = {p for p in clean.files.keys() | files.keys() if p != path}
-    changed = any(expected != seen for expected, seen, _ in answers)
-    changed = changed or any(not same(clean.files.get(p), files.get(p)) for p in others)
-    could_differ = any(able for expected, _, able in answers[1:]) or any(
-        state.kind == "file" for p, state in clean.files.items() if p != path
-    )
+    used = uses([clean.trace], Masker(Mask()))
+    others = {p for p, use in used.items() if p != path and (use.filled or use.moved_onto) and not _is_log(use)}
+    answers = ((clean.stdout, stdout), (clean.check.partition("\n")[2], check.partition("\n")[2]))
+    changed = clean.code != code or any(expected != seen for expected, seen in answers)
+    changed = changed or clean.check != check or any(not same(clean.files.get(p), files.get(p)) for p in others)
+    could_differ = any(expected.strip(" \n*") for expected, _ in answers) or any(p in clean.files for p in others)
     return Deletion(
         path=path,
         answers_changed=changed,
         answers_could_differ=could_differ,
         rebuilt_equal=same(clean.files.get(path), files.get(path)),
     )
-
-

@@ -25,6 +25,7 @@ _COMPANIONS = ("-wal", "-journal", "-shm")
 _RENAMES = ("rename", "renameat", "renameat2", "link", "linkat")
 _REMOVALS = ("unlink", "unlinkat", "rmdir")
 _TRUNCATIONS = ("truncate", "ftruncate")
+_APPEND = 0o2000
 _WRITES = ("write", "pwrite64", "writev", "pwritev", "pwritev2", "sendto", "sendmsg", "send", "sendfile", "splice")
 
 
@@ -37,37 +38,41 @@ class Versions(msgspec.Struct, frozen=True, kw_only=True):
     def masked(self, masker: Masker) -> Versions:
         """The same with masked paths and contents; of files that share a name, all versions count."""
         together: dict[str, tuple[FileState | None, ...]] = {}
+        shared: set[str] = set()
         for path, states in self.versions.items():
             name = masker(path)
-            shown = (state and masker.state(name, state) for state in states)
+            shown = tuple(state and masker.state(name, state) for state in states)
+            if name in together:
+                shared.add(name)  # whose version an event acknowledged cannot be told
             together[name] = (*together.get(name, ()), *shown)
-        shared = {masker(p) for p in self.versions if sum(masker(q) == masker(p) for q in self.versions) > 1} \
-            if len(together) < len(self.versions) else set()  # fmt: skip
-        events = tuple(
-            Acknowledgement(
-                nth=event.nth,
-                versions={masker(p): at for p, at in event.versions.items() if masker(p) not in shared},
-            )
-            for event in self.acknowledgements
-        )
-        return Versions(versions=together, acknowledgements=events)
+        events: list[Acknowledgement] = []
+        last: tuple[dict[str, int], dict[str, int]] = ({}, {})
+        for event in self.acknowledgements:
+            if event.versions is not last[0]:
+                named = {masker(path): at for path, at in event.versions.items()}
+                last = event.versions, {name: at for name, at in named.items() if name not in shared}
+            events.append(Acknowledgement(nth=event.nth, versions=last[1]))
+        return Versions(versions=together, acknowledgements=tuple(events))
 
 
 class VersionReader:
     """Reads versions while a clean run is recorded.
 
     read_state: the current state of a path as the target sees it, with content; None if nothing stands there.
-    start: the image before the run.
+    start: the image before the run. settled_versions grows at each boundary at which no changed file is half written.
     """
 
     def __init__(self, read_state: Callable[[str], FileState | None], start: Image) -> None:
+        self.settled_versions = 0
         self._read_state = read_state
         self._versions: dict[str, list[FileState | None]] = {}
         self._start = start
         self._readings: dict[str, int] = {}
-        self._dirty: set[str] = set()
+        self._dirty: dict[str, int] = {}  # changed since the last reading -> by which process
+        self._appending: set[str] = set()
         self._pending: dict[int, set[str]] = {}
         self._events: list[Acknowledgement] = []
+        self._has_news = False
 
     def before(self, operation: Operation) -> None:
         """Called while the caller waits just before `operation`."""
@@ -76,24 +81,20 @@ class VersionReader:
             self._read(waiting)
         events = output_events(operation)
         if events:
-            self._read(self._dirty | set().union(*self._pending.values()))
+            self._read({*self._dirty, *(path for paths in self._pending.values() for path in paths)})
             reached = {path: len(states) - 1 for path, states in self._versions.items()}
             for _ in range(events):
                 self._events.append(Acknowledgement(nth=len(self._events) + 1, versions=reached))
+        if self._has_news and not self._pending and self._dirty.keys() <= self._appending:
+            self.settled_versions += 1
+            self._has_news = False
         self._note(operation)
-
-    @property
-    def settled_versions(self) -> int:
-        """How many versions have been read, if no file has changed since its last reading; else 0."""
-        is_dirty = bool(self._dirty) or any(self._pending.values())
-        return 0 if is_dirty else sum(len(states) for states in self._versions.values())
 
     def finish(self, image: Image) -> Versions:
         """The run has ended and left `image`: its contents are the last versions."""
-        for path in sorted(self._versions.keys() | self._dirty | image.keys() | self._start.keys()):
-            final = image.get(path)
-            known = self._known(path)
-            if not known or not same(known[-1], final) or (final and final.kind == "file" and known[-1] is None):
+        for path in sorted({*self._versions, *self._dirty, *image, *self._start}):
+            final, known = image.get(path), self._known(path)
+            if not same(known[-1], final):
                 known.append(final)
         return Versions(
             versions={path: tuple(states) for path, states in self._versions.items()},
@@ -102,28 +103,34 @@ class VersionReader:
 
     def _note(self, operation: Operation) -> None:
         """What the operation will change, and whether that is a boundary."""
-        path, call = _owner(operation.path), operation.call
+        path, call, who = _owner(operation.path), operation.call, operation.process
         is_companion = path != operation.path
-        if call in SYNCING or call == "close":
-            self._later(operation.thread, {path} & self._dirty if call == "close" else {path})
+        if call == "exit_group":  # closes what the process had open
+            self._later(operation.thread, [p for p, by in self._dirty.items() if by == who])
+            self._read(self._pending.pop(operation.thread, ()))
+        elif call == "close":
+            self._later(operation.thread, {path} & self._dirty.keys())
+        elif call in SYNCING:
+            self._later(operation.thread, {path})
         elif call in _RENAMES:
             onto = _owner(operation.path2)
-            self._read({path, onto} & self._dirty)
-            self._change(path, onto)
+            self._read({path, onto} & self._dirty.keys())
+            self._change(who, path, onto)
             self._later(operation.thread, {path, onto} if operation.kind != DIRECTORY else set())
         elif call in _REMOVALS or (call in _TRUNCATIONS and is_companion):
-            if not is_companion:
-                self._read({path} & self._dirty)
-            self._change(path)
+            self._read(set() if is_companion else {path} & self._dirty.keys())
+            self._change(who, path)
             self._later(operation.thread, {path})
         elif operation.is_opening_for_change or call in _TRUNCATIONS:
-            self._read({path} & self._dirty)
-            self._change(path)
+            self._read({path} & self._dirty.keys())
+            self._change(who, path)
+            if operation.flags & _APPEND and call not in _TRUNCATIONS:
+                self._appending.add(path)
         elif operation.changes:
-            self._change(path)
+            self._change(who, path)
 
-    def _change(self, *paths: str) -> None:
-        self._dirty.update(path for path in paths if path.startswith("/"))
+    def _change(self, process: int, *paths: str) -> None:
+        self._dirty.update((path, process) for path in paths if path.startswith("/"))
 
     def _later(self, thread: int, paths: Iterable[str]) -> None:
         wanted = {path for path in paths if path.startswith("/")}
@@ -137,7 +144,7 @@ class VersionReader:
 
     def _read(self, paths: Iterable[str]) -> None:
         for path in sorted(paths):
-            self._dirty.discard(path)
+            self._dirty.pop(path, None)
             known = self._known(path)
             count = self._readings[path] = self._readings.get(path, 0) + 1
             if count > READINGS_PER_FILE:
@@ -149,6 +156,7 @@ class VersionReader:
                 continue  # half written
             if not same(known[-1], state):
                 known.append(state)
+                self._has_news = True
 
 
 def output_events(operation: Operation) -> int:

@@ -1,0 +1,53 @@
+"""Evidence in sentences that a stranger understands: which file, what should be there, what is."""
+
+from __future__ import annotations
+
+import re
+
+from blackstart.core.reading import FileState
+from blackstart.oracles.compare import is_empty, leaves_of, short
+
+
+def difference(path: str, seen: FileState | None, expected: FileState | None, why: str = "") -> str:
+    """One sentence: what is there, what should be, and where they differ first."""
+    if seen is None:
+        return f"{path} is missing; clean runs leave {amount(expected)} in it"
+    if why:
+        return f"{path} {why}; it has {seen.size} bytes, clean runs leave {amount(expected)}"
+    if expected is None:
+        return f"{path} is there with {amount(seen)}; clean runs leave no such file"
+    if is_empty(seen):
+        return f"{path} is empty; clean runs leave {amount(expected)} in it"
+    place, have, want = _first_difference(seen, expected)
+    start = f"{path} holds {amount(seen)}, clean runs leave {amount(expected)}"
+    return f"{start}; first difference at {place}: {have} instead of {want}" if place else start
+
+
+def amount(state: FileState | None) -> str:
+    """How much is in a file: rows, lines, values or bytes."""
+    if state is None:
+        return "no file"
+    content = state.content
+    if content is None or not content.form or content.error or content.form == "bytes":
+        return f"{state.size} bytes"
+    if content.form == "sqlite":
+        return _plural(len({place.rsplit("/", 1)[0] for place, _ in content.leaves if place.count("/") == 2}), "row")
+    return _plural(content.count, "line" if content.form == "text" else "value")
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _first_difference(seen: FileState, expected: FileState) -> tuple[str, str, str]:
+    have, want = dict(leaves_of(seen) or ()), dict(leaves_of(expected) or ())
+    places = [place for place in have.keys() | want.keys() if have.get(place) != want.get(place)]
+    if not places or seen.content is None or seen.content.form == "bytes":
+        return "", "", ""
+    place = min(places, key=_natural)
+    shown = f"line {place}" if seen.content.form == "text" else place
+    return shown, short(have.get(place)), short(want.get(place))
+
+
+def _natural(place: str) -> list[tuple[int, int, str]]:
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"([0-9]+)", place) if part]
