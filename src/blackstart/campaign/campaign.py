@@ -20,13 +20,13 @@ from blackstart.campaign.worker import Outcome, Workshop
 from blackstart.core.calibration import Calibration
 from blackstart.core.clock import SYSTEM, Clock
 from blackstart.core.errors import Undecided
-from blackstart.core.history import EXITED, History
+from blackstart.core.history import History
 from blackstart.core.options import KINDS, Options
 from blackstart.core.randomness import Seed
 from blackstart.core.verdict import DEFECT, FAILED, PASSED, UNKNOWN, Verdict, worst
 from blackstart.faults import AnyFault, Candidate
 from blackstart.faults.scene import RESTART, RUN
-from blackstart.findings import Failure, Reproduction, group, reproduction
+from blackstart.findings import Failure, Reproduction, cause_of, reproduction
 from blackstart.report.progress import Progress
 from blackstart.targets import Patience
 from blackstart.trials import Plan
@@ -238,7 +238,7 @@ class Campaign:
     def suspect(self, task: Task, outcome: Outcome, verdict: Verdict, queue: Queue) -> None:
         """Add a failure to what is known of its cause; a new cause is repeated, a defect before anything else."""
         failure = failure_of(task.plan, outcome.history, verdict)
-        cause = group([failure])[0].fingerprint
+        cause = cause_of(failure)
         known = self.tally.suspicions.get(cause)
         if known is None:
             known = Suspicion(task.plan, [], found_s=self.elapsed_s())
@@ -258,7 +258,7 @@ class Campaign:
     def repeated(self, task: Task, failing: list[Verdict], outcome: Outcome, queue: Queue) -> None:
         """Note how a repetition went; where they disagree, three more decide."""
         known = self.tally.suspicions[task.cause]
-        causes = {group([failure_of(task.plan, outcome.history, v)])[0].fingerprint for v in failing}
+        causes = {cause_of(failure_of(task.plan, outcome.history, v)) for v in failing}
         known.repeats.append(task.cause in causes)
         state = known.reproduction
         if len(known.repeats) == known.asked and state.more:
@@ -268,19 +268,8 @@ class Campaign:
 
 
 def failure_of(plan: Plan, history: History, verdict: Verdict) -> Failure:
-    """What `findings` groups by."""
-    operation = next((i.operation for i in history.injected if i.operation), None)
-    restart = history.run("restart-again") or history.run("restart")
-    paths = [getattr(fault, "path", "") or getattr(getattr(fault, "point", None), "path", "") for fault in plan.faults]
-    return Failure(
-        trial=encode(plan).decode(),
-        verdict=verdict,
-        kind=plan.kind,
-        fault=str(plan),
-        operation=operation,
-        masked=paths[0] if paths else "",
-        restarts=None if restart is None else restart.end.how == EXITED,
-    )
+    """What `findings` groups by; its trial is the plan, from which it can be done again."""
+    return Failure(trial=encode(plan).decode(), history=history, verdict=verdict)
 
 
 def _with_crash(candidate: Candidate) -> tuple[AnyFault, ...]:

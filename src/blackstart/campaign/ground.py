@@ -106,15 +106,20 @@ def layout(options: Options, target: Command, copies: Iterable[str], opened: tup
 
 
 def _named_places(target: Command) -> list[str]:
-    """Directories below a replaced place that the command names: they would vanish without a mount of their own."""
-    places = []
-    for word in target.argv:
-        path = os.path.realpath(os.path.join(target.cwd, word.rpartition("=")[2]))
-        directory = path if os.path.isdir(path) else os.path.dirname(path)
-        below = any(directory.startswith(replaced + "/") for replaced in REPLACED)
-        if below and os.path.isdir(directory):
-            places.append(directory)
-    return places
+    """What the command needs below a replaced place: the directory there in which its own files lie, whole.
+
+    A program often reads its neighbours (a virtual environment, a library beside it), so not only its own directory.
+    """
+    program = shutil.which(target.argv[0], path=target.env.get("PATH")) or target.argv[0]
+    places: dict[str, None] = {}
+    for word in (target.cwd, program, *target.argv[1:]):
+        path = os.path.normpath(os.path.join(target.cwd, word.rpartition("=")[2]))
+        for shown in (path, os.path.realpath(path)):
+            for replaced in REPLACED:
+                first = shown.removeprefix(replaced + "/").partition("/")[0]
+                if shown.startswith(replaced + "/") and os.path.isdir(os.path.join(replaced, first)):
+                    places[os.path.join(replaced, first)] = None
+    return list(places)
 
 
 def state_directories(changed: Iterable[str]) -> list[str]:

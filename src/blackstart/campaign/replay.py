@@ -18,7 +18,7 @@ from blackstart.core.errors import BlackstartError
 from blackstart.core.history import DEADLINE, EXITED, KILLED, Run
 from blackstart.core.options import Options
 from blackstart.core.verdict import FAILED, PASSED, UNKNOWN
-from blackstart.findings import group
+from blackstart.findings import cause_of
 from blackstart.guard import parse_allowed
 from blackstart.report.progress import Progress
 from blackstart.sandbox import choose, probe
@@ -67,11 +67,9 @@ def _outcome(plan: Plan, outcome: Outcome, finding: Mapping[str, Any]) -> str:
     """failed only if it fails in the same way: the same cause, or the same consequence on the same files."""
     failing = [v for v in outcome.verdicts if v.outcome == FAILED]
     for verdict in failing:
-        again = group([failure_of(plan, outcome.history, verdict)])[0]
+        again = cause_of(failure_of(plan, outcome.history, verdict))
         same_files = set(verdict.paths) == set(finding.get("paths", ()))
-        if again.fingerprint == finding.get("fingerprint") or (
-            verdict.consequence == finding.get("consequence") and same_files
-        ):
+        if again == finding.get("fingerprint") or (verdict.consequence == finding.get("consequence") and same_files):
             return FAILED
     if any(v.oracle == "fired" and v.outcome != PASSED for v in outcome.verdicts) or outcome.history.trouble:
         return UNKNOWN

@@ -66,8 +66,10 @@ class Prober:
             return None
         except OSError:
             return FileState(path=path, kind="other")
-        with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(file.fileno())
+        try:
+            status = os.fstat(descriptor)
+        finally:
+            os.close(descriptor)
         kind = "file" if stat.S_ISREG(status.st_mode) else "directory" if stat.S_ISDIR(status.st_mode) else "other"
         entry = FileState(
             path=path, kind=kind, size=status.st_size, mode=stat.S_IMODE(status.st_mode), links=status.st_nlink
