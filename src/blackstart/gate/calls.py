@@ -131,7 +131,10 @@ io_uring_setup    425  425  flags
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
-    """One call: its numbers (-1: not on that machine) and which argument plays which role (-1: none)."""
+    """One call: its numbers (-1: not on that machine) and where in a notification each role is (-1: nowhere).
+
+    is_plain: it names one descriptor and nothing else that has to be looked up.
+    """
 
     name: str
     x86_64: int
@@ -153,10 +156,16 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     offset: int = -1
     flags: int = -1
     how: int = -1
+    is_plain: bool = False
 
     def number(self, machine: str) -> int:
         """Its number on x86_64 or aarch64; -1 if that machine has no such call."""
         return self.x86_64 if machine == "x86_64" else self.aarch64
+
+
+# A notification has six fields before the arguments of the call.
+_FIRST_ARGUMENT = 6
+_LOOKED_UP = {"at", "path", "from", "vector", "message", "address", "how"}
 
 
 def _read(table: str) -> dict[str, Call]:
@@ -165,9 +174,14 @@ def _read(table: str) -> dict[str, Call]:
         if not line:
             continue
         name, x86_64, aarch64, *roles = line.split()
-        places = {("source" if role == "from" else role): place for place, role in enumerate(roles) if role != "."}
+        places = {
+            ("source" if role == "from" else role): _FIRST_ARGUMENT + place
+            for place, role in enumerate(roles)
+            if role != "."
+        }
+        is_plain = "fd" in roles and not _LOOKED_UP & set(roles)
         numbers = (-1 if number == "-" else int(number) for number in (x86_64, aarch64))
-        calls[name] = Call(name=name, x86_64=next(numbers), aarch64=next(numbers), **places)
+        calls[name] = Call(name=name, x86_64=next(numbers), aarch64=next(numbers), is_plain=is_plain, **places)
     return calls
 
 

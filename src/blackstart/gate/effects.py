@@ -14,7 +14,7 @@ import stat
 from blackstart.core.trace import FILE, Operation
 from blackstart.gate import notify
 from blackstart.gate.calls import Call
-from blackstart.gate.operations import Arguments, gather, vector
+from blackstart.gate.operations import Event, gather, vector
 from blackstart.gate.tasks import Thread
 
 SHORT_MAX = 1 << 24
@@ -24,14 +24,14 @@ class NotCarriedOut(Exception):
     """The gate could not do this call in the target's place; the text says why. The call then goes on untouched."""
 
 
-def short_write(call: Call, thread: Thread, operation: Operation, arguments: Arguments, wanted: int) -> int:
+def short_write(call: Call, thread: Thread, operation: Operation, event: Event, wanted: int) -> int:
     """Write the first `wanted` bytes of this write where the target would have; the number written, or OSError."""
     if operation.kind != FILE:
         raise NotCarriedOut(f"a short write is carried out on regular files only, not on a {operation.kind}")
     if call.name == "pwritev2" and operation.flags:
         raise NotCarriedOut("flags of pwritev2 are not carried out")
     wanted = min(wanted, SHORT_MAX, max(operation.size, 0))
-    data = _data(call, thread, arguments, wanted)
+    data = _data(call, thread, event, wanted)
     if len(data) < wanted:
         raise NotCarriedOut("the bytes to be written cannot be read")
     has_offset = call.offset >= 0 and operation.offset >= 0
@@ -44,11 +44,11 @@ def short_write(call: Call, thread: Thread, operation: Operation, arguments: Arg
         os.close(descriptor)
 
 
-def _data(call: Call, thread: Thread, arguments: Arguments, wanted: int) -> bytes:
+def _data(call: Call, thread: Thread, event: Event, wanted: int) -> bytes:
     if call.vector >= 0:
-        pieces = vector(thread.process, arguments[call.vector], arguments[call.count])
+        pieces = vector(thread.process, event[call.vector], event[call.count])
         return gather(thread.process, pieces, wanted)
-    return thread.process.read(arguments[call.data], wanted)
+    return thread.process.read(event[call.data], wanted)
 
 
 def _writable(thread: Thread, number: int, has_offset: bool) -> int:

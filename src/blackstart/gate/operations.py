@@ -20,18 +20,20 @@ _AT_CWD = -100
 _AT_REMOVEDIR = 0x200
 _O_DIRECTORY = os.O_DIRECTORY
 _SIZE_MAX = 1 << 62
+_NEGATIVE = 1 << 63
 _VECTOR_MAX = 1024
-_MASKED_MAX = 65536
+_KNOWN_MAX = 65536
 _NAMED_BY_MAKER = frozenset({"mkdir", "mkdirat", "rmdir"})
 _POSITIONED = frozenset({"write", "writev", "read", "readv"})
 
-Arguments = tuple[int, ...]
+# A notification as it was received: id, thread, flags, call number, architecture, instruction pointer, six arguments.
+Event = tuple[int, ...]
 
 
 def signed(value: int) -> int:
     """A descriptor as the kernel reads it: the low 32 bits, signed."""
     value &= 0xFFFFFFFF
-    return value - (1 << 32) if value >= 1 << 31 else value
+    return value if value < 0x80000000 else value - 0x100000000
 
 
 class Reader:
@@ -46,78 +48,91 @@ class Reader:
         self.data_max = data_max
         self.positions = positions
         self._mask = mask
-        self._masked: dict[str, str] = {}
-        self._counts: dict[tuple[str, str], int] = {}
+        self._known: dict[str, tuple[str, dict[str, int]]] = {}
+        self._counts: dict[str, dict[str, int]] = {}
 
     def masked(self, path: str) -> str:
-        """The masked path; each path is masked once."""
-        found = self._masked.get(path)
-        if found is None:
-            if len(self._masked) >= _MASKED_MAX:
-                self._masked.clear()
-            found = self._masked[path] = self._mask(path)
-        return found
+        """The masked path, as in the operations."""
+        return (self._known.get(path) or self._know(path))[0]
 
-    def operation(self, call: Call, thread: Thread, arguments: Arguments, index: int, at_s: float) -> Operation:
+    def operation(self, call: Call, thread: Thread, event: Event, index: int, at_s: float) -> Operation:
         """The operation that this notification announces."""
-        path, path2, kind, number = "", "", OTHER, -1
-        flags = arguments[call.flags] & 0xFFFFFFFF if call.flags >= 0 else 0
-        size = min(arguments[call.size], _SIZE_MAX) if call.size >= 0 else -1
-        offset = arguments[call.offset] if call.offset >= 0 else -1
-        if call.how >= 0:
-            flags = _open_how_flags(thread.process, arguments[call.how])
-        if call.path >= 0:
-            path, path2 = self._paths(call, thread, arguments)
-            kind = self._kind_of_entry(call, path, flags)
-        if call.fd >= 0 and not path:
-            number = signed(arguments[call.fd])
-            path, kind = self.places.descriptor(thread, number) if number >= 0 else ("", OTHER)
-            if call.source >= 0:
-                path2 = self.places.descriptor(thread, signed(arguments[call.source]))[0]
-        if call.address >= 0:
-            path = self._address(call, thread, arguments, number) or path
-        data, size = self._bytes(call, thread.process, arguments, size)
-        if offset >= 1 << 63:
-            offset -= 1 << 64
+        flags = event[call.flags] & 0xFFFFFFFF if call.flags >= 0 else 0
+        size = event[call.size] if call.size >= 0 else -1
+        offset = event[call.offset] if call.offset >= 0 else -1
+        process = thread.process
+        path2, data = "", b""
+        if call.is_plain:
+            number = signed(event[call.fd])
+            path, kind = process.described.get(number) or self.places.descriptor(thread, number)
+            if call.data >= 0 and self.data_max:
+                data = process.read(event[call.data], min(size, self.data_max))
+        else:
+            path, path2, kind, number, flags = self._objects(call, thread, event, flags)
+            if call.vector >= 0 or call.message >= 0 or (call.data >= 0 and self.data_max):
+                data, size = self._bytes(call, process, event, size)
         if self.positions and kind == FILE and call.name in _POSITIONED:
             offset = _position(thread, number)
-        masked = self._masked.get(path)
-        if masked is None:
-            masked = self.masked(path)
-        key = (call.name, masked)
-        nth = self._counts[key] = self._counts.get(key, 0) + 1
+        masked, counts = self._known.get(path) or self._know(path)
+        name = call.name
+        nth = counts[name] = counts.get(name, 0) + 1
         return Operation(
             index=index,
-            call=call.name,
+            call=name,
             nth=nth,
             path=path,
             path2=path2,
             masked=masked,
             kind=kind,
-            process=thread.process.inner_pid,
+            process=process.inner_pid,
             thread=thread.inner_tid,
             fd=number,
-            offset=offset,
-            size=size,
+            offset=offset if offset < _NEGATIVE else offset - (_NEGATIVE << 1),
+            size=size if size < _SIZE_MAX else _SIZE_MAX,
             flags=flags,
             data=data,
             at_s=at_s,
         )
 
-    def _paths(self, call: Call, thread: Thread, arguments: Arguments) -> tuple[str, str]:
+    def _know(self, path: str) -> tuple[str, dict[str, int]]:
+        """The masked path, and how often each call was seen with it; each path is masked once."""
+        if len(self._known) >= _KNOWN_MAX:
+            self._known.clear()
+        masked = self._mask(path)
+        found = self._known[path] = masked, self._counts.setdefault(masked, {})
+        return found
+
+    def _objects(self, call: Call, thread: Thread, event: Event, flags: int) -> tuple[str, str, str, int, int]:
+        """(path, path2, kind, descriptor, flags) of a call that names more than one descriptor."""
+        path, path2, kind, number = "", "", OTHER, -1
+        if call.how >= 0:
+            flags = _open_how_flags(thread.process, event[call.how])
+        if call.path >= 0:
+            path, path2 = self._paths(call, thread, event)
+            kind = self._kind_of_entry(call, path, flags)
+        if call.fd >= 0:
+            number = signed(event[call.fd])
+            path, kind = self.places.descriptor(thread, number)
+            if call.source >= 0:
+                path2 = self.places.descriptor(thread, signed(event[call.source]))[0]
+        if call.address >= 0:
+            path = self._address(call, thread, event, number) or path
+        return path, path2, kind, number, flags
+
+    def _paths(self, call: Call, thread: Thread, event: Event) -> tuple[str, str]:
         places, process = self.places, thread.process
-        directory = signed(arguments[call.at]) if call.at >= 0 else _AT_CWD
-        raw = process.text(arguments[call.path])
+        directory = signed(event[call.at]) if call.at >= 0 else _AT_CWD
+        raw = process.text(event[call.path])
         if not raw and directory >= 0:
             # AT_EMPTY_PATH, or no path at all: the descriptor itself is meant.
             path = places.descriptor(thread, directory)[0]
         else:
             path = places.path(thread, directory, raw)
         if call.path2 >= 0:
-            directory = signed(arguments[call.at2]) if call.at2 >= 0 else _AT_CWD
-            return path, places.path(thread, directory, process.text(arguments[call.path2]))
+            directory = signed(event[call.at2]) if call.at2 >= 0 else _AT_CWD
+            return path, places.path(thread, directory, process.text(event[call.path2]))
         if call.target >= 0:
-            return path, os.fsdecode(process.text(arguments[call.target]))
+            return path, os.fsdecode(process.text(event[call.target]))
         return path, ""
 
     def _kind_of_entry(self, call: Call, path: str, flags: int) -> str:
@@ -126,23 +141,23 @@ class Reader:
         kind = kind_of_path(path)
         return DIRECTORY if kind == FILE and call.name.startswith("open") and flags & _O_DIRECTORY else kind
 
-    def _address(self, call: Call, thread: Thread, arguments: Arguments, number: int) -> str:
-        address = arguments[call.address]
+    def _address(self, call: Call, thread: Thread, event: Event, number: int) -> str:
+        address = event[call.address]
         if not address:
             return ""
-        name = socket_name(thread.process.read(address, min(arguments[call.length] & 0xFFFFFFFF, 128)))
+        name = socket_name(thread.process.read(address, min(event[call.length] & 0xFFFFFFFF, 128)))
         if call.name in ("connect", "bind"):
             self.places.named_socket(thread, number, name)
         return name
 
-    def _bytes(self, call: Call, process: Process, arguments: Arguments, size: int) -> tuple[bytes, int]:
+    def _bytes(self, call: Call, process: Process, event: Event, size: int) -> tuple[bytes, int]:
         """(what is written, as far as it is kept; its size)"""
         if call.vector >= 0:
-            pieces = vector(process, arguments[call.vector], arguments[call.count])
+            pieces = vector(process, event[call.vector], event[call.count])
             size = sum(length for _, length in pieces)
             return (gather(process, pieces, self.data_max) if self.data_max else b""), min(size, _SIZE_MAX)
         if call.message >= 0:
-            header = process.read(arguments[call.message], 56)
+            header = process.read(event[call.message], 56)
             if len(header) < 56:
                 return b"", -1
             address, count = struct.unpack_from("=QQ", header, 16)
@@ -150,7 +165,7 @@ class Reader:
             size = sum(length for _, length in pieces)
             return (gather(process, pieces, self.data_max) if self.data_max else b""), min(size, _SIZE_MAX)
         if call.data >= 0 and self.data_max:
-            return process.read(arguments[call.data], min(size, self.data_max)), size
+            return process.read(event[call.data], min(size, self.data_max)), size
         return b"", size
 
 

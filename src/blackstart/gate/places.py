@@ -41,28 +41,24 @@ class Places:
     def __init__(self, *, streams: Mapping[str, str] | None, keep: bool) -> None:
         self._streams = None if streams is None else dict(streams)
         self._keep = keep
-        self._unsettled: dict[int, float] = {}
+        self.unsettled: dict[int, float] = {}
         self._sockets: dict[str, str] = {}
         self._directories: dict[str, str] = {}
         self._ancestors: set[str] = set()
         self._processes: list[Process] = []
 
     def seen(self, tid: int, now_s: float) -> None:
-        """A thread is back: what it did before is done. Call it for each notification while `is_unsettled`."""
-        settled = [t for t, at_s in self._unsettled.items() if t == tid or now_s - at_s > _SETTLED_AFTER_S]
+        """A thread is back: what it did before is done. To be called while any thread is unsettled."""
+        settled = [t for t, at_s in self.unsettled.items() if t == tid or now_s - at_s > _SETTLED_AFTER_S]
         for thread in settled:
-            del self._unsettled[thread]
+            del self.unsettled[thread]
         if settled:
             self.forget_all()
-
-    @property
-    def is_unsettled(self) -> bool:
-        return bool(self._unsettled)
 
     def changes(self, tid: int, now_s: float) -> None:
         """This thread is about to do something after which descriptors or names may mean something else."""
         if self._keep:
-            self._unsettled[tid] = now_s
+            self.unsettled[tid] = now_s
             self.forget_all()
 
     def forget_all(self) -> None:
@@ -83,8 +79,10 @@ class Places:
         found = process.described.get(number)
         if found is not None:
             return found
+        if number < 0:
+            return "", OTHER
         found = self._look_up(thread, number)
-        if self._keep and not self._unsettled:
+        if self._keep and not self.unsettled:
             if len(process.described) >= _KEPT_MAX:
                 process.described.clear()
             if not process.described:

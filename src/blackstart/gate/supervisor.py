@@ -14,12 +14,12 @@ stop shows the stack of a thread to a debugger, which hangs on one that waits in
 from __future__ import annotations
 
 import errno
-import fcntl
 import heapq
 import os
 import select
 import signal
 from collections.abc import Callable, Mapping, Sequence
+from fcntl import ioctl
 
 import msgspec
 
@@ -31,7 +31,7 @@ from blackstart.gate import calls as tables
 from blackstart.gate import effects, notify
 from blackstart.gate.callsite import Sites
 from blackstart.gate.filter import AUDIT_ARCH, X32_BIT
-from blackstart.gate.operations import Reader
+from blackstart.gate.operations import Event, Reader
 from blackstart.gate.places import Places
 from blackstart.gate.tampering import Armed, Firing, Tamper
 from blackstart.gate.tasks import Tasks, Thread
@@ -40,6 +40,13 @@ _TICK_S = 0.0002
 _STOP_WITHIN_S = 5.0
 _FIRINGS_MAX = 10_000
 _MOVES = tables.RENAMES | tables.REMOVES | tables.MAKES
+_EXECUTES = frozenset({"execve", "execveat"})
+_SPECIAL = tables.BOOKKEEPING | _MOVES | {"mmap", "io_uring_setup"}
+_CALLER_GONE = (errno.ENOENT, errno.EINPROGRESS)
+_ZEROS = bytes(notify.NOTIFICATION.size)
+_unpack = notify.NOTIFICATION.unpack_from
+_pack = notify.RESPONSE.pack
+_RECEIVE, _SEND, _CONTINUE = notify.RECEIVE, notify.SEND, notify.CONTINUE
 
 
 class Recorder(msgspec.Struct, frozen=True):
@@ -98,6 +105,7 @@ class Supervisor:
         random = random or Seed(0).source("gate")
         self._armed = [Armed(index, tamper, random) for index, tamper in enumerate(tampers)]
         self._tasks = Tasks()
+        self._threads = self._tasks.threads
         self._places = Places(streams=streams, keep=gated is not None and gated >= tables.BOOKKEEPING)
         mask = mask or (record.mask if record else None) or str
         data_max = record.data_max if record and record.data else 0
@@ -113,10 +121,10 @@ class Supervisor:
         self._reads_all = record is not None or on_operation is not None
         self._late: list[tuple[float, int, int]] = []
         self._hung: list[int] = []
-        self._again: dict[int, _Interrupted] = {}
+        self._again: dict[int, _Step] = {}
+        self._now_s = self._started_s
         self._last_before_kill: tuple[Thread, float] | None = None
         self._buffer = bytearray(notify.NOTIFICATION.size)
-        self._zeros = bytes(notify.NOTIFICATION.size)
         notify.set_sync_wake_up(listener)
         self._timer = notify.Timer()
         self._waiting = select.poll()
@@ -142,7 +150,7 @@ class Supervisor:
         """Answer what waits now, at most `limit` calls, and run due timers; how many calls were taken. Never blocks."""
         self._run_timers()
         taken = 0
-        while taken < limit and self._last_before_kill is None and not self.is_ended:
+        while taken < limit and self._is_listening:
             ready = self._waiting.poll(0)
             if not ready:
                 break
@@ -159,35 +167,48 @@ class Supervisor:
         With no descriptor: until no process of the tree is left.
         """
         waiting = select.poll()
-        for descriptor in descriptors:
+        for descriptor in (*descriptors, self._timer.descriptor):
             waiting.register(descriptor, select.POLLIN)
-        waiting.register(self._timer.descriptor, select.POLLIN)
-        deadline_s = self._clock.monotonic() + timeout_s
+        self._now_s = self._clock.monotonic()
+        deadline_s = self._now_s + timeout_s
+        poll, take, one_call = waiting.poll, self._take, [(self._listener, select.POLLIN)]
         listens = False
         while True:
-            if self._last_before_kill is None and not self.is_ended and not listens:
-                waiting.register(self._listener, select.POLLIN)
-                listens = True
-            elif listens and (self._last_before_kill is not None or self.is_ended):
-                waiting.unregister(self._listener)
-                listens = False
-            if self.is_ended and not descriptors:
-                return []
-            left_s = deadline_s - self._clock.monotonic()
-            events = waiting.poll(max(0.0, left_s * 1000)) if left_s > 0 else []
-            ready = []
-            for descriptor, what in events:
-                if descriptor == self._listener:
-                    if what & select.POLLIN:
-                        self._take()
-                    else:
-                        self._end()
-                elif descriptor == self._timer.descriptor:
-                    self._run_timers()
+            # Nothing is taken while the last call before a kill is being finished, or after the end.
+            if listens is not self._is_listening:
+                listens = not listens
+                if listens:
+                    waiting.register(self._listener, select.POLLIN)
                 else:
-                    ready.append(descriptor)
-            if ready or left_s <= 0:
+                    waiting.unregister(self._listener)
+            left_s = deadline_s - self._now_s
+            events = poll(left_s * 1000) if left_s > 0 else []
+            while events == one_call and self._last_before_kill is None:
+                take()
+                left_s = deadline_s - self._now_s
+                events = poll(left_s * 1000) if left_s > 0 else []
+            ready = self._serve_events(events)
+            self._now_s = self._clock.monotonic()
+            if ready or self._now_s >= deadline_s or (self.is_ended and not descriptors):
                 return ready
+
+    @property
+    def _is_listening(self) -> bool:
+        return self._last_before_kill is None and not self.is_ended
+
+    def _serve_events(self, events: list[tuple[int, int]]) -> list[int]:
+        """Do what these events of our own descriptors ask for; the others that are ready."""
+        ready = []
+        for descriptor, what in events:
+            if descriptor == self._timer.descriptor:
+                self._run_timers()
+            elif descriptor != self._listener:
+                ready.append(descriptor)
+            elif not what & select.POLLIN:
+                self._end()
+            elif self._is_listening:
+                self._take()
+        return ready
 
     def release(self) -> None:
         """Let every call that was hung or delayed go on: a debugger hangs on a thread that waits in the gate."""
@@ -218,75 +239,80 @@ class Supervisor:
         self._epoll.unregister(self._listener)
 
     def _take(self) -> None:
-        """Receive one notification, which must be waiting, and answer it or put it aside."""
+        """Receive one notification, which must be waiting, and answer it or put it aside. The hot path: kept flat."""
         buffer = self._buffer
-        buffer[:] = self._zeros
+        buffer[:] = _ZEROS
         try:
-            fcntl.ioctl(self._listener, notify.RECEIVE, buffer)
+            ioctl(self._listener, _RECEIVE, buffer)
         except OSError as error:
             # ENOENT: the caller died, or was interrupted, between poll and now.
             if error.errno in (errno.ENOENT, errno.EINTR):
                 return
             raise
-        notification, tid, _, number, architecture, pointer, *arguments = notify.NOTIFICATION.unpack_from(buffer)
+        event = _unpack(buffer)
+        _, tid, _, number, architecture = event[:5]
         call = self._calls.get(number) if architecture == self._architecture else None
         if call is None:
-            self._foreign(notification, tid, number, architecture)
+            self._foreign(event[0], tid, number, architecture)
             return
-        now_s = self._clock.monotonic()
-        if self._places.is_unsettled:
+        self._now_s = now_s = self._clock.monotonic()
+        if self._places.unsettled:
             self._places.seen(tid, now_s)
-        if self._again and self._is_repeated(notification, tid, number, pointer, arguments):
+        if self._again and self._is_repeated(event):
             return
-        name = call.name
-        if not self._reads_all and name not in self._by_call:
-            if name == "mmap" or name == "io_uring_setup":
-                self._not_covered(call, self._tasks.thread(tid), arguments)
-            if name in tables.BOOKKEEPING:
-                self._keep_books(call, tid, None, now_s)
-            self._let_go(notification, name)
+        thread = self._threads.get(tid) or self._tasks.thread(tid)
+        armed = self._by_call.get(call.name)
+        if armed is None and not self._reads_all:
+            if call.name in _SPECIAL:
+                self._prepare(call, thread, event, None)
+            self._let_go(event, call.name, None)
             return
-        thread = self._tasks.thread(tid)
-        operation = self._reader.operation(call, thread, tuple(arguments), self._index, now_s - self._started_s)
+        operation = self._reader.operation(call, thread, event, self._index, now_s - self._started_s)
         self._index += 1
         if self._record is not None:
             operation = self._keep(operation, thread)
         if self._on_operation is not None:
             self._on_operation(operation)
-        if name == "mmap" or name == "io_uring_setup":
-            self._not_covered(call, thread, arguments, operation)
-        term = armed = None
-        for candidate in self._by_call.get(name, ()):
-            first = candidate.tamper.after
+        if armed is not None:
+            step = self._decide(armed, call, thread, event, operation)
+            if step is not None:
+                self._perform(event[0], thread, step)
+                return
+        if call.name in _SPECIAL:
+            self._prepare(call, thread, event, operation)
+        self._let_go(event, call.name, operation)
+
+    def _decide(
+        self, candidates: list[Armed], call: tables.Call, thread: Thread, event: Event, operation: Operation
+    ) -> _Step | None:
+        """Count this operation where it is a hit; what is to be done, by the first tamper that has something to do."""
+        look = _Look(self._sites, thread, operation)
+        chosen: tuple[Armed, Term] | None = None
+        for armed in candidates:
+            first = armed.tamper.after
             if first is not None and not self._armed[first].fired:
                 continue
-            if candidate.is_hit(operation, _Look(self._sites, thread, operation)):
-                found = candidate.hit()
-                if found is not None and term is None:
-                    term, armed = found, candidate
-        if name in _CHANGING_PLACES:
-            self._keep_books(call, tid, operation, now_s)
-        if term is None or armed is None:
-            if not self._let_go(notification, name):
-                self._again[tid] = _Interrupted((number, pointer, *arguments), operation)
-            return
-        look = _Look(self._sites, thread, operation)
+            if armed.is_hit(operation, look):
+                term = armed.hit()
+                if term is not None and chosen is None:
+                    chosen = armed, term
+        if chosen is None:
+            return None
+        armed, term = chosen
         matched = armed.matches_plan(operation, self._reader.masked, look)
-        step = _Interrupted((number, pointer, *arguments), operation, call, term, armed.index, matched)
-        self._perform(notification, thread, step)
+        if call.name in _SPECIAL:
+            self._prepare(call, thread, event, operation)
+        return _Step(event, operation, call, term, armed.index, matched)
 
-    def _is_repeated(
-        self, notification: int, tid: int, number: int, pointer: int, arguments: Sequence[int]
-    ) -> bool:
+    def _is_repeated(self, event: Event) -> bool:
         """Whether this is a call that a signal had interrupted in the gate and that was begun again (Linux < 5.19)."""
-        step = self._again.pop(tid, None)
-        if step is None or step.key != (number, pointer, *arguments):
+        step = self._again.pop(event[1], None)
+        if step is None or step.event[3:] != event[3:]:
             return False
         if step.term is None:
-            if not self._let_go(notification, step.operation.call):
-                self._again[tid] = step
+            self._let_go(event, step.operation.call, step.operation)
         else:
-            self._perform(notification, self._tasks.thread(tid), step)
+            self._perform(event[0], self._tasks.thread(event[1]), step)
         return True
 
     def _keep(self, operation: Operation, thread: Thread) -> Operation:
@@ -303,26 +329,24 @@ class Supervisor:
             self.uncovered.setdefault("trace", f"only the first {record.limit} operations were kept")
         return operation
 
-    def _keep_books(self, call: tables.Call, tid: int, operation: Operation | None, now_s: float) -> None:
-        """Before a call after which a descriptor or a path means something else."""
-        if call.name in ("execve", "execveat"):
-            self._sites.forget(self._tasks.thread(tid).process.pid)
-            self._tasks.forget(self._tasks.thread(tid).process)
-        if call.name in tables.BOOKKEEPING:
-            self._places.changes(tid, now_s)
-        if operation is not None and call.name in _MOVES:
-            self._places.moves(operation.path)
-            self._places.moves(operation.path2)
-
-    def _not_covered(
-        self, call: tables.Call, thread: Thread, arguments: Sequence[int], operation: Operation | None = None
-    ) -> None:
-        if call.name == "io_uring_setup":
+    def _prepare(self, call: tables.Call, thread: Thread, event: Event, operation: Operation | None) -> None:
+        """Before a call that changes what descriptors and paths mean, or whose effects the gate cannot see."""
+        name = call.name
+        if name == "io_uring_setup":
             self.uncovered["io_uring"] = "io_uring_setup was refused with ENOSYS: calls through a ring cannot be seen"
-            return
-        operation = operation or self._reader.operation(call, thread, tuple(arguments), -1, 0.0)
-        if operation.kind == FILE:
-            self.uncovered[operation.path] = "mapped shared and writable: writes through the mapping are not seen"
+        elif name == "mmap":
+            operation = operation or self._reader.operation(call, thread, event, -1, 0.0)
+            if operation.kind == FILE:
+                self.uncovered[operation.path] = "mapped shared and writable: writes through the mapping are not seen"
+        else:
+            if name in _EXECUTES:
+                self._sites.forget(thread.process.pid)
+                self._tasks.forget(thread.process)
+            if name in tables.BOOKKEEPING:
+                self._places.changes(thread.tid, self._now_s)
+            if operation is not None and name in _MOVES:
+                self._places.moves(operation.path)
+                self._places.moves(operation.path2)
 
     def _foreign(self, notification: int, tid: int, number: int, architecture: int) -> None:
         """A call of another instruction set: it goes on, and the report says that it was not covered."""
@@ -334,7 +358,7 @@ class Supervisor:
         self.uncovered[program] = f"makes {'x32' if is_x32 else '32-bit'} system calls, which the gate cannot read"
         self._answer(notification, 0, 0, notify.CONTINUE)
 
-    def _perform(self, notification: int, thread: Thread, step: _Interrupted) -> None:
+    def _perform(self, notification: int, thread: Thread, step: _Step) -> None:
         term = step.term
         assert term is not None and step.call is not None
         verb, delivered, note = term.verb, True, ""
@@ -366,13 +390,13 @@ class Supervisor:
                 )
             )
 
-    def _shorten(self, notification: int, thread: Thread, step: _Interrupted, wanted: int) -> tuple[bool, str]:
+    def _shorten(self, notification: int, thread: Thread, step: _Step, wanted: int) -> tuple[bool, str]:
         """(whether the short write took place, why not)"""
         assert step.call is not None
         if not notify.is_waiting(self._listener, notification):
             return False, ""
         try:
-            written = effects.short_write(step.call, thread, step.operation, step.key[2:], wanted)
+            written = effects.short_write(step.call, thread, step.operation, step.event, wanted)
         except effects.NotCarriedOut as error:
             self._answer(notification, 0, 0, notify.CONTINUE)
             return False, str(error)
@@ -388,6 +412,7 @@ class Supervisor:
         if not self._answer(notification, 0, 0, notify.CONTINUE):
             return False
         self._last_before_kill = thread, self._clock.monotonic() + _STOP_WITHIN_S
+        self._epoll.modify(self._listener, 0)
         self._set_timer()
         return True
 
@@ -411,6 +436,7 @@ class Supervisor:
             thread, deadline_s = self._last_before_kill
             if now_s > deadline_s or effects.is_stopped_or_gone(thread.tid):
                 self._last_before_kill = None
+                self._epoll.modify(self._listener, select.EPOLLIN)
                 self._kill_all(thread)
         self._set_timer()
 
@@ -420,29 +446,34 @@ class Supervisor:
             due.append(self._clock.monotonic() + _TICK_S)
         self._timer.set(min(due, default=0.0))
 
-    def _let_go(self, notification: int, name: str) -> bool:
+    def _let_go(self, event: Event, name: str, operation: Operation | None) -> None:
+        """Answer: go on. Where a signal took the caller away, it will come again and is not counted twice."""
         if name == "io_uring_setup":
-            return self._answer(notification, 0, -errno.ENOSYS, 0)
-        return self._answer(notification, 0, 0, notify.CONTINUE)
+            self._answer(event[0], 0, -errno.ENOSYS, 0)
+            return
+        try:
+            ioctl(self._listener, _SEND, _pack(event[0], 0, 0, _CONTINUE))
+        except OSError as trouble:
+            if trouble.errno not in _CALLER_GONE:
+                raise
+            if operation is not None:
+                self._again[event[1]] = _Step(event, operation)
 
     def _answer(self, notification: int, value: int, error: int, flags: int) -> bool:
         """Send the answer; False if the caller is not there any more (dead, or interrupted by a signal)."""
         try:
-            fcntl.ioctl(self._listener, notify.SEND, notify.RESPONSE.pack(notification, value, error, flags))
+            ioctl(self._listener, _SEND, _pack(notification, value, error, flags))
         except OSError as trouble:
-            if trouble.errno in (errno.ENOENT, errno.EINPROGRESS):
+            if trouble.errno in _CALLER_GONE:
                 return False
             raise
         return True
 
 
-_CHANGING_PLACES = tables.BOOKKEEPING | _MOVES
-
-
-class _Interrupted(msgspec.Struct, frozen=True):
+class _Step(msgspec.Struct, frozen=True):
     """A call that was taken, and what was decided for it: a signal may send it back to be begun again."""
 
-    key: tuple[int, ...]
+    event: Event
     operation: Operation
     call: tables.Call | None = None
     term: Term | None = None
