@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import errno
 import os
 import socket
 import subprocess
@@ -24,6 +25,8 @@ from blackstart.sandbox.layout import LIMIT_BYTES, Captured, Change, Entry, Layo
 from blackstart.sandbox.sandbox import Sandbox
 
 ANSWER_LIMIT_S = 120.0
+_ABOUT_FILES = frozenset(("locate", "open", "walk", "remove", "put", "write", "changes", "free"))
+_NO_ROOM = (errno.ENOSPC, errno.ENOMEM, errno.EDQUOT)
 _BOOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "boot.py")
 
 
@@ -98,6 +101,8 @@ class Zygote:
             raise SandboxUnavailable("the helper of the sandbox is gone") from None
         answer, received = self._receive(ANSWER_LIMIT_S)
         if "error" in answer:
+            if do in _ABOUT_FILES and answer["sort"] == "system" and answer["errno"] not in _NO_ROOM:
+                raise OSError(answer["errno"], answer["error"])
             raise _translated(answer, f"the sandbox could not {do}")
         return answer, received
 
@@ -260,8 +265,8 @@ def _translated(answer: dict[str, Any], what: str) -> Exception:
     if sort == "bug":
         return AssertionError(text)
     number = answer.get("errno")
-    if number in (2, 17, 20, 21, 39):
-        return OSError(number, text)
-    if number in (28, 12, 122):
+    if number == errno.EEXIST:
+        return FileExistsError(number, text)
+    if number in _NO_ROOM:
         return SandboxLimit(f"{what}: {text}", next_step="free some memory: the state is kept there")
     return SandboxUnavailable(f"{what}: {text}", next_step="run `blackstart doctor` to see what this machine allows")
