@@ -1,0 +1,108 @@
+"""Kinds `file` and `db`: the damage is ours."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from blackstart.core.history import DEADLINE, EXITED, SIGNALED, End, History, Injected, Run, Wait
+from blackstart.core.reading import FileState
+from blackstart.core.verdict import FAILED, PASSED, UNKNOWN, Verdict
+from blackstart.oracles import judge_all
+from tests.unit.oracles.build import NOTES, calibration, clean, file, history, notes, run
+
+GARBAGE = file(b"\x00\xffgarbage")
+INDEX = "$CWD/index.json"
+SAVED = b"saved note 2\n"
+
+
+def damaged(
+    found: FileState | None, left: FileState | None, *, more: dict[str, FileState | None] | None = None, **changes: Any
+) -> History:
+    """The start finds `found`, ends as given and leaves `left`; restarts do the same."""
+    good_again: Run | None = changes.pop("good_again", None)
+    kind = changes.pop("kind", "file")
+    end = changes.pop("end", None)
+    fault = Injected(fault=f"{NOTES} is garbage", kind=kind, hits=1, fired=1)
+    files = {NOTES: left, **(more or {})}
+    restarts = [run(p, files, end=end) for p in ("restart", "restart again")]
+    runs = (run("before", {NOTES: found}), run("run", files, end=end, **{"stdout": SAVED, **changes}), *restarts)
+    return history(kind, runs, injected=(fault,), good_again=good_again)
+
+
+def failing(given: History, yardstick: object = None) -> list[tuple[str, str, tuple[str, ...]]]:
+    verdicts: tuple[Verdict, ...] = judge_all(given, yardstick or calibration())  # type: ignore[arg-type]
+    return [(v.oracle, v.consequence, v.paths) for v in verdicts if v.outcome == FAILED]
+
+
+REFUSED: dict[str, Any] = {"end": End(how=EXITED, code=1), "stderr": b"notes.json is damaged\n", "stdout": b""}
+
+
+def test_left_refused_set_aside_or_begun_afresh_is_legal() -> None:
+    assert failing(damaged(GARBAGE, GARBAGE, **REFUSED)) == []
+    assert failing(damaged(GARBAGE, GARBAGE)) == []
+    assert failing(damaged(GARBAGE, notes(1), stderr=b"damaged, begun afresh\n")) == []
+    assert failing(damaged(GARBAGE, notes(1), more={"$CWD/notes.json.bad": GARBAGE})) == []
+    assert failing(damaged(GARBAGE, notes(2))) == []  # repaired from a copy
+
+
+def test_damaged_content_replaced_without_a_word_is_silent() -> None:
+    fresh = file(b'{"notes": []}')
+    assert failing(damaged(GARBAGE, fresh)) == [("state", "silent", (NOTES,))]
+
+
+def test_missing_and_empty_files_may_be_begun_afresh_in_silence() -> None:
+    fresh = file(b'{"notes": []}')
+    assert failing(damaged(None, fresh)) == []
+    assert failing(damaged(file(b""), fresh)) == []
+
+
+def test_another_state_file_that_is_hurt_is_a_finding() -> None:
+    index = file(b'{"a": 1}', INDEX)
+    chain = tuple(
+        clean(k, files={NOTES: notes(k + 1), INDEX: index}, versions={NOTES: (notes(k),), INDEX: (index, index)})
+        for k in range(3)
+    )
+    yardstick = calibration(roles={NOTES: "state", INDEX: "state"}, chain=chain)
+    assert failing(damaged(GARBAGE, GARBAGE, more={INDEX: index}, **REFUSED), yardstick) == []
+    assert failing(damaged(GARBAGE, GARBAGE, more={INDEX: None}, **REFUSED), yardstick) == [("state", "lost", (INDEX,))]
+    torn = file(b'{"a', INDEX)
+    assert failing(damaged(GARBAGE, GARBAGE, more={INDEX: torn}, **REFUSED), yardstick) == [
+        ("state", "corrupt", (INDEX,))
+    ]
+
+
+def test_a_hang_or_a_crash_on_damage_is_a_finding() -> None:
+    hung = End(how=DEADLINE, elapsed_s=9.0, wait=Wait(state="blocked", seen_s=3.0, call="read"))
+    assert ("end", "hung", ()) in failing(damaged(GARBAGE, GARBAGE, end=hung))
+    crashed = End(how=SIGNALED, signal=11)
+    assert ("end", "crashed", ()) in failing(damaged(GARBAGE, GARBAGE, end=crashed))
+
+
+def test_it_must_work_again_with_the_good_file() -> None:
+    good = run("good again", {NOTES: notes(2)})
+    bad = run("good again", {NOTES: notes(1)}, end=End(how=EXITED, code=1))
+    assert failing(damaged(GARBAGE, GARBAGE, good_again=good, **REFUSED)) == []
+    assert failing(damaged(GARBAGE, GARBAGE, good_again=bad, **REFUSED)) == [("restart", "corrupt", (NOTES,))]
+
+
+def test_a_damaged_cache_must_not_change_the_work() -> None:
+    cache = "$CWD/cache.json"
+    yardstick = calibration(roles={NOTES: "state", cache: "cache"})
+    fault = Injected(fault=f"{cache} is garbage", kind="file", hits=1, fired=1)
+
+    def given(content: FileState) -> History:
+        return history(
+            "file",
+            (run("run", {NOTES: content, cache: GARBAGE}, stdout=SAVED), run("restart", {NOTES: notes(3)})),
+            injected=(fault,),
+        )
+
+    assert failing(given(notes(2)), yardstick) == []
+    assert failing(given(notes(1)), yardstick) == [("end", "silent", (NOTES,))]
+
+
+def test_without_the_name_of_the_damaged_file_nothing_is_known() -> None:
+    fault = Injected(fault="something", kind="file", fired=1)
+    given = history("file", (run("run", {NOTES: notes(2)}, stdout=SAVED),), injected=(fault,))
+    outcomes = {v.oracle: v.outcome for v in judge_all(given, calibration())}
+    assert outcomes["state"] == UNKNOWN and outcomes["end"] == PASSED

@@ -1,0 +1,133 @@
+"""`end`: bad and good twins of one history."""
+
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+import msgspec
+import pytest
+
+from blackstart.core.history import DEADLINE, EXITED, SIGNALED, End, History, Injected, Run, Wait
+from blackstart.core.reading import FileState
+from blackstart.core.verdict import NOTE, PASSED, UNKNOWN, Verdict
+from blackstart.oracles import end
+from tests.unit.oracles.build import NOTES, calibration, clean, file, history, notes, run
+
+SAVED = b"saved note 2\n"
+LOG = "$CWD/app.log"
+
+
+def judge(given: History, yardstick: object = None) -> Verdict:
+    verdicts = end.judge(given, yardstick or calibration())  # type: ignore[arg-type]
+    assert len(verdicts) == 1, verdicts
+    return verdicts[0]
+
+
+def ended(how: End | None = None, content: FileState | None = None, *restarts: Run, **changes: Any) -> History:
+    changes.setdefault("stdout", SAVED)
+    return history("errno", (run("run", {NOTES: content or notes(2)}, end=how, **changes), *restarts))
+
+
+def waiting(state: str, elapsed_s: float = 9.0, **changes: Any) -> History:
+    return ended(End(how=DEADLINE, elapsed_s=elapsed_s, wait=Wait(state=state, **changes)))
+
+
+def test_the_whole_work_done_passes_and_a_clear_failure_too() -> None:
+    assert judge(ended()).outcome == PASSED
+    assert judge(ended(End(how=EXITED, code=1), notes(1), stderr=b"no space left\n", stdout=b"")).outcome == PASSED
+
+
+def test_zero_without_the_work_and_without_a_word_is_silent() -> None:
+    verdict = judge(ended(None, notes(1)))
+    assert (verdict.consequence, verdict.paths) == ("silent", (NOTES,))
+    assert "said nothing" in verdict.evidence[0] and "1 value, clean runs leave 2 values" in verdict.evidence[1]
+    assert judge(ended(None, file(b'{"no'))).consequence == "silent"
+
+
+def test_zero_without_the_work_but_with_a_message_is_lost() -> None:
+    assert judge(ended(None, notes(1), stderr=b"could not save\n")).consequence == "lost"
+    assert judge(ended(None, notes(1), stdout=b"could not save\n")).consequence == "lost"
+
+
+def test_a_message_in_a_log_counts_as_said() -> None:
+    log = file(b"started\n", LOG)
+    chain = tuple(clean(k, files={NOTES: notes(k + 1), LOG: log}) for k in range(3))
+    yardstick = calibration(roles={NOTES: "state", LOG: "log"}, chain=chain)
+    quiet = history("errno", (run("run", {NOTES: notes(1), LOG: log}, stdout=SAVED),))
+    assert judge(quiet, yardstick).consequence == "silent"
+    told = history("errno", (run("run", {NOTES: notes(1), LOG: file(b"started\nno\n", LOG)}, stdout=SAVED),))
+    assert judge(told, yardstick).consequence == "lost"
+
+
+def test_where_messages_differ_each_time_nothing_can_be_told() -> None:
+    hopeless = msgspec.structs.replace(calibration().mask, hopeless=frozenset({"stderr"}))
+    assert judge(ended(None, notes(1)), calibration(mask=hopeless)).outcome == UNKNOWN
+
+
+def test_more_than_the_last_version_is_not_short_of_it() -> None:
+    assert judge(ended(None, notes(3))).outcome == PASSED
+
+
+def test_outputs_are_judged_logs_and_caches_are_not() -> None:
+    assert judge(ended(None, notes(1)), calibration(roles={NOTES: "output"})).consequence == "silent"
+    for role in ("log", "cache", "scratch", "config"):
+        assert judge(ended(None, notes(1)), calibration(roles={NOTES: role})).outcome == PASSED
+
+
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE])
+def test_a_crash_is_a_crash(number: int) -> None:
+    verdict = judge(ended(End(how=SIGNALED, signal=number), None, run("restart", {NOTES: notes(2)})))
+    assert verdict.consequence == "crashed" and "starts again" in verdict.evidence[0]
+
+
+def test_a_default_action_and_an_abort_that_restarts_are_none() -> None:
+    fine = run("restart", {NOTES: notes(2)})
+    bad = run("restart", {NOTES: notes(2)}, end=End(how=EXITED, code=1))
+    assert judge(ended(End(how=SIGNALED, signal=signal.SIGPIPE), None, fine)).outcome == PASSED
+    assert judge(ended(End(how=SIGNALED, signal=signal.SIGABRT), None, fine)).outcome == PASSED
+    assert judge(ended(End(how=SIGNALED, signal=signal.SIGABRT), None, bad)).consequence == "crashed"
+    assert judge(ended(End(how=SIGNALED, signal=64), None, fine)).outcome == PASSED
+
+
+def test_blocked_without_a_limit_is_hung() -> None:
+    verdict = judge(waiting("blocked", seen_s=2.5, call="flock", path="/w/app.lock"))
+    assert verdict.consequence == "hung" and "flock /w/app.lock" in verdict.evidence[0]
+    assert judge(waiting("blocked", seen_s=1.0)).outcome == UNKNOWN
+    assert judge(waiting("blocked", seen_s=2.5, elapsed_s=4.0)).outcome == UNKNOWN
+
+
+def test_a_wait_with_a_limit_of_its_own_has_that_limit() -> None:
+    assert judge(waiting("timed", limit_s=30.0, seen_s=20.0, elapsed_s=31.0)).outcome == UNKNOWN
+    assert judge(waiting("timed", limit_s=30.0, seen_s=33.5, elapsed_s=40.0)).consequence == "hung"
+
+
+def test_the_same_wait_again_and_again_must_be_confirmed() -> None:
+    assert judge(waiting("repeating", rounds=50, seen_s=31.0, elapsed_s=40.0)).outcome == UNKNOWN
+    assert judge(waiting("repeating", rounds=50, seen_s=151.0, elapsed_s=160.0)).consequence == "hung"
+    assert judge(waiting("repeating", rounds=3, seen_s=151.0, elapsed_s=160.0)).outcome == UNKNOWN
+
+
+def test_spinning_and_slow() -> None:
+    assert judge(waiting("busy", seen_s=6.0, cpu=0.97)).consequence == "spinning"
+    assert judge(waiting("busy", seen_s=6.0, cpu=0.5)).outcome == UNKNOWN
+    slow = judge(waiting("working"))
+    assert slow.outcome == PASSED and slow.note.startswith("slow")
+
+
+def test_what_the_fault_itself_holds_does_not_hang() -> None:
+    given = waiting("blocked", seen_s=5.0)
+    held = msgspec.structs.replace(given, injected=(Injected(fault="@1 hang", kind="delay", fired=1),))
+    assert judge(held).outcome == PASSED
+
+
+def test_an_uncaught_exception_is_a_note() -> None:
+    text = (
+        b"Traceback (most recent call last):\n"
+        b'  File "/w/notes.py", line 12, in <module>\n    main()\n'
+        b'  File "/w/notes.py", line 7, in save\n    file.write(text)\n'
+        b"OSError: [Errno 28] No space left on device\n"
+    )
+    verdict = judge(ended(End(how=EXITED, code=1), notes(1), stderr=text, stdout=b""))
+    assert (verdict.consequence, verdict.label) == ("unclean", NOTE)
+    assert "OSError in save (notes.py)" in verdict.evidence[0]

@@ -1,0 +1,69 @@
+"""`restart`: bad and good twins of one history."""
+
+from __future__ import annotations
+
+from blackstart.core.history import DEADLINE, EXITED, KILLED, SIGNALED, End, Reset
+from blackstart.core.verdict import FAILED, PASSED, UNKNOWN, Verdict
+from blackstart.oracles import restart
+from tests.unit.oracles.build import NOTES, calibration, history, killed, notes, refused, run
+
+
+def judge(given: object, yardstick: object = None) -> Verdict:
+    verdicts = restart.judge(given, yardstick or calibration())  # type: ignore[arg-type]
+    assert len(verdicts) == 1, verdicts
+    return verdicts[0]
+
+
+def restarted(*ends: End) -> object:
+    first = run("run", {NOTES: notes(1)}, end=End(how=KILLED))
+    phases = ("restart", "restart again")
+    return history("kill", (first, *(run(p, {NOTES: notes(1)}, end=e) for p, e in zip(phases, ends, strict=False))))
+
+
+def test_a_clean_restart_passes_and_one_failure_may_be_recovery() -> None:
+    assert judge(killed(notes(1), notes(2))).outcome == PASSED
+    verdict = judge(restarted(End(how=EXITED, code=1), End(how=EXITED)))
+    assert verdict.outcome == PASSED and "the second one worked" in verdict.note
+
+
+def test_one_failed_restart_alone_is_unknown() -> None:
+    assert judge(restarted(End(how=EXITED, code=1))).outcome == UNKNOWN
+    assert judge(restarted()).outcome == UNKNOWN
+
+
+def test_what_only_had_to_be_removed_is_stuck() -> None:
+    tried = (Reset(removed=("/w/other",)), Reset(removed=("/w/app.lock",), helped=True))
+    verdict = judge(refused(notes(1), resets=tried))
+    assert (verdict.consequence, verdict.paths) == ("stuck", ("$CWD/app.lock",))
+    assert "cannot read notes.json" in verdict.evidence[0]
+    assert "$CWD/app.lock is removed" in verdict.evidence[1]
+
+
+def test_what_had_to_be_put_back_is_corrupt() -> None:
+    verdict = judge(refused(notes(1), resets=(Reset(put_back=("/w/notes.json",), helped=True),)))
+    assert (verdict.consequence, verdict.paths) == ("corrupt", (NOTES,))
+
+
+def test_the_smallest_reset_that_helps_is_named() -> None:
+    both = Reset(removed=("/w/a", "/w/b"), put_back=("/w/notes.json",), helped=True)
+    verdict = judge(refused(notes(1), resets=(both, Reset(removed=("/w/a",), helped=True))))
+    assert verdict.paths == ("$CWD/a",)
+
+
+def test_where_no_reset_helps_the_way_it_ends_decides() -> None:
+    crash = End(how=SIGNALED, signal=11)
+    late = End(how=DEADLINE, elapsed_s=9.0)
+    assert judge(restarted(crash, crash)).consequence == "crashed"
+    assert judge(restarted(late, late)).consequence == "hung"
+    failing = judge(restarted(End(how=EXITED, code=3), End(how=EXITED, code=3)))
+    assert (failing.outcome, failing.consequence) == (FAILED, "corrupt")
+    assert "exit status 3" in failing.evidence[0]
+
+
+def test_a_slow_restart_is_a_note() -> None:
+    verdict = judge(restarted(End(how=EXITED, elapsed_s=9.0)))
+    assert verdict.outcome == PASSED and "90 times as long" in verdict.note
+
+
+def test_a_program_that_refuses_a_second_run_is_not_judged() -> None:
+    assert judge(refused(notes(1)), calibration(refuses_rerun=True)).outcome == PASSED

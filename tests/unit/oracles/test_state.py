@@ -1,0 +1,183 @@
+"""`state`: bad and good twins of one history."""
+
+from __future__ import annotations
+
+import json
+
+import msgspec
+
+from blackstart.core.history import Reset
+from blackstart.core.masking import UNREAD
+from blackstart.core.reading import FileState, Reading
+from blackstart.core.verdict import FAILED, PASSED, UNKNOWN, Verdict
+from blackstart.oracles import state
+from tests.unit.oracles.build import NOTES, calibration, clean, file, history, killed, notes, refused, rerun, run
+
+
+def judge(given: object, yardstick: object = None) -> Verdict:
+    verdicts = state.judge(given, yardstick or calibration())  # type: ignore[arg-type]
+    assert len(verdicts) == 1, verdicts
+    return verdicts[0]
+
+
+def test_old_and_new_content_plus_a_rerun_are_legal() -> None:
+    assert judge(killed(notes(1), notes(2))).outcome == PASSED
+    assert judge(killed(notes(2), notes(3))).outcome == PASSED
+
+
+def test_fewer_notes_than_before_are_lost_and_the_evidence_says_so() -> None:
+    verdict = judge(killed(file(b""), notes(1)))
+    assert (verdict.outcome, verdict.consequence, verdict.paths) == (FAILED, "lost", (NOTES,))
+    assert "holds 1 value, clean runs leave 2 values" in verdict.evidence[0]
+
+
+def test_a_missing_and_an_empty_file_are_lost() -> None:
+    assert judge(killed(None, None)).consequence == "lost"
+    text = "$CWD/list.txt"
+    chain = tuple(
+        clean(k, files={text: file(b"a\n" * (k + 1), text)}, versions={text: (file(b"a\n", text),) * 2}) for k in range(3)
+    )
+    yardstick = calibration(roles={text: "state"}, chain=chain)
+    empty = history("kill", (run("run", {text: file(b"", text)}), run("restart", {text: file(b"", text)})))
+    verdict = judge(empty, yardstick)
+    assert verdict.consequence == "lost" and "is empty" in verdict.evidence[0]
+
+
+def test_a_content_that_no_longer_reads_is_corrupt() -> None:
+    verdict = judge(killed(file(b'{"no'), file(b'{"no')))
+    assert verdict.consequence == "corrupt"
+    assert "can no longer be read as JSON" in verdict.evidence[0]
+
+
+def test_a_torn_value_is_corrupt() -> None:
+    torn = file(json.dumps({"notes": ["note 1", "not"]}).encode())
+    assert judge(killed(notes(1), torn)).consequence == "corrupt"
+
+
+def test_a_mixture_of_old_and_new_is_corrupt_where_all_versions_were_measured() -> None:
+    path = "$CWD/accounts.json"
+
+    def accounts(left: int, right: int) -> FileState:
+        return file(json.dumps({"left": f"has {left}", "right": f"has {right}"}).encode(), path)
+
+    chain = tuple(
+        clean(
+            k,
+            files={path: accounts(k + 1, k + 1)},
+            versions={path: (accounts(k, k), accounts(k + 1, k + 1))},
+        )
+        for k in range(3)
+    )
+    yardstick = calibration(roles={path: "state"}, chain=chain)
+    mixed = history("kill", (run("run", {path: accounts(2, 1)}), run("restart", {path: accounts(3, 2)})))
+    assert judge(mixed, yardstick).consequence == "corrupt"
+    whole = history("kill", (run("run", {path: accounts(2, 2)}), run("restart", {path: accounts(3, 3)})))
+    assert judge(whole, yardstick).outcome == PASSED
+
+
+def test_something_new_in_the_file_is_not_judged() -> None:
+    content = {"notes": ["note 1", "note 2"], "last error": "no space left"}
+    assert judge(killed(notes(1), file(json.dumps(content).encode()))).outcome == UNKNOWN
+
+
+def test_other_roles_are_not_judged() -> None:
+    for role in ("log", "cache", "scratch", "lock", "config", "install"):
+        assert judge(killed(notes(1), None), calibration(roles={NOTES: role})).outcome == PASSED
+
+
+def test_hopeless_files_are_not_judged() -> None:
+    hopeless = msgspec.structs.replace(calibration().mask, hopeless=frozenset({NOTES}))
+    assert judge(killed(notes(1), None), calibration(mask=hopeless)).outcome == PASSED
+
+
+def test_a_measured_boundary_rerun_is_legal() -> None:
+    odd = file(b'{"notes": ["note 1", "note 2", "left over"]}')
+    yardstick = calibration(boundary_reruns={"S1": (rerun(notes(1), odd),)})
+    assert judge(killed(notes(1), odd), yardstick).outcome == PASSED
+
+
+def test_steps_that_nobody_measured_are_no_defects() -> None:
+    many = clean(1, versions={NOTES: (notes(1), notes(4), notes(9))}, files={NOTES: notes(9)})
+    after = clean(2, versions={NOTES: (notes(9), notes(17))}, files={NOTES: notes(17)})
+    yardstick = calibration(chain=(clean(0), many, after))
+    assert judge(killed(notes(4), notes(12)), yardstick).outcome == PASSED
+    assert judge(killed(notes(4), notes(8)), yardstick).consequence == "lost"
+
+
+def test_a_file_that_shrinks_may_stand_anywhere_between() -> None:
+    chain = tuple(
+        clean(k, versions={NOTES: (notes(9 - 3 * k), notes(8 - 3 * k), notes(6 - 3 * k))}, files={NOTES: notes(6 - 3 * k)})
+        for k in range(3)
+    )
+    assert judge(killed(notes(5), notes(2)), calibration(chain=chain)).outcome == PASSED
+
+
+def test_versions_that_were_not_read_make_the_oracle_careful() -> None:
+    gap = FileState(path=NOTES, kind=UNREAD)
+    counted = [file(json.dumps({"turn": f"t{k}"}).encode()) for k in range(9)]
+    one = clean(1, versions={NOTES: (counted[1], gap, counted[5])}, files={NOTES: counted[5]})
+    two = clean(2, versions={NOTES: (counted[5], gap, counted[8])}, files={NOTES: counted[8]})
+    yardstick = calibration(chain=(clean(0), one, two))
+    assert judge(killed(counted[2], counted[6]), yardstick).outcome == UNKNOWN
+
+
+def test_half_files_that_no_restart_recovered_are_not_judged_when_a_lock_was_to_blame() -> None:
+    reset = Reset(removed=("/w/lock",), helped=True)
+    assert judge(refused(file(b'{"no'), resets=(reset,))).outcome == PASSED
+
+
+def test_the_file_whose_content_had_to_be_put_back_is_corrupt() -> None:
+    reset = Reset(put_back=("/w/notes.json",), helped=True)
+    assert judge(refused(file(b'{"no'), resets=(reset,))).consequence == "corrupt"
+    assert judge(refused(file(b'{"no'))).consequence == "corrupt"
+
+
+def test_a_half_made_first_file_is_left_to_the_restart_oracle_unless_it_was_acknowledged() -> None:
+    reset = Reset(removed=("/w/notes.json",), helped=True)
+    assert judge(refused(file(b'{"no'), "S0", resets=(reset,))).outcome == PASSED
+    told = refused(file(b'{"no'), "S0", resets=(reset,), stdout=b"saved note 1\n")
+    assert judge(told).consequence == "corrupt"
+
+
+def test_the_check_decides_first() -> None:
+    chain = tuple(clean(k, check=f"0\n{k + 1} notes\n") for k in range(3))
+    yardstick = calibration(chain=chain, has_check=True)
+
+    def checked(value: str, content: FileState) -> object:
+        reading = Reading(name="check", value=value)
+        first = run("run", {NOTES: notes(1)})
+        return history("kill", (first, run("restart", {NOTES: content}, readings=(reading,))))
+
+    assert judge(checked("0\n3 notes\n", file(b"?")), yardstick).outcome == PASSED
+    failing = judge(checked("1\nnotes are damaged\n", notes(2)), yardstick)
+    assert failing.consequence == "corrupt" and "notes are damaged" in failing.evidence[0]
+    assert judge(checked("0\n7 notes\n", notes(1)), yardstick).consequence == "lost"
+
+
+def test_a_program_that_refuses_a_second_run_is_not_judged() -> None:
+    assert judge(killed(None, None), calibration(refuses_rerun=True)).outcome == PASSED
+
+
+def test_without_a_restart_nothing_is_known() -> None:
+    assert judge(history("kill", (run("run", {NOTES: None}),))).outcome == UNKNOWN
+    assert judge(killed(None, None, start="S9")).outcome == UNKNOWN
+
+
+def test_a_torn_record_at_the_end_of_a_growing_text_is_tolerated() -> None:
+    path = "$CWD/journal.txt"
+
+    def lines(count: int, more: bytes = b"") -> FileState:
+        return file(b"".join(b"entry number %d\n" % n for n in range(count)) + more, path)
+
+    chain = tuple(
+        clean(k, files={path: lines(3 * k + 3)}, versions={path: tuple(lines(3 * k + n) for n in range(4))})
+        for k in range(3)
+    )
+    yardstick = calibration(roles={path: "state"}, chain=chain)
+
+    def ended(content: FileState) -> object:
+        return history("kill", (run("run", {path: content}), run("restart", {path: content})))
+
+    assert judge(ended(lines(7, b"entry num")), yardstick).outcome == PASSED
+    assert judge(ended(lines(4, b"entry nuentry number 4\nentry number 5\n")), yardstick).outcome == PASSED
+    assert judge(ended(lines(4)), yardstick).consequence == "lost"
