@@ -28,9 +28,16 @@ _LABEL = 12
 _STYLE = {"critical": "bold red", "major": "red", "minor": "yellow", "low": "dim"}
 
 
+class _Console(Console):
+    """Leaves it to the command line what a reader that went away means; rich would end with status 1: `findings`."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def console(file: IO[str] | None = None, *, stderr: bool = False, width: int | None = None) -> Console:
     """A console that interprets nothing; colours only on a terminal and where NO_COLOR is not set."""
-    made = Console(file=file, stderr=stderr, width=width, markup=False, highlight=False, emoji=False, soft_wrap=False)
+    made = _Console(file=file, stderr=stderr, width=width, markup=False, highlight=False, emoji=False, soft_wrap=False)
     if width is None:
         made.width = min(made.width, WIDTH_MAX) if made.is_terminal else WIDTH
     return made
@@ -152,8 +159,8 @@ def _finding(out: Console, finding: Finding) -> None:
     out.print()
     label = "" if finding.counts else f" [{finding.label}]"
     title = Text(f"{finding.severity.upper()}  ", style=_STYLE[finding.severity])
-    title.append(plain(f"{finding.consequence}{label}  "), style="bold")
-    title.append(plain(finding.id), style="")
+    named = finding.id if finding.id.startswith(finding.consequence) else f"{finding.consequence}  {finding.id}"
+    title.append(plain(named + label), style="bold")
     out.print(title)
     _row(out, "fault", finding.fault)
     if finding.where:

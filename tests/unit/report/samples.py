@@ -1,0 +1,132 @@
+"""Reports for the tests: one with everything in it, hostile text included, and one of a quiet run."""
+
+from __future__ import annotations
+
+from blackstart.report.model import (
+    CalibrationSummary,
+    Cut,
+    Finding,
+    KindCounts,
+    Omission,
+    PlannedTrial,
+    Report,
+    ReportDoor,
+    Surface,
+    SurfaceFile,
+    TrialsSummary,
+)
+
+HOSTILE = "\x1b]0;title\x07\x1b[31mred [bold]not bold[/bold] \u202etxt.exe caf\udce9 :smile:"
+
+LOST = Finding(
+    id="lost-4f3a91bc",
+    fingerprint="1-4f3a91bc",
+    severity="critical",
+    label="defect",
+    consequence="lost",
+    kind="kill",
+    fault="write $CWD/notes.json: @2 kill(after)",
+    where="write at notes.py:17 in save",
+    paths=("$CWD/notes.json",),
+    evidence=("3 of 3 notes that the clean run had are gone after the restart", HOSTILE),
+    advice=(
+        "Write the new content to a temporary file in the same directory, fsync it, and rename it over the old one; "
+        "then fsync the directory."
+    ),
+    reproduced="2 of 2",
+    replay="blackstart replay lost-4f3a91bc",
+    trials=6,
+    plan={"faults": [{"path": "caf\udce9"}], "seed": 7},
+)
+CRASHED = Finding(
+    id="crashed-c0ffee12",
+    fingerprint="1-c0ffee12",
+    severity="minor",
+    label="defect",
+    consequence="crashed",
+    kind="errno",
+    fault="open $CWD/notes.ini: @1 raise(OSError: EIO)",
+    reproduced="3 of 5",
+    replay="blackstart replay crashed-c0ffee12",
+    stack=("notes.py:12 in load", "notes.py:40 in main"),
+)
+POLICY = Finding(
+    id="lost-aa00aa00",
+    fingerprint="1-aa00aa00",
+    severity="low",
+    label="policy",
+    consequence="lost",
+    kind="kill",
+    fault="write $CWD/notes.json: @3 kill",
+    replay="blackstart replay lost-aa00aa00",
+)
+FULL = Report(
+    command=("python3", "notes.py", "add", "it's \x1b[31m", "caf\udce9", r"\x41"),
+    version="0.1.0",
+    run="3",
+    cwd="/home/ann/notes",
+    seed=42,
+    started="2026-01-02T03:04:05+00:00",
+    elapsed_s=41.26,
+    isolation="namespaces",
+    jobs=2,
+    options={"state": ["data"], "env": {"LANG": "caf\udce9"}},
+    surface=Surface(
+        files=(
+            SurfaceFile(path="$CWD/notes.json", role="state", calls=12),
+            SurfaceFile(path="$CWD/notes.ini", role="config", calls=1),
+            *(SurfaceFile(path=f"$CWD/cache/{number}", role="cache") for number in range(20)),
+            SurfaceFile(path=HOSTILE, role="output", calls=2),
+        ),
+        databases=("$CWD/notes.db",),
+        peers=("inet:127.0.0.1:80",),
+        ports=("inet:0.0.0.0:8080",),
+        processes=("/usr/bin/python3",),
+        signals=("TERM",),
+        unseen=(Omission(what="$CWD/map", why="a shared writable mapping; writes to it are not seen"),),
+    ),
+    doors=(
+        ReportDoor(kind="files", why="copies and overlays"),
+        ReportDoor(kind="processes"),
+        ReportDoor(kind="peers", state="refused", why="own loopback only"),
+        ReportDoor(kind="device", address="/dev/ttyUSB0", state="opened", why="--allow device:/dev/ttyUSB0"),
+    ),
+    calibration=CalibrationSummary(clean_runs=5, null_trials=10, slowest_s=0.2, masked=("$CWD/notes.json: /stamp",)),
+    trials=TrialsSummary(
+        total=124,
+        kinds=(
+            KindCounts(kind="errno", passed=80, failed=4, unknown=3, not_fired=1),
+            KindCounts(kind="kill", passed=31, failed=5),
+        ),
+        cut=(Cut(count=40, why="the budget was spent", kind="errno"),),
+    ),
+    findings=(CRASHED, POLICY, LOST),
+    muted=(Omission(what="acknowledged", why="it fails without any fault: 1 of 10 null trials"),),
+    refused=(Omission(what="short write", why="strace cannot do it"),),
+    uncovered=(Omission(what="$CWD/map", why="shared writable mapping"),),
+    notes=("fail-stop, and everything was there after the restart (2 trials)",),
+    exit_status=1,
+)
+QUIET = Report(
+    command=("true",),
+    surface=Surface(),
+    trials=TrialsSummary(total=9, kinds=(KindCounts(kind="kill", passed=9),)),
+    calibration=CalibrationSummary(clean_runs=1, null_trials=1),
+    elapsed_s=3.0,
+)
+UNDECIDED = Report(command=("x",), exit_status=3, undecided="no fault reached the program")
+PLANNED = Report(
+    command=("x",),
+    mode="plan",
+    trials=TrialsSummary(
+        planned=(
+            PlannedTrial(kind="kill", fault="write $CWD/a: @1 kill", path="$CWD/a", places=3),
+            PlannedTrial(kind="file", fault="truncated", path="$CWD/a", phase="restart"),
+            *(
+                PlannedTrial(kind="errno", fault=f"@{number} raise(OSError: EIO)", path="$CWD/a")
+                for number in range(60)
+            ),
+        ),
+        cut=(Cut(count=5, why="--trials 62"),),
+    ),
+)
