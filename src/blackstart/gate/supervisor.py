@@ -1,23 +1,15 @@
 """Answers the calls that wait in the gate: records them, tampers with some, lets the rest go on.
 
-One thread, never blocking, never sleeping: a delayed or hung call is put aside and answered by a timer (or never),
-so the other threads of the target go on. `fileno()` is readable when there is something to do, calls or timers, so an
-event loop can wait for it together with anything else; `serve()` then does it. `serve_until()` is the same as a tight
-loop, for speed.
-
-`kill(after)`: SIGSTOP is sent to the calling thread before it is let go. A signal is taken only on the way back from
-the call, so the thread does exactly this call and stops; then everything is killed. Until then no other call is
-answered. This works for every call, also those by path, which the supervisor cannot carry out from outside. The same
-stop shows the stack of a thread to a debugger, which hangs on one that waits in the gate.
+One thread, never blocking, never sleeping. `fileno()` is readable when there is something to do, calls or timers, so
+an event loop can wait for it together with anything else; `serve()` then does it. `serve_until()` is the same as a
+tight loop, for speed: each call costs a poll, a receive and a send, and what lies between them is kept flat.
 """
 
 from __future__ import annotations
 
 import errno
-import heapq
 import os
 import select
-import signal
 from collections.abc import Callable, Mapping, Sequence
 from fcntl import ioctl
 
@@ -28,7 +20,8 @@ from blackstart.core.randomness import Seed, Source
 from blackstart.core.rule import Term
 from blackstart.core.trace import FILE, Operation
 from blackstart.gate import calls as tables
-from blackstart.gate import effects, notify
+from blackstart.gate import notify
+from blackstart.gate.actions import CALLER_GONE, Actions, Step
 from blackstart.gate.callsite import Sites
 from blackstart.gate.filter import AUDIT_ARCH, X32_BIT
 from blackstart.gate.operations import Event, Reader
@@ -36,13 +29,9 @@ from blackstart.gate.places import Places
 from blackstart.gate.tampering import Armed, Firing, Tamper
 from blackstart.gate.tasks import Tasks, Thread
 
-_TICK_S = 0.0002
-_STOP_WITHIN_S = 5.0
-_FIRINGS_MAX = 10_000
 _MOVES = tables.RENAMES | tables.REMOVES | tables.MAKES
 _EXECUTES = frozenset({"execve", "execveat"})
 _SPECIAL = tables.BOOKKEEPING | _MOVES | {"mmap", "io_uring_setup"}
-_CALLER_GONE = (errno.ENOENT, errno.EINPROGRESS)
 _ZEROS = bytes(notify.NOTIFICATION.size)
 _unpack = notify.NOTIFICATION.unpack_from
 _pack = notify.RESPONSE.pack
@@ -92,11 +81,9 @@ class Supervisor:
         clock: Clock = SYSTEM,
     ) -> None:
         self.trace: list[Operation] = []
-        self.firings: list[Firing] = []
         self.uncovered: dict[str, str] = {}
         self.is_ended = False
         self._listener = listener
-        self._kill = kill
         self._on_operation = on_operation
         self._record = record
         self._clock = clock
@@ -119,24 +106,25 @@ class Supervisor:
             for name in frozenset().union(*(armed.calls for armed in self._armed))
         }
         self._reads_all = record is not None or on_operation is not None
-        self._late: list[tuple[float, int, int]] = []
-        self._hung: list[int] = []
-        self._again: dict[int, _Step] = {}
         self._now_s = self._started_s
-        self._last_before_kill: tuple[Thread, float] | None = None
         self._buffer = bytearray(notify.NOTIFICATION.size)
         notify.set_sync_wake_up(listener)
-        self._timer = notify.Timer()
         self._waiting = select.poll()
         self._waiting.register(listener, select.POLLIN)
         self._epoll = select.epoll()
         self._epoll.register(listener, select.EPOLLIN)
-        self._epoll.register(self._timer.descriptor, select.EPOLLIN)
+        self._actions = Actions(listener, self._epoll, kill, clock)
+        self._epoll.register(self._actions.timer.descriptor, select.EPOLLIN)
 
     @property
     def hits(self) -> list[int]:
         """Per tamper, how many operations matched."""
         return [armed.counter.hits for armed in self._armed]
+
+    @property
+    def firings(self) -> list[Firing]:
+        """What was done, in order."""
+        return self._actions.firings
 
     def fileno(self) -> int:
         """Readable when `serve()` has something to do."""
@@ -148,7 +136,7 @@ class Supervisor:
 
     def serve(self, limit: int = 256) -> int:
         """Answer what waits now, at most `limit` calls, and run due timers; how many calls were taken. Never blocks."""
-        self._run_timers()
+        self._actions.run_timers()
         taken = 0
         while taken < limit and self._is_listening:
             ready = self._waiting.poll(0)
@@ -167,7 +155,7 @@ class Supervisor:
         With no descriptor: until no process of the tree is left.
         """
         waiting = select.poll()
-        for descriptor in (*descriptors, self._timer.descriptor):
+        for descriptor in (*descriptors, self._actions.timer.descriptor):
             waiting.register(descriptor, select.POLLIN)
         self._now_s = self._clock.monotonic()
         deadline_s = self._now_s + timeout_s
@@ -183,7 +171,7 @@ class Supervisor:
                     waiting.unregister(self._listener)
             left_s = deadline_s - self._now_s
             events = poll(left_s * 1000) if left_s > 0 else []
-            while events == one_call and self._last_before_kill is None:
+            while events == one_call and self._actions.last is None:
                 take()
                 left_s = deadline_s - self._now_s
                 events = poll(left_s * 1000) if left_s > 0 else []
@@ -194,14 +182,14 @@ class Supervisor:
 
     @property
     def _is_listening(self) -> bool:
-        return self._last_before_kill is None and not self.is_ended
+        return self._actions.last is None and not self.is_ended
 
     def _serve_events(self, events: list[tuple[int, int]]) -> list[int]:
         """Do what these events of our own descriptors ask for; the others that are ready."""
         ready = []
         for descriptor, what in events:
-            if descriptor == self._timer.descriptor:
-                self._run_timers()
+            if descriptor == self._actions.timer.descriptor:
+                self._actions.run_timers()
             elif descriptor != self._listener:
                 ready.append(descriptor)
             elif not what & select.POLLIN:
@@ -212,16 +200,13 @@ class Supervisor:
 
     def release(self) -> None:
         """Let every call that was hung or delayed go on: a debugger hangs on a thread that waits in the gate."""
-        for notification in [*self._hung, *(late[2] for late in self._late)]:
-            self._answer(notification, 0, 0, notify.CONTINUE)
-        self._hung.clear()
-        self._late.clear()
+        self._actions.release()
 
     def close(self) -> None:
         """Close the listener: calls that still wait then fail with ENOSYS, so end the tree first."""
         if self._listener >= 0:
             self._epoll.close()
-            self._timer.close()
+            self._actions.close()
             self._tasks.close()
             os.close(self._listener)
             self._listener = -1
@@ -258,7 +243,7 @@ class Supervisor:
         self._now_s = now_s = self._clock.monotonic()
         if self._places.unsettled:
             self._places.seen(tid, now_s)
-        if self._again and self._is_repeated(event):
+        if self._actions.again and self._is_repeated(event):
             return
         thread = self._threads.get(tid) or self._tasks.thread(tid)
         armed = self._by_call.get(call.name)
@@ -276,7 +261,7 @@ class Supervisor:
         if armed is not None:
             step = self._decide(armed, call, thread, event, operation)
             if step is not None:
-                self._perform(event[0], thread, step)
+                self._actions.perform(event[0], thread, step)
                 return
         if call.name in _SPECIAL:
             self._prepare(call, thread, event, operation)
@@ -284,7 +269,7 @@ class Supervisor:
 
     def _decide(
         self, candidates: list[Armed], call: tables.Call, thread: Thread, event: Event, operation: Operation
-    ) -> _Step | None:
+    ) -> Step | None:
         """Count this operation where it is a hit; what is to be done, by the first tamper that has something to do."""
         look = _Look(self._sites, thread, operation)
         chosen: tuple[Armed, Term] | None = None
@@ -302,17 +287,17 @@ class Supervisor:
         matched = armed.matches_plan(operation, self._reader.masked, look)
         if call.name in _SPECIAL:
             self._prepare(call, thread, event, operation)
-        return _Step(event, operation, call, term, armed.index, matched)
+        return Step(event, operation, call, term, armed.index, matched)
 
     def _is_repeated(self, event: Event) -> bool:
         """Whether this is a call that a signal had interrupted in the gate and that was begun again (Linux < 5.19)."""
-        step = self._again.pop(event[1], None)
+        step = self._actions.again.pop(event[1], None)
         if step is None or step.event[3:] != event[3:]:
             return False
         if step.term is None:
             self._let_go(event, step.operation.call, step.operation)
         else:
-            self._perform(event[0], self._tasks.thread(event[1]), step)
+            self._actions.perform(event[0], self._tasks.thread(event[1]), step)
         return True
 
     def _keep(self, operation: Operation, thread: Thread) -> Operation:
@@ -356,130 +341,20 @@ class Supervisor:
             program = "a program"
         is_x32 = architecture == self._architecture and number & X32_BIT
         self.uncovered[program] = f"makes {'x32' if is_x32 else '32-bit'} system calls, which the gate cannot read"
-        self._answer(notification, 0, 0, notify.CONTINUE)
-
-    def _perform(self, notification: int, thread: Thread, step: _Step) -> None:
-        term = step.term
-        assert term is not None and step.call is not None
-        verb, delivered, note = term.verb, True, ""
-        if verb == "raise":
-            delivered = self._answer(notification, 0, -term.exception.number, 0)
-        elif verb in ("sleep", "delay"):
-            due_s = self._clock.monotonic() + term.duration_s
-            heapq.heappush(self._late, (due_s, self._index, notification))
-            self._set_timer()
-        elif verb in ("hang", "pause"):
-            self._hung.append(notification)
-        elif verb == "return":
-            delivered, note = self._shorten(notification, thread, step, term.number or 0)
-        elif term.is_after:
-            delivered = self._let_do_and_kill(notification, thread)
-        else:
-            self._kill_all(thread)
-        if not delivered and not note and verb in ("raise", "return"):
-            self._again[thread.tid] = step
-        if len(self.firings) < _FIRINGS_MAX:
-            self.firings.append(
-                Firing(
-                    tamper_index=step.tamper_index,
-                    operation=step.operation,
-                    verb=verb,
-                    matched=step.matched,
-                    delivered=delivered,
-                    note=note,
-                )
-            )
-
-    def _shorten(self, notification: int, thread: Thread, step: _Step, wanted: int) -> tuple[bool, str]:
-        """(whether the short write took place, why not)"""
-        assert step.call is not None
-        if not notify.is_waiting(self._listener, notification):
-            return False, ""
-        try:
-            written = effects.short_write(step.call, thread, step.operation, step.event, wanted)
-        except effects.NotCarriedOut as error:
-            self._answer(notification, 0, 0, notify.CONTINUE)
-            return False, str(error)
-        except OSError as error:
-            return self._answer(notification, 0, -(error.errno or errno.EIO), 0), f"carried out, and failed: {error}"
-        return self._answer(notification, written, 0, 0), ""
-
-    def _let_do_and_kill(self, notification: int, thread: Thread) -> bool:
-        try:
-            notify.signal_thread(thread.process.pid, thread.tid, signal.SIGSTOP)
-        except OSError:
-            pass
-        if not self._answer(notification, 0, 0, notify.CONTINUE):
-            return False
-        self._last_before_kill = thread, self._clock.monotonic() + _STOP_WITHIN_S
-        self._epoll.modify(self._listener, 0)
-        self._set_timer()
-        return True
-
-    def _kill_all(self, thread: Thread) -> None:
-        if self._kill is not None:
-            self._kill()
-            return
-        try:
-            os.kill(thread.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-
-    def _run_timers(self) -> None:
-        if not self._late and self._last_before_kill is None:
-            return
-        self._timer.clear()
-        now_s = self._clock.monotonic()
-        while self._late and self._late[0][0] <= now_s:
-            self._answer(heapq.heappop(self._late)[2], 0, 0, notify.CONTINUE)
-        if self._last_before_kill is not None:
-            thread, deadline_s = self._last_before_kill
-            if now_s > deadline_s or effects.is_stopped_or_gone(thread.tid):
-                self._last_before_kill = None
-                self._epoll.modify(self._listener, select.EPOLLIN)
-                self._kill_all(thread)
-        self._set_timer()
-
-    def _set_timer(self) -> None:
-        due = [self._late[0][0]] if self._late else []
-        if self._last_before_kill is not None:
-            due.append(self._clock.monotonic() + _TICK_S)
-        self._timer.set(min(due, default=0.0))
+        self._actions.answer(notification, 0, 0, notify.CONTINUE)
 
     def _let_go(self, event: Event, name: str, operation: Operation | None) -> None:
         """Answer: go on. Where a signal took the caller away, it will come again and is not counted twice."""
         if name == "io_uring_setup":
-            self._answer(event[0], 0, -errno.ENOSYS, 0)
+            self._actions.answer(event[0], 0, -errno.ENOSYS, 0)
             return
         try:
             ioctl(self._listener, _SEND, _pack(event[0], 0, 0, _CONTINUE))
         except OSError as trouble:
-            if trouble.errno not in _CALLER_GONE:
+            if trouble.errno not in CALLER_GONE:
                 raise
             if operation is not None:
-                self._again[event[1]] = _Step(event, operation)
-
-    def _answer(self, notification: int, value: int, error: int, flags: int) -> bool:
-        """Send the answer; False if the caller is not there any more (dead, or interrupted by a signal)."""
-        try:
-            ioctl(self._listener, _SEND, _pack(notification, value, error, flags))
-        except OSError as trouble:
-            if trouble.errno in _CALLER_GONE:
-                return False
-            raise
-        return True
-
-
-class _Step(msgspec.Struct, frozen=True):
-    """A call that was taken, and what was decided for it: a signal may send it back to be begun again."""
-
-    event: Event
-    operation: Operation
-    call: tables.Call | None = None
-    term: Term | None = None
-    tamper_index: int = -1
-    matched: bool | None = None
-
+                self._actions.again[event[1]] = Step(event, operation)
 
 class _Look:
     """What a match may ask about a waiting call."""

@@ -1,0 +1,175 @@
+"""What is done to a call instead of letting it go: errno, delay, hang, short write, kill before and after.
+
+Nothing here blocks or sleeps: a delayed call is put aside and answered by a timer, a hung one never, so the other
+threads of the target go on.
+
+`kill(after)`: SIGSTOP is sent to the calling thread before it is let go. A signal is taken only on the way back from
+the call, so the thread does exactly this call and stops; then everything is killed. Until then no other call is
+answered. This works for every call, also those by path, which cannot be carried out from outside.
+"""
+
+from __future__ import annotations
+
+import errno
+import heapq
+import os
+import select
+import signal
+from collections.abc import Callable
+from fcntl import ioctl
+
+import msgspec
+
+from blackstart.core.clock import Clock
+from blackstart.core.rule import Term
+from blackstart.core.trace import Operation
+from blackstart.gate import calls as tables
+from blackstart.gate import effects, notify
+from blackstart.gate.operations import Event
+from blackstart.gate.tampering import Firing
+from blackstart.gate.tasks import Thread
+
+_TICK_S = 0.0002
+_STOP_WITHIN_S = 5.0
+_FIRINGS_MAX = 10_000
+CALLER_GONE = (errno.ENOENT, errno.EINPROGRESS)
+
+
+class Step(msgspec.Struct, frozen=True):
+    """A call that was taken, and what was decided for it: a signal may send it back to be begun again."""
+
+    event: Event
+    operation: Operation
+    call: tables.Call | None = None
+    term: Term | None = None
+    tamper_index: int = -1
+    matched: bool | None = None
+
+
+class Actions:
+    """Answers calls otherwise than by letting them go, now or later. again: by thread, calls whose answer came too late
+    because a signal had taken the caller away; they come once more. last: the thread that does its last call before
+    everything is killed, and by when it must be over.
+    """
+
+    def __init__(self, listener: int, epoll: select.epoll, kill: Callable[[], None] | None, clock: Clock) -> None:
+        self.firings: list[Firing] = []
+        self.again: dict[int, Step] = {}
+        self.last: tuple[Thread, float] | None = None
+        self.timer = notify.Timer()
+        self._listener = listener
+        self._epoll = epoll
+        self._kill = kill
+        self._clock = clock
+        self._late: list[tuple[float, int]] = []
+        self._hung: list[int] = []
+
+    def answer(self, notification: int, value: int, error: int, flags: int) -> bool:
+        """Send the answer; False if the caller is not there any more (dead, or interrupted by a signal)."""
+        try:
+            ioctl(self._listener, notify.SEND, notify.RESPONSE.pack(notification, value, error, flags))
+        except OSError as trouble:
+            if trouble.errno in CALLER_GONE:
+                return False
+            raise
+        return True
+
+    def perform(self, notification: int, thread: Thread, step: Step) -> None:
+        """Do what was decided for this call."""
+        term = step.term
+        assert term is not None and step.call is not None
+        verb, delivered, note = term.verb, True, ""
+        if verb == "raise":
+            delivered = self.answer(notification, 0, -term.exception.number, 0)
+        elif verb in ("sleep", "delay"):
+            due_s = self._clock.monotonic() + term.duration_s
+            heapq.heappush(self._late, (due_s, notification))
+            self._set_timer()
+        elif verb in ("hang", "pause"):
+            self._hung.append(notification)
+        elif verb == "return":
+            delivered, note = self._shorten(notification, thread, step, term.number or 0)
+        elif term.is_after:
+            delivered = self._kill_after(notification, thread)
+        else:
+            self._kill_all(thread)
+        if not delivered and not note and verb in ("raise", "return"):
+            self.again[thread.tid] = step
+        if len(self.firings) < _FIRINGS_MAX:
+            self.firings.append(
+                Firing(
+                    tamper_index=step.tamper_index,
+                    operation=step.operation,
+                    verb=verb,
+                    matched=step.matched,
+                    delivered=delivered,
+                    note=note,
+                )
+            )
+
+    def _shorten(self, notification: int, thread: Thread, step: Step, wanted: int) -> tuple[bool, str]:
+        """(whether the short write took place, why not)"""
+        assert step.call is not None
+        if not notify.is_waiting(self._listener, notification):
+            return False, ""
+        try:
+            written = effects.short_write(step.call, thread, step.operation, step.event, wanted)
+        except effects.NotCarriedOut as error:
+            self.answer(notification, 0, 0, notify.CONTINUE)
+            return False, str(error)
+        except OSError as error:
+            return self.answer(notification, 0, -(error.errno or errno.EIO), 0), f"carried out, and failed: {error}"
+        return self.answer(notification, written, 0, 0), ""
+
+    def _kill_after(self, notification: int, thread: Thread) -> bool:
+        try:
+            notify.signal_thread(thread.process.pid, thread.tid, signal.SIGSTOP)
+        except OSError:
+            pass
+        if not self.answer(notification, 0, 0, notify.CONTINUE):
+            return False
+        self.last = thread, self._clock.monotonic() + _STOP_WITHIN_S
+        self._epoll.modify(self._listener, 0)
+        self._set_timer()
+        return True
+
+    def _kill_all(self, thread: Thread) -> None:
+        if self._kill is not None:
+            self._kill()
+            return
+        try:
+            os.kill(thread.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+    def run_timers(self) -> None:
+        """Answer the delayed calls that are due; kill if the last call is over."""
+        if not self._late and self.last is None:
+            return
+        self.timer.clear()
+        now_s = self._clock.monotonic()
+        while self._late and self._late[0][0] <= now_s:
+            self.answer(heapq.heappop(self._late)[1], 0, 0, notify.CONTINUE)
+        if self.last is not None:
+            thread, deadline_s = self.last
+            if now_s > deadline_s or effects.is_stopped_or_gone(thread.tid):
+                self.last = None
+                self._epoll.modify(self._listener, select.EPOLLIN)
+                self._kill_all(thread)
+        self._set_timer()
+
+    def _set_timer(self) -> None:
+        due = [self._late[0][0]] if self._late else []
+        if self.last is not None:
+            due.append(self._clock.monotonic() + _TICK_S)
+        self.timer.set(min(due, default=0.0))
+
+    def release(self) -> None:
+        """Let every call that was hung or delayed go on: a debugger hangs on a thread that waits in the gate."""
+        for notification in [*self._hung, *(late[1] for late in self._late)]:
+            self.answer(notification, 0, 0, notify.CONTINUE)
+        self._hung.clear()
+        self._late.clear()
+
+    def close(self) -> None:
+        self.timer.close()
