@@ -23,9 +23,8 @@ from blackstart.core.errors import Undecided
 from blackstart.core.history import History
 from blackstart.core.options import KINDS, Options
 from blackstart.core.randomness import Seed
-from blackstart.core.verdict import DEFECT, FAILED, PASSED, UNKNOWN, Verdict, worst
+from blackstart.core.verdict import DEFECT, FAILED, PASSED, UNKNOWN, Verdict
 from blackstart.faults import AnyFault, Candidate
-from blackstart.faults.scene import RESTART, RUN
 from blackstart.findings import Failure, Reproduction, cause_of, reproduction
 from blackstart.report.progress import Progress
 from blackstart.targets import Patience
@@ -68,7 +67,6 @@ class Tally:
     suspicions: dict[str, Suspicion] = field(default_factory=dict)
     muted: dict[str, str] = field(default_factory=dict)
     unknown: dict[str, int] = field(default_factory=dict)
-    notes: dict[str, int] = field(default_factory=dict)
     nulls: int = 0
     chosen: int = 0
     cut: int = 0
@@ -152,7 +150,7 @@ class Campaign:
         return Plan(
             kind=candidate.fault.kind,
             start=candidate.start,
-            faults=_with_crash(candidate),
+            faults=_faults_of(candidate),
             patience=patience,
             rerun=rerun,
             seed=self.seed.child("trial", number).number,
@@ -230,8 +228,6 @@ class Campaign:
         for verdict in verdicts:
             if verdict.outcome == UNKNOWN and verdict.why:
                 self.tally.unknown[verdict.why] = self.tally.unknown.get(verdict.why, 0) + 1
-            if verdict.note:
-                self.tally.notes[verdict.note] = self.tally.notes.get(verdict.note, 0) + 1
         for verdict in failing:
             self.suspect(task, outcome, verdict, queue)
 
@@ -272,16 +268,16 @@ def failure_of(plan: Plan, history: History, verdict: Verdict) -> Failure:
     return Failure(trial=encode(plan).decode(), history=history, verdict=verdict)
 
 
-def _with_crash(candidate: Candidate) -> tuple[AnyFault, ...]:
-    """A fault that falls into recovery needs a crash to recover from: the same point in the first start."""
-    fault = cast(AnyFault, candidate.fault)
-    return (msgspec.structs.replace(fault, phase=RUN), fault) if fault.phase == RESTART else (fault,)
+def _faults_of(candidate: Candidate) -> tuple[AnyFault, ...]:
+    """The candidate's fault, after the crash that it needs, if any."""
+    both = [candidate.crash, candidate.fault] if candidate.crash else [candidate.fault]
+    return tuple(cast(AnyFault, fault) for fault in both)
 
 
 def _result(verdicts: list[Verdict]) -> str:
-    """The outcome of a trial for the counts."""
-    if any(v.outcome == FAILED for v in verdicts):
+    """The outcome of a trial for the counts; a note or a policy is no failure."""
+    if any(v.outcome == FAILED and v.label == DEFECT for v in verdicts):
         return FAILED
     if any(v.oracle == "fired" and v.outcome != PASSED for v in verdicts):
         return NOT_FIRED
-    return worst(verdicts)
+    return UNKNOWN if any(v.outcome == UNKNOWN for v in verdicts) else PASSED

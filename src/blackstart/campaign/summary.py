@@ -68,7 +68,7 @@ def report_of(
         findings=findings,
         muted=tuple(Omission(what=what, why=why) for what, why in sorted(tally.muted.items())),
         uncovered=(*_uncovered(seen), *unproven),
-        notes=(*seen.notes, *_common(tally.notes), *_common(tally.unknown)),
+        notes=(*seen.notes, *_common(tally.unknown)),
         exit_status=_exit_status(campaign, findings),
     )
 

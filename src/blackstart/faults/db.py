@@ -18,7 +18,8 @@ import msgspec
 from blackstart.core.calibration import Calibration, CleanRun
 from blackstart.core.history import Injected
 from blackstart.faults.file import met
-from blackstart.faults.scene import RUN, Candidate, Scene
+from blackstart.faults.kill import crash_before
+from blackstart.faults.scene import RESTART, RUN, Candidate, Scene
 from blackstart.targets import Conducted
 
 BREAKS = ("locked", "header lost", "page lost")
@@ -40,7 +41,9 @@ class Break(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="
         return self.what != "locked"
 
     def __str__(self) -> str:
-        return f"{self.path} is locked by another process" if self.what == "locked" else f"{self.path}: {self.what}"
+        during = " during recovery" if self.phase == RESTART else ""
+        what = " is locked by another process" if self.what == "locked" else f": {self.what}"
+        return f"{self.path}{what}{during}"
 
     @contextmanager
     def inject(self, scene: Scene) -> Iterator[None]:
@@ -92,5 +95,15 @@ def candidates(clean: CleanRun, calibration: Calibration) -> Iterator[Candidate]
                 start=clean.start,
                 rank=(order + 1, 3),
                 cause=("db", what, path),
+                path=path,
+            )
+        crash = crash_before(path, clean)
+        if crash:
+            yield Candidate(
+                fault=Break(path=path, what="locked", phase=RESTART),
+                crash=crash,
+                start=clean.start,
+                rank=(7, 3),
+                cause=("db during recovery", path),
                 path=path,
             )

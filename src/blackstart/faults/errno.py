@@ -17,7 +17,8 @@ from blackstart.core.calibration import Calibration, CleanRun
 from blackstart.core.history import Injected
 from blackstart.core.rule import parse
 from blackstart.core.trace import OPENING, Operation
-from blackstart.faults.point import JUDGED_ROLES, Point, spread
+from blackstart.faults.kill import crash_before
+from blackstart.faults.point import JUDGED_ROLES, Point, spread, unplanned
 from blackstart.faults.scene import RESTART, RUN, Candidate, Scene, fired_in_gate
 from blackstart.gate import Tamper, disk_full, read_only
 from blackstart.targets import Conducted
@@ -119,6 +120,27 @@ def candidates(clean: CleanRun, calibration: Calibration) -> Iterator[Candidate]
                 path=point.path,
                 places=places,
             )
+    yield from _during_recovery(worth, clean, calibration)
+
+
+def _during_recovery(worth: list[Operation], clean: CleanRun, calibration: Calibration) -> Iterator[Candidate]:
+    """Killed in mid-work, then each point's likeliest error while it recovers."""
+    for point, places in spread(o for o in worth if o.changes or o.call in OPENING):
+        crash = crash_before(point.path, clean)
+        assert point.operation is not None
+        errors = [pair for pair in errors_of(point.operation) if pair[0] != SHORT][:1]
+        if crash is None or not errors:
+            continue
+        error, persistent = errors[0]
+        yield Candidate(
+            fault=Errno(point=unplanned(point), error=error, persistent=persistent, phase=RESTART),
+            crash=crash,
+            start=clean.start,
+            rank=(_rank(point, calibration) + 6, 3),
+            cause=("errno during recovery", error, point.path),
+            path=point.path,
+            places=places,
+        )
 
 
 def _rank(point: Point, calibration: Calibration) -> int:

@@ -18,7 +18,8 @@ from blackstart.core.randomness import Seed
 from blackstart.core.reading import FileState
 from blackstart.core.rule import parse
 from blackstart.core.trace import OPENING
-from blackstart.faults.scene import RUN, Candidate, Scene
+from blackstart.faults.kill import crash_before
+from blackstart.faults.scene import RESTART, RUN, Candidate, Scene
 from blackstart.gate import Match, Tamper
 from blackstart.targets import Conducted
 
@@ -44,7 +45,7 @@ class Damage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag=
         return True
 
     def __str__(self) -> str:
-        return f"{self.path} is {self.damage}"
+        return f"{self.path} is {self.damage}" + (" during recovery" if self.phase == RESTART else "")
 
     @contextmanager
     def inject(self, scene: Scene) -> Iterator[None]:
@@ -114,6 +115,16 @@ def candidates(clean: CleanRun, calibration: Calibration) -> Iterator[Candidate]
                 start=clean.start,
                 rank=(order + _ROLES.index(role) + 1, 3),
                 cause=("file", damage, path),
+                path=path,
+            )
+        crash = crash_before(path, clean)
+        if crash:
+            yield Candidate(
+                fault=Damage(path=path, damage="truncated", phase=RESTART),
+                crash=crash,
+                start=clean.start,
+                rank=(7, 3),
+                cause=("file during recovery", path),
                 path=path,
             )
 

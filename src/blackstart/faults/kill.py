@@ -16,7 +16,7 @@ import msgspec
 from blackstart.core.calibration import Calibration, CleanRun
 from blackstart.core.history import Injected
 from blackstart.core.trace import SYNCING, Operation
-from blackstart.faults.point import JUDGED_ROLES, Point, spread
+from blackstart.faults.point import JUDGED_ROLES, Point, slim, spread, unplanned
 from blackstart.faults.scene import RESTART, RUN, Candidate, Scene, fired_in_gate
 from blackstart.targets import Conducted
 
@@ -77,15 +77,24 @@ def candidates(clean: CleanRun, calibration: Calibration) -> Iterator[Candidate]
 def _during_recovery(worth: list[Operation], clean: CleanRun, calibration: Calibration) -> Iterator[Candidate]:
     """Killed in mid-work, then killed again while it recovers: the restart repeats the run's own operations."""
     for point, places in spread(o for o in worth if o.changes):
-        planned = Point(call=point.call, path=point.path, nth=point.nth)
         yield Candidate(
-            fault=Kill(point=planned, phase=RESTART),
+            fault=Kill(point=unplanned(point), phase=RESTART),
+            crash=Kill(point=point),
             start=clean.start,
             rank=(_rank(point, calibration) + 6, 1),
             cause=("kill during recovery", point.path),
             path=point.path,
             places=places,
         )
+
+
+def crash_before(path: str, clean: CleanRun) -> Kill | None:
+    """A kill in mid-work on this path, for faults that fall into the recovery from it; None if nothing changes it."""
+    changing = [operation for operation in clean.trace if operation.masked == path and operation.changes]
+    if not changing:
+        return None
+    middle = changing[len(changing) // 2]
+    return Kill(point=Point(call=middle.call, path=path, nth=middle.nth, operation=slim(middle)))
 
 
 def _target(operation: Operation) -> str:

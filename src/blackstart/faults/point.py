@@ -47,6 +47,11 @@ def slim(operation: Operation) -> Operation:
     return msgspec.structs.replace(operation, data=b"", at_s=0.0)
 
 
+def unplanned(point: Point) -> Point:
+    """The point without the operation of the clean run: a recovery need not repeat that one exactly."""
+    return Point(call=point.call, path=point.path, nth=point.nth)
+
+
 def spread(operations: Iterable[Operation]) -> list[tuple[Point, int]]:
     """(point, how many it stands for) for each group: the first, the last, one in the middle."""
     groups: dict[tuple[str, str, str], list[Operation]] = {}

@@ -57,10 +57,12 @@ class Fault(Protocol):
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     """A fault worth a trial: start is the image it starts from, rank orders the budget (small first),
-    cause groups candidates that are likely to show the same thing, places counts the points it stands for.
+    cause groups candidates that are likely to show the same thing, places counts the points it stands for;
+    crash: for a fault that falls into recovery, what there is to recover from.
     """
 
     fault: Fault
+    crash: Fault | None = None
     start: str
     rank: tuple[int, ...]
     cause: tuple[str, ...]

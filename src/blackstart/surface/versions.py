@@ -83,8 +83,12 @@ class VersionReader:
         if events:
             self._read({*self._dirty, *(path for paths in self._pending.values() for path in paths)})
             reached = {path: len(states) - 1 for path, states in self._versions.items()}
-            for _ in range(events):
-                self._events.append(Acknowledgement(nth=len(self._events) + 1, versions=reached))
+            # Lines that left together were buffered: a run that fails may let the first of them out earlier, so only
+            # the last of them acknowledges what stood when they left.
+            before = self._events[-1].versions if self._events else {}
+            for left in range(events - 1, -1, -1):
+                versions = before if left else reached
+                self._events.append(Acknowledgement(nth=len(self._events) + 1, versions=versions))
         if self._has_news and not self._pending and self._dirty.keys() <= self._appending:
             self.settled_versions += 1
             self._has_news = False
