@@ -73,6 +73,10 @@ def schema() -> dict[str, Any]:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": SCHEMA,
         "title": "blackstart report",
+        "description": (
+            "One run of blackstart. In every string, keys included, a byte that is not UTF-8 is written \\xHH (two "
+            "lower-case hexadecimal digits), and a literal \\x is written \\x5cx; nothing else is escaped beyond JSON."
+        ),
         **generated,
     }
 

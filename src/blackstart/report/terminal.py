@@ -17,14 +17,16 @@ from rich.text import Text
 
 from blackstart.core.units import format_duration
 from blackstart.core.verdict import CONSEQUENCES
-from blackstart.report.model import EXIT_STATUS, SEVERITIES, Finding, Omission, Report, ReportDoor
+from blackstart.report.model import EXIT_STATUS, SEVERITIES, Finding, Omission, Report, ReportDoor, SurfaceFile
 from blackstart.report.text import plain, shell_line
 
 WIDTH = 80
 WIDTH_MAX = 100
 ITEMS_MAX = 12
 PLANNED_MAX = 40
+NOTED_MAX = 8
 _LABEL = 12
+_INSTALLED = "install"
 _STYLE = {"critical": "bold red", "major": "red", "minor": "yellow", "low": "dim"}
 
 
@@ -60,12 +62,13 @@ def show_opening(out: Console, report: Report) -> None:
     if report.isolation:
         _row(out, "Sandbox", report.isolation + (f", {report.jobs} at once" if report.jobs > 1 else ""))
     surface = report.surface
-    roles: dict[str, list[str]] = {}
-    for file in surface.files:
-        roles.setdefault(file.role, []).append(file.path + (f" ({_count(file.calls, 'call')})" if file.calls else ""))
     _heading(out, "Surface")
+    roles = _by_role(surface.files)
     for role, paths in roles.items():
         _row(out, role, _listed(paths, ITEMS_MAX if role in ("state", "output") else 5))
+    installed = sum(file.role == _INSTALLED for file in surface.files)
+    if installed:
+        _row(out, _INSTALLED, f"{_count(installed, 'file')} of the program itself; not broken unless named")
     for label, items in (
         ("databases", surface.databases),
         ("peers", surface.peers),
@@ -76,8 +79,8 @@ def show_opening(out: Console, report: Report) -> None:
     ):
         if items:
             _row(out, label, _listed(items))
-    if not roles:
-        _row(out, "files", "none outside its installation")
+    if not roles and not installed:
+        _row(out, "files", "none")
     _heading(out, "Doors")
     for state in ("opened", "refused", "contained"):
         doors = [_door(door) for door in report.doors if door.state == state]
@@ -94,8 +97,11 @@ def show(out: Console, report: Report) -> None:
         _planned(out, report)
     else:
         _headline(out, report)
-        for finding in ordered(report.findings):
-            _finding(out, finding)
+        findings = ordered(report.findings)
+        for finding in findings:
+            if finding.counts:
+                _finding(out, finding)
+        _noted(out, [finding for finding in findings if not finding.counts])
         _trials(out, report)
     for label, items in (("Muted", report.muted), ("Refused", report.refused), ("Not covered", report.uncovered)):
         if items:
@@ -145,6 +151,17 @@ def headline(report: Report) -> str:
     return text + (f" (and {', '.join(rest)})" if rest else "")
 
 
+def _by_role(files: Iterable[SurfaceFile]) -> dict[str, list[str]]:
+    """Paths by role, what matters most first; those of the working directory before others."""
+    order = ("state", "output", "config", "lock", "cache", "scratch", "log")
+    found: dict[str, list[str]] = {role: [] for role in order}
+    for file in sorted(files, key=lambda file: (not file.path.startswith("$CWD"), file.path)):
+        if file.role != _INSTALLED:
+            calls = f" ({_count(file.calls, 'call')})" if file.calls else ""
+            found.setdefault(file.role, []).append(file.path + calls)
+    return {role: paths for role, paths in found.items() if paths}
+
+
 def _place_of(consequence: str) -> int:
     return CONSEQUENCES.index(consequence) if consequence in CONSEQUENCES else len(CONSEQUENCES)
 
@@ -157,10 +174,9 @@ def _headline(out: Console, report: Report) -> None:
 
 def _finding(out: Console, finding: Finding) -> None:
     out.print()
-    label = "" if finding.counts else f" [{finding.label}]"
     title = Text(f"{finding.severity.upper()}  ", style=_STYLE[finding.severity])
     named = finding.id if finding.id.startswith(finding.consequence) else f"{finding.consequence}  {finding.id}"
-    title.append(plain(named + label), style="bold")
+    title.append(plain(named), style="bold")
     out.print(title)
     _row(out, "fault", finding.fault)
     if finding.where:
@@ -178,6 +194,18 @@ def _finding(out: Console, finding: Finding) -> None:
         _row(out, "reproduced", finding.reproduced + counted)
     if finding.replay:
         _copied(out, "replay", finding.replay)
+
+
+def _noted(out: Console, findings: Sequence[Finding]) -> None:
+    """Policies and notes, which fail no run: three lines each."""
+    if findings:
+        _heading(out, "No defects, but worth knowing")
+    for finding in findings[:NOTED_MAX]:
+        said = f": {finding.evidence[0]}" if finding.evidence else ""
+        _folded(out, Text("  - "), f"{finding.consequence} ({finding.label}): {finding.fault}{said}")
+        out.print(Text("    " + plain(finding.replay, 100_000), style="dim"), soft_wrap=True)
+    if len(findings) > NOTED_MAX:
+        _folded(out, Text("  - "), f"… and {len(findings) - NOTED_MAX} more, all in the JSON report")
 
 
 def _trials(out: Console, report: Report) -> None:
