@@ -18,7 +18,7 @@ import msgspec
 from blackstart.core.clock import SYSTEM, Clock
 from blackstart.core.randomness import Seed, Source
 from blackstart.core.rule import Term
-from blackstart.core.trace import FILE, Operation
+from blackstart.core.trace import FILE, SYNCING, Operation
 from blackstart.gate import calls as tables
 from blackstart.gate import notify
 from blackstart.gate.actions import CALLER_GONE, Actions, Step
@@ -40,9 +40,9 @@ _RECEIVE, _SEND, _CONTINUE = notify.RECEIVE, notify.SEND, notify.CONTINUE
 
 class Recorder(msgspec.Struct, frozen=True):
     """What is kept of each operation. mask: run-specific path -> masked path; data: the bytes written, at most
-    `data_max` of each; sites: the frames of interpreted programs at calls that change something; offsets: of plain
-    writes too, which have none among their arguments; roots: keep only operations below these paths, and those of
-    streams and sockets (none: all); limit: how many operations are kept.
+    `data_max` of each; sites: the frames of interpreted programs at calls that change or sync something, and at all calls
+    below `roots`; offsets: of plain writes too, which have none among their arguments; roots: keep only operations
+    below these paths, and those of streams and sockets (none: all); limit: how many operations are kept.
     """
 
     mask: Callable[[str], str] | None = None
@@ -97,7 +97,7 @@ class Supervisor:
         mask = mask or (record.mask if record else None) or str
         data_max = record.data_max if record and record.data else 0
         self._reader = Reader(self._places, mask, data_max=data_max, positions=bool(record and record.offsets))
-        self._sites = Sites()
+        self._sites = Sites(self._reader.masked)
         machine = tables.machine()
         self._architecture = AUDIT_ARCH[machine]
         self._calls = tables.numbers(tables.CALLS, machine)
@@ -306,7 +306,7 @@ class Supervisor:
         path = operation.path
         if record.roots and path.startswith("/") and not path.startswith(record.roots):
             return operation
-        if record.sites and operation.changes:
+        if record.sites and (operation.changes or operation.call in SYNCING or (record.roots and path[:1] == "/")):
             operation = msgspec.structs.replace(operation, site=self._sites.frames(thread))
         if len(self.trace) < record.limit:
             self.trace.append(operation)
@@ -325,7 +325,6 @@ class Supervisor:
                 self.uncovered[operation.path] = "mapped shared and writable: writes through the mapping are not seen"
         else:
             if name in _EXECUTES:
-                self._sites.forget(thread.process.pid)
                 self._tasks.forget(thread.process)
             if name in tables.BOOKKEEPING:
                 self._places.changes(thread.tid, self._now_s)

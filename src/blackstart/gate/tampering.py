@@ -19,6 +19,7 @@ from blackstart.core.rule import Rule, RuleError, Term
 from blackstart.core.rule import refuse as refuse_verbs
 from blackstart.core.trace import Operation
 from blackstart.gate import calls as tables
+from blackstart.gate.callsite import is_installation
 
 VERBS = frozenset({"off", "raise", "return", "sleep", "delay", "hang", "pause", "kill"})
 # Calls whose `return(n)` is a short write: the gate carries out n bytes of it.
@@ -69,11 +70,18 @@ class Firing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def context_of(operation: Operation) -> str:
-    """`function:file` of the innermost frame, "" if unknown. Lines are left out: they move with every edit."""
-    if not operation.site:
-        return ""
-    file, _, rest = operation.site[0].partition(":")
-    return f"{rest.rpartition(':')[0]}:{file}"
+    """`function:file` of the innermost frame that is not of the interpreter's own library; "" if unknown.
+
+    Lines are left out: they move with every edit.
+    """
+    chosen = None
+    for frame in operation.site:
+        file, function, _ = frame.rsplit(":", 2)
+        if chosen is None:
+            chosen = f"{function}:{file}"
+        if not is_installation(file):
+            return f"{function}:{file}"
+    return chosen or ""
 
 
 def pattern(text: str) -> re.Pattern[str]:

@@ -16,7 +16,7 @@ _OPEN_MAX = 128
 class Process:
     """One address space: its outer process id, and what is known of its descriptors."""
 
-    __slots__ = ("pid", "inner_pid", "task", "memory", "described", "positions", "interpreter")
+    __slots__ = ("pid", "inner_pid", "task", "memory", "described", "positions", "interpreter", "_looks", "_looks_left")
 
     def __init__(self, pid: int, inner_pid: int) -> None:
         self.pid = pid
@@ -27,11 +27,13 @@ class Process:
         self.described: dict[int, tuple[str, str]] = {}
         self.positions: dict[int, int] = {}
         self.interpreter: object = None
+        self._looks = self._looks_left = 1
 
     def forget(self) -> None:
         """It became another program, or ended: nothing that was known holds any more."""
         self.described.clear()
         self.interpreter = None
+        self._looks = self._looks_left = 1
         self.close()
 
     def close(self) -> None:
@@ -44,6 +46,14 @@ class Process:
         for descriptor in self.positions.values():
             os.close(descriptor)
         self.positions.clear()
+
+    def is_worth_a_look(self) -> bool:
+        """Whether to look once more for an interpreter that was not found: it may be loaded later. Ever more seldom."""
+        self._looks_left -= 1
+        if self._looks_left > 0:
+            return False
+        self._looks = self._looks_left = self._looks * 2
+        return True
 
     def read(self, address: int, size: int) -> bytes:
         """Up to `size` bytes at this address; fewer, or none, where memory cannot be read."""
