@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Annotated
 
 import typer
@@ -93,7 +92,7 @@ def run(
         from blackstart.cli import session, settings
 
         given["env"] = settings.pairs(given["env"] or [])
-        options = settings.options_from(settings.Settings(**given), os.getcwd())
+        options = settings.options_from(settings.Settings(**given), settings.here())
         return session.plan(options) if context.info_name == "plan" else session.run(options)
 
     finish(job)

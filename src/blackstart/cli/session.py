@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import msgspec
 from rich.console import Console
 
+from blackstart.cli.settings import here
 from blackstart.core.errors import BlackstartError, SandboxUnavailable, Undecided
 from blackstart.core.options import Options
 from blackstart.core.verdict import FAILED, PASSED
@@ -29,8 +32,8 @@ def run(options: Options) -> int:
     from blackstart import campaign
 
     out, progress = _listeners(options.json)
-    found = campaign.run(options, progress)
-    progress.clear()
+    with _cleared(progress):
+        found = campaign.run(options, progress)
     return _shown(out, found, options.json)
 
 
@@ -39,8 +42,8 @@ def plan(options: Options) -> int:
     from blackstart import campaign
 
     out, progress = _listeners(options.json)
-    found = campaign.plan(options, progress)
-    progress.clear()
+    with _cleared(progress):
+        found = campaign.plan(options, progress)
     return _shown(out, found, options.json)
 
 
@@ -70,13 +73,13 @@ def replay(
     outcomes = []
     for _ in range(times):
         try:
-            result = campaign.replay(located.finding, options, progress)
+            with _cleared(progress):
+                result = campaign.replay(located.finding, options, progress)
         except Undecided as error:
             if not bisect:
                 raise
             progress.note(error.what)
             return UNDECIDED_BISECT
-        progress.clear()
         for line in result.lines:
             out.print(terminal.line(line), soft_wrap=True)
         outcomes.append(result.outcome)
@@ -159,7 +162,7 @@ def undo(directory: str) -> int:
 
 def directory(cwd: str | None) -> str:
     """Where results are kept: the current directory, or the one that was named."""
-    path = os.path.join(os.getcwd(), cwd or "")
+    path = os.path.join(here(), cwd or "")
     if not os.path.isdir(path):
         raise BlackstartError("this directory does not exist", where=path, next_step="check --cwd")
     return os.path.normpath(path)
@@ -169,6 +172,15 @@ def _listeners(path: str) -> tuple[Console, Progress]:
     """The console of the report, which leaves standard output to the JSON report, and who tells progress."""
     out = terminal.console(stderr=path == "-")
     return out, progress_for(out, out if out.is_terminal else terminal.console(stderr=True))
+
+
+@contextmanager
+def _cleared(progress: Progress) -> Iterator[None]:
+    """Whatever comes next, last words too, begins on a clean line."""
+    try:
+        yield
+    finally:
+        progress.clear()
 
 
 def _shown(out: Console, found: Report, path: str) -> int:

@@ -68,6 +68,14 @@ def options_from(given: Settings, directory: str) -> Options:
     return options if options.seed >= 0 else msgspec.structs.replace(options, seed=Seed.fresh().number)
 
 
+def here() -> str:
+    """The current directory."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        raise BlackstartError("the current directory was removed", next_step="go to one that exists") from None
+
+
 def pairs(words: list[str]) -> dict[str, str]:
     """`NAME=VALUE` as a dictionary."""
     found = {}

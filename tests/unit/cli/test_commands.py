@@ -170,6 +170,17 @@ def test_a_reader_that_goes_away_is_no_trouble(tmp_path: Path) -> None:
     assert (ended.returncode, ended.stderr) == (141, b"")
 
 
+def test_a_directory_that_is_gone_or_oddly_named_is_no_defect(tmp_path: Path) -> None:
+    odd = os.fsencode(tmp_path) + b"/caf\xe9 \x1b[31m"
+    os.mkdir(odd)
+    ended = blackstart(Path(os.fsdecode(odd)), "run", "--seed", "1", "--", "prog")
+    assert ended.returncode == 1, ended.stderr
+    assert b"prog" in blackstart(tmp_path, "report", "--cwd", odd).stdout
+    gone = f"cd {tmp_path} && mkdir gone && cd gone && rmdir ../gone && exec {sys.executable} {FAKE} run -- x"
+    told = subprocess.run(["sh", "-c", gone], capture_output=True, timeout=60)
+    assert (told.returncode, b"current directory was removed" in told.stderr) == (2, True), told.stderr
+
+
 def test_doctor_says_what_this_machine_allows(tmp_path: Path) -> None:
     ended = blackstart(tmp_path, "doctor")
     assert ended.returncode in (0, 3) and b"user namespace" in ended.stdout
