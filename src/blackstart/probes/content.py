@@ -19,6 +19,7 @@ from blackstart.probes.structured import PARSERS, Unreadable
 PARSED_BYTES = 8 << 20
 SQLITE_BYTES = 64 << 20
 BLOCK_BYTES = 4096
+ROWS_BYTES, ROW_BYTES = 16384, 16
 
 _BY_SUFFIX = {
     ".json": "json", ".geojson": "json", ".webmanifest": "json", ".toml": "toml", ".ini": "ini", ".csv": "csv",
@@ -79,8 +80,13 @@ def _leaves(form: str, data: bytes, companions: Mapping[str, bytes]) -> Iterator
 
 
 def _blocks(data: bytes) -> Iterator[tuple[str, str]]:
-    for number, at in enumerate(range(0, len(data), BLOCK_BYTES)):
-        yield str(number), hashlib.sha256(data[at : at + BLOCK_BYTES]).hexdigest()[:16]
+    """Rows of a small file in hexadecimal, so that a torn one shows; digests of blocks of a larger one."""
+    if len(data) <= ROWS_BYTES:
+        for at in range(0, len(data), ROW_BYTES):
+            yield f"@{at:x}", data[at : at + ROW_BYTES].hex()
+        return
+    for at in range(0, len(data), BLOCK_BYTES):
+        yield f"@{at:x}", hashlib.sha256(data[at : at + BLOCK_BYTES]).hexdigest()[:16]
 
 
 def _digest_of(leaves: tuple[tuple[str, str], ...]) -> str:

@@ -103,13 +103,13 @@ def _file_patterns(
     if one.content.form == "text":
         patterns = line_patterns([v for _, v in one.content.leaves], [v for _, v in other.content.leaves])
         return None if patterns is None else ((), patterns)
+    if one.content.form == "bytes" and one.size != other.size:
+        return None  # what stands where cannot be told
     found = leaf_patterns(one.content, other.content, moments)
     return None if found is None else (found, ())
 
 
-def leaf_patterns(
-    one: Content, other: Content, moments: Sequence[tuple[float, float]] = ()
-) -> tuple[str, ...] | None:
+def leaf_patterns(one: Content, other: Content, moments: Sequence[tuple[float, float]] = ()) -> tuple[str, ...] | None:
     """Patterns of differing leaves: masked values, run-specific keys (`~`), leaves of one run only (`!`)."""
     found: list[str] = []
     for _ in range(8):  # a key may be run-specific below a run-specific key: one level more each time

@@ -87,7 +87,7 @@ def _segment(one: str, other: str, stable: set[str]) -> tuple[str, str] | None:
     pattern = re.escape(one[:start]) + kind + re.escape(one[len(one) - end :])
     if any(re.fullmatch(pattern, name) for name in stable):
         return None
-    return pattern, f"{one[:start]}*{one[len(one) - end:]}"
+    return pattern, f"{one[:start]}*{one[len(one) - end :]}"
 
 
 def _whole_number(name: str, start: int, end: int) -> tuple[int, int]:

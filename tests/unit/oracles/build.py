@@ -46,7 +46,7 @@ def clean(start: int, **changes: Any) -> CleanRun:
 
 def calibration(**changes: Any) -> Calibration:
     values: dict[str, Any] = {
-        "mask": MASK, "roles": {NOTES: "state"}, "chain": tuple(clean(k) for k in range(3)), "slowest_s": 0.1, "nulls": 10,
+        "mask": MASK, "roles": {NOTES: "state"}, "chain": tuple(clean(k) for k in range(3)), "slowest_s": 0.1,
     }  # fmt: skip
     return Calibration(**{**values, **changes})
 
@@ -69,7 +69,9 @@ def write(path: str = NOTES, **changes: Any) -> Operation:
 
 
 def history(kind: str, runs: Sequence[Run], start: str = "S1", **changes: Any) -> History:
-    injected = Injected(fault=f"{kind} on write {NOTES} @1", kind=kind, hits=1, fired=1, matched=True, operation=write())
+    injected = Injected(
+        fault=f"{kind} on write {NOTES} @1", kind=kind, hits=1, fired=1, matched=True, operation=write()
+    )
     values: dict[str, Any] = {"injected": () if kind == "null" else (injected,)}
     return History(start=start, kind=kind, runs=tuple(runs), **{**values, **changes})
 

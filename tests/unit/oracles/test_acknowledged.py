@@ -21,9 +21,7 @@ MEASURED = (rerun(notes(1), notes(4)), rerun(notes(2), notes(5)))
 
 
 def judge(given: object, **changes: object) -> Verdict:
-    yardstick: Calibration = calibration(
-        **{"chain": (STEPS, AGAIN), "boundary_reruns": {"S0": MEASURED}, **changes}
-    )
+    yardstick: Calibration = calibration(**{"chain": (STEPS, AGAIN), "boundary_reruns": {"S0": MEASURED}, **changes})
     verdicts = acknowledged.judge(given, yardstick)  # type: ignore[arg-type]
     assert len(verdicts) == 1, verdicts
     return verdicts[0]

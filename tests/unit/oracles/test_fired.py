@@ -48,5 +48,7 @@ def test_nothing_else_is_judged_where_the_fault_did_not_fire() -> None:
 
 
 def test_a_null_trial_needs_no_fault() -> None:
-    given = history("null", (run("run", {NOTES: notes(2)}, stdout=b"saved note 2\n"), run("restart", {NOTES: notes(3)})))
+    given = history(
+        "null", (run("run", {NOTES: notes(2)}, stdout=b"saved note 2\n"), run("restart", {NOTES: notes(3)}))
+    )
     assert {v.outcome for v in judge_all(given, calibration())} == {PASSED}

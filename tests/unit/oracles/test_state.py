@@ -35,7 +35,8 @@ def test_a_missing_and_an_empty_file_are_lost() -> None:
     assert judge(killed(None, None)).consequence == "lost"
     text = "$CWD/list.txt"
     chain = tuple(
-        clean(k, files={text: file(b"a\n" * (k + 1), text)}, versions={text: (file(b"a\n", text),) * 2}) for k in range(3)
+        clean(k, files={text: file(b"a\n" * (k + 1), text)}, versions={text: (file(b"a\n", text),) * 2})
+        for k in range(3)
     )
     yardstick = calibration(roles={text: "state"}, chain=chain)
     empty = history("kill", (run("run", {text: file(b"", text)}), run("restart", {text: file(b"", text)})))
@@ -106,7 +107,9 @@ def test_steps_that_nobody_measured_are_no_defects() -> None:
 
 def test_a_file_that_shrinks_may_stand_anywhere_between() -> None:
     chain = tuple(
-        clean(k, versions={NOTES: (notes(9 - 3 * k), notes(8 - 3 * k), notes(6 - 3 * k))}, files={NOTES: notes(6 - 3 * k)})
+        clean(
+            k, versions={NOTES: (notes(9 - 3 * k), notes(8 - 3 * k), notes(6 - 3 * k))}, files={NOTES: notes(6 - 3 * k)}
+        )
         for k in range(3)
     )
     assert judge(killed(notes(5), notes(2)), calibration(chain=chain)).outcome == PASSED

@@ -1,0 +1,141 @@
+"""What differs between two clean runs is masked, and nothing else is."""
+
+from __future__ import annotations
+
+import json
+
+from blackstart.core.masking import Masker, same
+from blackstart.core.reading import FileState
+from blackstart.probes.content import read
+from blackstart.surface import Observation, extend, learn
+
+CWD = "/w/project"
+
+
+def file(path: str, data: bytes) -> FileState:
+    content = read(data, path)
+    return FileState(path=path, size=len(data), digest=content.digest, content=content)
+
+
+def observation(files: dict[str, bytes], *, paths: tuple[str, ...] = (), **changes: object) -> Observation:
+    image = {path: file(path, data) for path, data in files.items()}
+    return Observation(image=image, paths=frozenset(paths), **changes)  # type: ignore[arg-type]
+
+
+def learnt(one: Observation, other: Observation) -> Masker:
+    return Masker(learn(one, other, cwd=CWD, home="/home/me"))
+
+
+def names(one: tuple[str, ...], other: tuple[str, ...]) -> Masker:
+    return learnt(observation({}, paths=one), observation({}, paths=other))
+
+
+def test_the_working_directory_and_home_have_names() -> None:
+    masker = names((), ())
+    assert masker(f"{CWD}/a") == "$CWD/a"
+    assert masker("/home/me/.config/a") == "$HOME/.config/a"
+    assert masker("/w/project2/a") == "/w/project2/a"
+
+
+def test_pids_dates_uuids_and_temporary_names_are_masked_where_they_differ() -> None:
+    cases = [
+        (f"{CWD}/app.1234.lock", f"{CWD}/app.987.lock", f"{CWD}/app.55555.lock", "$CWD/app.*.lock"),
+        ("/tmp/tmpa1b2c3d4", "/tmp/tmpz9y8x7w6", "/tmp/tmpqqqqqqqq", "/tmp/tmp*"),
+        ("/tmp/tmpa1b2c3dx.json", "/tmp/tmpa9y8x7wx.json", "/tmp/tmpqqqqqqqq.json", "/tmp/tmp*.json"),
+        ("/d/01T10-11-12.log", "/d/01T10-11-59.log", "/d/01T10-11-33.log", "/d/01T10-11-*.log"),
+        (
+            "/d/0f8fad5b-d9cb-469f-a165-70867728950e",
+            "/d/7c9e6679-7425-40de-944b-e07fc1f90ae7",
+            "/d/11111111-2222-3333-4444-555555555555",
+            "/d/*",
+        ),
+        ("/d/log-2026-01-02_101112", "/d/log-2026-02-03_111213", "/d/log-2026-03-04_131415", "/d/log-2026-*"),
+    ]
+    for one, other, third, masked in cases:
+        masker = names((one,), (other,))
+        assert {masker(one), masker(other), masker(third)} == {masked}, one
+
+
+def test_what_does_not_differ_is_not_masked() -> None:
+    masker = names((f"{CWD}/data-17", "/sys/transparent_hugepage"), (f"{CWD}/data-17", "/sys/transparent_hugepage"))
+    assert masker(f"{CWD}/data-17") == "$CWD/data-17"
+    assert masker("/sys/transparent_hugepage") == "/sys/transparent_hugepage"
+
+
+def test_a_rule_never_hides_a_stable_name() -> None:
+    masker = names(("/d/abcdefgh", "/d/settings"), ("/d/zyxwvuts", "/d/settings"))
+    assert masker("/d/settings") == "/d/settings"
+
+
+def test_names_below_a_run_specific_directory_are_masked_with_it() -> None:
+    masker = names(("/d/run-17/part-3", "/d/run-17/state"), ("/d/run-94/part-8", "/d/run-94/state"))
+    assert masker("/d/run-17/state") == masker("/d/run-5/state") == "/d/run-*/state"
+    assert masker("/d/run-1/part-44") == "/d/run-*/part-*"
+
+
+def test_differing_leaves_are_masked_with_their_numbers_generalised() -> None:
+    one = {"notes": [{"text": "a", "at": 1}, {"text": "b", "at": 2}], "version": 3}
+    other = {"notes": [{"text": "a", "at": 7}, {"text": "b", "at": 8}], "version": 3}
+    masker = learnt(*(observation({f"{CWD}/n.json": json.dumps(v).encode()}) for v in (one, other)))
+    assert masker.mask.leaves == {"$CWD/n.json": ("/notes/*/at",)}
+    third = {"notes": [{"text": "a", "at": 99}, {"text": "b", "at": 98}], "version": 3}
+    states = [masker.state("$CWD/n.json", file("n.json", json.dumps(v).encode())) for v in (one, third)]
+    assert same(*states)
+    worse = {"notes": [{"text": "a", "at": 99}, {"text": "X", "at": 98}], "version": 3}
+    assert not same(states[0], masker.state("$CWD/n.json", file("n.json", json.dumps(worse).encode())))
+
+
+def test_run_specific_keys_are_masked_and_what_is_below_them_still_counts() -> None:
+    one, other = ({key: {"text": "a"}, f"{key}x": {"text": "b"}} for key in ("k-1f", "k-9c"))
+    masker = learnt(*(observation({"/d/n.json": json.dumps(v).encode()}) for v in (one, other)))
+    assert not masker.mask.hopeless
+    shown = [masker.state("/d/n.json", file("n.json", json.dumps(v).encode())) for v in (one, other)]
+    assert same(*shown)
+    less = masker.state("/d/n.json", file("n.json", json.dumps({"k-33": {"text": "a"}}).encode()))
+    assert not same(shown[0], less)
+
+
+def test_the_moment_of_the_run_is_masked_even_if_both_runs_fell_into_one_second() -> None:
+    data = json.dumps({"saved": 1_700_000_000, "ms": 1_700_000_000_123, "count": 5}).encode()
+    runs = [observation({"/d/n.json": data}, began_s=1_699_999_999.5, ended_s=1_700_000_000.5) for _ in range(2)]
+    assert learnt(*runs).mask.leaves == {"/d/n.json": ("/ms", "/saved")}
+
+
+def test_lines_that_differ_are_masked_token_by_token() -> None:
+    texts = (b"begin\ntook 12 ms\n", b"begin\ntook 345 ms\n")
+    masker = learnt(*(observation({}, stdout=text) for text in texts))
+    assert masker.text("stdout", b"begin\ntook 7 ms\n") == "begin\ntook * ms\n"
+    assert masker.text("stdout", b"begun\ntook 7 s\n") == "begun\ntook 7 s\n"
+    assert masker.text("stderr", b"took 7 ms") == "took 7 ms"
+
+
+def test_what_cannot_be_made_equal_is_hopeless() -> None:
+    masker = learnt(
+        observation({"/d/a.bin": b"\x00one", "/d/t.txt": b"1\n"}, stdout=b"a\nb\n"),
+        observation({"/d/a.bin": b"\x00two\x01" * 9, "/d/t.txt": b"1\n2\n"}, stdout=b"a\n"),
+    )
+    assert masker.mask.hopeless == {"/d/a.bin", "/d/t.txt", "stdout"}
+
+
+def test_a_file_of_one_run_only_is_hopeless() -> None:
+    assert learnt(observation({"/d/a": b"1"}), observation({})).mask.hopeless == {"/d/a"}
+
+
+def test_a_mask_grows_by_further_runs() -> None:
+    first, second = observation({"/d/n.json": b'{"a": 1, "b": 1}'}), observation({"/d/n.json": b'{"a": 2, "b": 1}'})
+    third = observation({"/d/n.json": b'{"a": 2, "b": 5}'})
+    mask = extend(learn(first, second, cwd=CWD, home=""), second, third)
+    assert mask.leaves == {"/d/n.json": ("/a", "/b")} and not mask.hopeless
+
+
+def test_files_with_one_masked_name_are_numbered() -> None:
+    masker = names(("/d/p-1",), ("/d/p-2",))
+    image = {path: file(path, path.encode()) for path in ("/d/p-1", "/d/p-2")}
+    assert set(masker.image(image)) == {"/d/p-*", "/d/p-* (2)"}
+
+
+def test_ten_thousand_names_are_masked_at_once() -> None:
+    runs = [tuple(f"/d/part-{n + shift}" for n in range(10_000)) for shift in (0, 20_000)]
+    masker = names(*runs)
+    assert {masker(path) for path in runs[0]} == {"/d/part-*"}
+    assert len(masker.mask.names) < 10

@@ -1,0 +1,157 @@
+"""Roles are measured from traces, images and deletion trials."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from blackstart.core.calibration import CleanRun, Mask
+from blackstart.core.masking import Masker
+from blackstart.core.reading import Content, FileState, Image
+from blackstart.core.trace import Operation
+from blackstart.surface import Deletion, deletion_candidates, judge_deletion, roles, surface
+
+READ, WRITE, READ_WRITE = 0, 0o1, 0o2
+CREATE, EXCLUSIVE, TRUNCATE, APPEND = 0o100, 0o200, 0o1000, 0o2000
+MASKER = Masker(Mask(names=((r"^/d/tmp[a-z0-9]{8}(?=/|$)", "/d/tmp*"),)))
+
+
+def opened(path: str, flags: int = READ) -> Operation:
+    return Operation(index=0, call="openat", path=path, flags=flags, kind="file")
+
+
+def wrote(path: str, data: bytes = b"x", process: int = 1) -> Operation:
+    return Operation(index=0, call="write", path=path, data=data, size=len(data), kind="file", process=process)
+
+
+def op(call: str, path: str, path2: str = "") -> Operation:
+    return Operation(index=0, call=call, path=path, path2=path2, kind="file")
+
+
+def image(*paths: str, text: str = "x", kind: str = "file", mode: int = 0o644) -> Image:
+    content = Content(form="text", leaves=(("1", text),), digest=text, count=1)
+    return {p: FileState(path=p, size=len(text), digest=text, content=content, kind=kind, mode=mode) for p in paths}
+
+
+def role(path: str, trace: list[Operation], *images: Image, **changes: Any) -> str:
+    given = images or (image(path), image(path))
+    return roles([trace], given, changes.pop("deletions", {}), MASKER, **changes).get(path, "")
+
+
+def test_only_read_is_config_and_code_is_install() -> None:
+    assert role("/d/app.ini", [opened("/d/app.ini")]) == "config"
+    assert role("/d/app.py", [opened("/d/app.py")]) == "install"
+    assert role("/usr/lib/x.so.1", [opened("/usr/lib/x.so.1")]) == "install"
+    assert role("/d/tool", [op("execve", "/d/tool")]) == "install"
+
+
+def test_a_script_named_on_the_command_line_is_install() -> None:
+    script = image("/d/run", text="#!/bin/sh")
+    assert role("/d/run", [opened("/d/run")], script, arguments=["/d/run"]) == "install"
+    assert role("/d/run", [opened("/d/run")], image("/d/run"), arguments=["/d/run"]) == "config"
+
+
+def test_read_and_written_is_state() -> None:
+    trace = [opened("/d/n"), opened("/d/n", WRITE | TRUNCATE), wrote("/d/n")]
+    assert role("/d/n", trace) == "state"
+    assert role("/d/n", [opened("/d/n", READ_WRITE), wrote("/d/n")]) == "state"
+    renamed = [opened("/d/n"), opened("/d/n.new", WRITE | CREATE), wrote("/d/n.new"), op("rename", "/d/n.new", "/d/n")]
+    assert role("/d/n", renamed) == "state"
+    assert role("/d/n.new", renamed, image("/d/n"), image("/d/n")) == "scratch"
+
+
+def test_a_deletion_trial_tells_a_cache_from_state() -> None:
+    trace = [opened("/d/n"), opened("/d/n", WRITE | TRUNCATE), wrote("/d/n")]
+
+    def after(**changes: bool) -> str:
+        values = {"answers_changed": False, "answers_could_differ": True, "rebuilt_equal": True, **changes}
+        return role("/d/n", trace, deletions={"/d/n": Deletion(path="/d/n", **values)})
+
+    assert after() == "cache"
+    assert after(answers_changed=True) == after(answers_could_differ=False) == after(rebuilt_equal=False) == "state"
+
+
+def test_written_and_never_read_is_output() -> None:
+    assert role("/d/out", [opened("/d/out", WRITE | CREATE | TRUNCATE), wrote("/d/out")]) == "output"
+
+
+def test_append_only_and_never_read_is_a_log() -> None:
+    log = [opened("/d/log", WRITE | CREATE | APPEND), wrote("/d/log")]
+    state = [opened("/d/n"), opened("/d/n", WRITE | TRUNCATE), wrote("/d/n")]
+    both = image("/d/log", "/d/n")
+    assert role("/d/log", [*log, *state], both, both) == "log"
+    assert role("/d/log", [*log, opened("/d/log")], both, both) == "state"
+    assert role("/d/log", log) == "output"  # the job's only product
+    assert role("/d/log", [*log, wrote("stdout")]) == "log"
+    rotated = [*log, *state, op("rename", "/d/log", "/d/log.1")]
+    assert role("/d/log.1", rotated, image("/d/n"), image("/d/log", "/d/log.1", "/d/n")) == "log"
+
+
+def test_made_and_removed_is_scratch() -> None:
+    trace = [
+        opened("/d/tmpabcdefgh", WRITE | CREATE | EXCLUSIVE),
+        wrote("/d/tmpabcdefgh"),
+        op("unlink", "/d/tmpabcdefgh"),
+    ]
+    assert roles([trace], [{}, {}], {}, MASKER) == {"/d/tmp*": "scratch"}
+
+
+def test_locks_are_exclusive_or_locked_or_hold_the_own_pid_and_are_gone_at_the_end() -> None:
+    exclusive = [opened("/d/lock", WRITE | CREATE | EXCLUSIVE), op("unlink", "/d/lock")]
+    directory = [op("mkdir", "/d/lock"), op("rmdir", "/d/lock")]
+    pid = [opened("/d/lock", WRITE | CREATE), wrote("/d/lock", b"42\n", process=42), op("unlink", "/d/lock")]
+    for trace in (exclusive, directory, pid):
+        assert role("/d/lock", trace, {}, {}) == "lock"
+    flocked = [opened("/d/lock", READ_WRITE | CREATE), op("flock", "/d/lock")]
+    assert role("/d/lock", flocked) == "lock"
+    assert role("/d/lock", [*flocked, wrote("/d/lock")]) == "state"
+
+
+def test_files_that_nobody_used_and_directories_have_no_role() -> None:
+    assert roles([[]], [image("/d/x"), image("/d/x")], {}, MASKER) == {}
+    assert roles([[op("mkdir", "/d/x")]], [{}, image("/d/x", kind="directory")], {}, MASKER) == {}
+
+
+def test_only_possible_state_that_stands_is_worth_a_deletion_trial() -> None:
+    trace = [
+        opened("/d/n"),
+        opened("/d/n", WRITE),
+        wrote("/d/n"),
+        opened("/d/o", WRITE | CREATE),
+        wrote("/d/o"),
+        opened("/d/c"),
+    ]
+    assert deletion_candidates([trace], [image("/d/n", "/d/o", "/d/c")], MASKER) == ("/d/n",)
+
+
+def deleted(clean: CleanRun, **changes: Any) -> Deletion:
+    values = {"code": 0, "stdout": clean.stdout, "check": clean.check, "files": clean.files, **changes}
+    return judge_deletion("/d/n", clean, **values)
+
+
+def test_answers_are_exit_status_stdout_check_and_files_written_but_not_logs() -> None:
+    trace = (
+        wrote("/d/n"), wrote("/d/o"), opened("/d/log", WRITE | CREATE | APPEND), wrote("/d/log"), opened("/d/script"),
+    )  # fmt: skip
+    files = image("/d/n", "/d/o", "/d/log", "/d/script")
+    clean = CleanRun(start="S1", code=0, elapsed_s=0.1, stdout="42\n", check="0\nfine\n", files=files, trace=trace)
+    same = deleted(clean, stderr="rebuilding\n", files={**files, **image("/d/log", text="rebuilding")})
+    assert (same.answers_changed, same.answers_could_differ, same.rebuilt_equal) == (False, True, True)
+    assert deleted(clean, code=1).answers_changed
+    assert deleted(clean, stdout="0\n").answers_changed
+    assert deleted(clean, check="1\nfine\n").answers_changed
+    assert deleted(clean, files={**files, **image("/d/o", text="y")}).answers_changed
+    assert not deleted(clean, files={**files, **image("/d/n", text="y")}).rebuilt_equal
+    silent = CleanRun(start="S1", code=0, elapsed_s=0.1, stdout="*\n", files=image("/d/n"), trace=(wrote("/d/n"),))
+    assert not deleted(silent).answers_could_differ
+
+
+def test_the_surface_lists_files_peers_ports_and_programs() -> None:
+    trace = [
+        op("connect", "socket:inet:1.2.3.4:80"), op("bind", "socket:inet:0.0.0.0:8080"), op("execve", "/usr/bin/sort"),
+    ]  # fmt: skip
+    content = Content(form="sqlite", digest="d")
+    seen = surface(
+        [trace], {"/d/n": "state"}, {"/d/n": FileState(path="/d/n", content=content)}, {"/d/m": "shared mapping"}
+    )
+    assert (seen.databases, seen.peers, seen.ports) == (("/d/n",), ("inet:1.2.3.4:80",), ("inet:0.0.0.0:8080",))
+    assert (seen.programs, seen.uncovered) == (("/usr/bin/sort",), {"/d/m": "shared mapping"})
