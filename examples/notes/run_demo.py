@@ -1,0 +1,52 @@
+"""The demo: blackstart breaks a notebook that people really write, then the same one with a careful writer.
+
+Both run in temporary directories with a few notes; nothing else is touched. TinyDB is installed beside this Python if
+it is missing.
+"""
+
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+HERE = Path(__file__).parent
+BLACKSTART = Path(sys.executable).parent / "blackstart"
+NOTES = ["call the plumber", "water the tomatoes", "oil the garden door", "pay the rent", "order more seeds"]
+
+
+def need_tinydb() -> None:
+    if subprocess.run([sys.executable, "-c", "import tinydb"], capture_output=True, check=False).returncode != 0:
+        print("Installing TinyDB …", flush=True)
+        subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "tinydb>=4.8,<5"], check=True)
+
+
+def break_notes(script: str, title: str) -> int:
+    """Run blackstart on one script; its exit status."""
+    print(f"\n== {title}\n", flush=True)
+    with tempfile.TemporaryDirectory(prefix="notes-") as directory:
+        for note in NOTES:
+            add = [sys.executable, str(HERE / script), "add", note]
+            subprocess.run(add, cwd=directory, check=True, stdout=subprocess.DEVNULL)
+        command = [sys.executable, str(HERE / script), "add", "buy milk"]
+        run = [str(BLACKSTART), "run", "--budget", "50s", "--seed", "1", "--", *command]
+        began = time.monotonic()
+        status = subprocess.run(run, cwd=directory, check=False).returncode
+        print(f"\n({time.monotonic() - began:.0f} s, exit status {status})", flush=True)
+    return status
+
+
+def main() -> int:
+    need_tinydb()
+    usual = break_notes("notes.py", "notes.py: TinyDB as its documentation shows it")
+    careful = break_notes(
+        "careful_notes.py", "careful_notes.py: the same, with a writer that replaces the file in one step"
+    )
+    if (usual, careful) != (1, 0):
+        print(f"Expected findings in the first (1) and none in the second (0), got {usual} and {careful}.")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,50 @@
+"""The oracles' own test: each bad twin shows exactly its consequence, each good one nothing above a note.
+
+One round with `make test`; `make twins` runs twenty with as many seeds: no false alarm, and at most one miss.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.live.programs.running import Ran, run
+from tests.twins.making import BOOK, CONSEQUENCES, LANGUAGES, book, command, missing, twin
+
+pytestmark = [pytest.mark.live, pytest.mark.twins]
+PAIRS = [
+    pytest.param(consequence, language, id=f"{consequence}-{language}")
+    for consequence in CONSEQUENCES
+    for language in LANGUAGES
+]
+
+
+def broken(consequence: str, side: str, language: str, directory: Path, seed: int) -> Ran:
+    """One run on a twin that starts with five deliveries."""
+    if reason := missing(language):
+        pytest.skip(reason)
+    directory.mkdir()
+    (directory / BOOK).write_bytes(book(5))
+    return run(command(twin(consequence, side, language)), directory, "--only", "errno,kill,file", seed=seed)
+
+
+@pytest.mark.parametrize(("consequence", "language"), PAIRS)
+def test_a_bad_twin_gives_exactly_its_consequence(consequence: str, language: str, tmp_path: Path, rounds: int) -> None:
+    misses = []
+    for seed in range(1, rounds + 1):
+        ran = broken(consequence, "bad", language, tmp_path / f"round-{seed}", seed)
+        found = {finding["consequence"] for finding in ran.defects}
+        assert found <= {consequence}, ran.said()
+        assert ran.status == (1 if found else 0), ran.said()
+        if not found:
+            misses.append(ran.said())
+    assert len(misses) <= rounds // 20, misses[0]
+
+
+@pytest.mark.parametrize(("consequence", "language"), PAIRS)
+def test_a_good_twin_gives_nothing(consequence: str, language: str, tmp_path: Path, rounds: int) -> None:
+    for seed in range(1, rounds + 1):
+        ran = broken(consequence, "good", language, tmp_path / f"round-{seed}", seed)
+        assert not ran.defects, ran.said()
+        assert ran.status == 0, ran.said()
