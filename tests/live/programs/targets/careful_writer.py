@@ -1,4 +1,4 @@
-"""Raises a set point by one. The new settings get a name of their own, are on the disk, and replace the old in a step."""
+"""Raises a set point by one: the new settings get their own name, are on the disk, replace the old in one step."""
 
 import glob
 import json
