@@ -7,27 +7,34 @@ the role with the stricter judgement is taken only if the file was seen to be re
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
 from blackstart.core.calibration import CleanRun, Mask
-from blackstart.core.masking import Masker, same
+from blackstart.core.masking import CWD, HOME, Masker, same
 from blackstart.core.reading import FileState, Image
-from blackstart.core.trace import OPENING, Operation
+from blackstart.core.trace import DIRECTORY, OPENING, Operation
 
 _WRITE_FLAGS = 0o3  # O_WRONLY or O_RDWR
+_DIRECTORY = 0o200000
+_READS = ("read", "pread64", "readv", "preadv", "preadv2", "mmap")
 _READ_WRITE, _CREATE, _EXCLUSIVE, _TRUNCATE, _APPEND = 0o2, 0o100, 0o200, 0o1000, 0o2000
 _SYSTEM = ("/usr/", "/lib/", "/lib64/", "/lib32/", "/bin/", "/sbin/", "/etc/", "/opt/", "/proc/", "/sys/", "/dev/",
            "/nix/", "/snap/")  # fmt: skip
 _CODE = (".py", ".pyc", ".so", ".jar", ".class", ".rb", ".js", ".pl", ".pm")
 _CODE_PLACES = ("/__pycache__/", "/site-packages/", "/dist-packages/", "/node_modules/", "/pyvenv.cfg")
+_NOT_FILES = ("/dev/", "/proc/", "/sys/")
+_PROGRAM_FOLDER = re.compile(r"^(?P<prefix>.*[^/])/(?:bin|sbin|libexec|shims)/[^/]+$")
+_DATA_FOLDERS = ("share/", "state/", "etc/", "var/", "cache/")
 
 
 class Use(msgspec.Struct, kw_only=True):
     """How a masked path was used, over all clean runs."""
 
     read: bool = False
+    opened: bool = False
     written: bool = False
     filled: bool = False
     rewritten: bool = False
@@ -73,16 +80,19 @@ def uses(traces: Iterable[Sequence[Operation]], masker: Masker) -> dict[str, Use
 
 def _note(use: Use, operation: Operation) -> None:
     call, flags = operation.call, operation.flags
+    use.is_directory = use.is_directory or operation.kind == DIRECTORY or (call in OPENING and flags & _DIRECTORY != 0)
     if call in OPENING:
         if flags & _WRITE_FLAGS or call == "creat":
             use.written = use.written or call == "creat" or bool(flags & (_CREATE | _TRUNCATE))
-            use.read = use.read or (bool(flags & _READ_WRITE) and not flags & _TRUNCATE)
+            use.opened = use.opened or (bool(flags & _READ_WRITE) and not flags & _TRUNCATE)
             use.exclusive = use.exclusive or bool(flags & _EXCLUSIVE)
             use.appended = use.appended or bool(flags & _APPEND)
             use.truncated = use.truncated or call == "creat" or bool(flags & _TRUNCATE)
             use.rewritten = use.rewritten or not flags & _APPEND
         else:
-            use.read = True
+            use.opened = True
+    elif call in _READS:
+        use.read = True
     elif call.startswith("exec"):
         use.executed = True
     elif call in ("flock", "lockf"):
@@ -109,23 +119,26 @@ def roles(
     *,
     arguments: Iterable[str] = (),
 ) -> dict[str, str]:
-    """Masked path -> role, for every file that was used or stands in an image.
+    """Masked path -> role, for every file that was used.
 
     images: S0, S1, … of the chain, unmasked; arguments: absolute paths on the command line (the program and its
     parts among them are recognised because they are executed, or are code and only read).
     """
     stood = [masker.image(image) for image in images]
     found = {}
-    traces = list(traces)
     used, named = uses(traces, masker), {masker(path) for path in arguments}
-    for path in sorted((used.keys() | set().union(*stood)) - {"stdout"}):
-        use = used.get(path, Use())
-        states = [image.get(path) for image in stood]
+    installed = _installations(used)
+    for path in sorted(used.keys() - {"stdout"}):
+        use, states = used[path], [image.get(path) for image in stood]
+        if path.startswith(_NOT_FILES) or (use.is_directory and not use.exclusive):
+            continue
         if any(state is not None and state.kind not in ("file",) for state in states) and not _is_lock(use, states):
             continue
         role = _role(path, use, [state is not None for state in states], deletions.get(path), used)
+        if role == "config" and (_is_installed(path, installed) or (path in named and _is_script(states))):
+            role = "install"
         if role:
-            found[path] = "install" if role == "config" and path in named and _is_script(states) else role
+            found[path] = role
     return _with_product(found, used)
 
 
@@ -136,9 +149,10 @@ def _is_lock(use: Use, states: Sequence[object]) -> bool:
 
 
 def _role(path: str, use: Use, stood: Sequence[bool], deletion: Deletion | None, used: Mapping[str, Use]) -> str:
+    is_read = use.read or (use.opened and any(stood))
     if not (use.written or use.moved_onto or use.moved_away or use.removed):
-        if not use.read and not use.executed:
-            return ""  # nobody looked at it
+        if not is_read and not use.executed:
+            return ""  # nobody looked at it, or it was looked for in vain
         return "install" if use.executed or _is_code(path) else "config"
     if "*" not in path and _is_lock(use, [True if there else None for there in stood]):
         return "lock"
@@ -148,7 +162,7 @@ def _role(path: str, use: Use, stood: Sequence[bool], deletion: Deletion | None,
         return "scratch"
     if _is_log(use) or (use.sources and all(_is_log(used.get(source, Use())) for source in use.sources)):
         return "log"
-    if not use.read:
+    if not is_read:
         return "output"
     if deletion and not deletion.answers_changed and deletion.answers_could_differ and deletion.rebuilt_equal:
         return "cache"
@@ -156,7 +170,7 @@ def _role(path: str, use: Use, stood: Sequence[bool], deletion: Deletion | None,
 
 
 def _is_log(use: Use) -> bool:
-    return use.appended and not (use.rewritten or use.truncated or use.moved_onto or use.read)
+    return use.appended and not (use.rewritten or use.truncated or use.moved_onto or use.read or use.opened)
 
 
 def _is_script(states: Sequence[FileState | None]) -> bool:
@@ -166,6 +180,16 @@ def _is_script(states: Sequence[FileState | None]) -> bool:
             first = dict(state.content.leaves).get("1", "") if state.content else ""
             return bool(state.mode & 0o111) or first.startswith("#!")
     return False
+
+
+def _installations(used: Mapping[str, Use]) -> tuple[str, ...]:
+    """Folders that hold a `bin` (or the like) from which something was executed."""
+    found = (_PROGRAM_FOLDER.match(path) for path, use in used.items() if use.executed)
+    return tuple({f"{match['prefix']}/" for match in found if match and match["prefix"] not in (CWD, HOME)})
+
+
+def _is_installed(path: str, installations: tuple[str, ...]) -> bool:
+    return any(path.startswith(top) and not path[len(top) :].startswith(_DATA_FOLDERS) for top in installations)
 
 
 def _is_code(path: str) -> bool:

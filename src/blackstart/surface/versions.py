@@ -109,7 +109,7 @@ class VersionReader:
         """What the operation will change, and whether that is a boundary."""
         path, call, who = _owner(operation.path), operation.call, operation.process
         is_companion = path != operation.path
-        if call == "exit_group":  # closes what the process had open
+        if call in ("exit_group", "dup2", "dup3"):  # may close what the process had open
             self._later(operation.thread, [p for p, by in self._dirty.items() if by == who])
             self._read(self._pending.pop(operation.thread, ()))
         elif call == "close":

@@ -44,6 +44,18 @@ def test_only_read_is_config_and_code_is_install() -> None:
     assert role("/d/tool", [op("execve", "/d/tool")]) == "install"
 
 
+def test_what_lies_beside_an_executed_program_is_its_installation() -> None:
+    trace = [op("execve", "/d/tool/bin/tool"), op("read", "/d/tool/hooks/first"), op("read", "/d/tool/etc/settings")]
+    assert role("/d/tool/hooks/first", trace, {}, {}) == "install"
+    assert role("/d/tool/etc/settings", trace, {}, {}) == "config"
+
+
+def test_what_was_looked_for_in_vain_and_devices_have_no_role() -> None:
+    assert role("/d/app.ini", [opened("/d/app.ini")], {}, {}) == ""
+    assert role("/dev/null", [opened("/dev/null", READ_WRITE), wrote("/dev/null")], {}, {}) == ""
+    assert role("/d", [opened("/d", 0o200000)], {}, {}) == ""
+
+
 def test_a_script_named_on_the_command_line_is_install() -> None:
     script = image("/d/run", text="#!/bin/sh")
     assert role("/d/run", [opened("/d/run")], script, arguments=["/d/run"]) == "install"
