@@ -110,6 +110,6 @@ def _under_landlock(layout: World) -> list[Door]:
         ("mounts", REFUSED, "", ""),
         ("clock", REFUSED, "", "the machine's clock can be read only"),
         ("kernel settings", REFUSED, "", "/proc and /sys can be read only"),
-        ("locks", OPENED, "", "a readable file of the host can be locked while a trial runs"),
+        ("readable files", OPENED, "", "can be locked while a trial runs, and a named pipe can be emptied"),
     ]
     return [Door(kind=kind, state=state, address=address, why=why) for kind, state, address, why in rows]

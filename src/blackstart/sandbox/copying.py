@@ -12,6 +12,7 @@ import contextlib
 import errno
 import os
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 DEPTH_MAX = 256
@@ -24,6 +25,30 @@ _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 class TooMuch(Exception):
     """The tree is larger than the copy may be."""
+
+
+class Unreadable(Exception):
+    """This user may not read an entry."""
+
+
+@contextlib.contextmanager
+def opened(parent: int, name: str, flags: int, info: os.stat_result, *, force: bool) -> Iterator[int]:
+    """Open an entry; with `force` also one whose own mode forbids it to its owner, who then gets that mode back."""
+    closed = False
+    try:
+        descriptor = os.open(name, flags, dir_fd=parent)
+    except PermissionError:
+        if not force or info.st_uid != os.geteuid():
+            raise Unreadable from None
+        closed = True
+        os.chmod(name, 0o700, dir_fd=parent)
+        descriptor = os.open(name, flags, dir_fd=parent)
+    try:
+        yield descriptor
+    finally:
+        if closed:
+            os.chmod(descriptor, stat.S_IMODE(info.st_mode))
+        os.close(descriptor)
 
 
 @dataclass
@@ -45,11 +70,12 @@ class Report:
 class Copier:
     """Copies trees between open directories; one Copier for all parts of an image, so that the limits hold for all."""
 
-    def __init__(self, *, limit_bytes: int, omit: frozenset[str] = frozenset(), devices: bool = False) -> None:
+    def __init__(self, *, limit_bytes: int, omit: frozenset[str] = frozenset(), from_image: bool = False) -> None:
+        """from_image: what stands there is ours: overlay marks are kept, what was closed is opened for the copy."""
         self.report = Report()
         self._limit = limit_bytes
         self._omit = omit
-        self._devices = devices
+        self._force = from_image
         self._links: dict[tuple[int, int], str] = {}
         self._root = -1
         self._buffer = memoryview(bytearray(1 << 18))
@@ -107,7 +133,7 @@ class Copier:
         elif kind == stat.S_IFLNK:
             os.symlink(os.readlink(name, dir_fd=source), name, dir_fd=target)
             self._finish_special(target, name, info, path)
-        elif kind in (stat.S_IFIFO, stat.S_IFSOCK) or (self._devices and info.st_rdev == 0):
+        elif kind in (stat.S_IFIFO, stat.S_IFSOCK) or (self._force and info.st_rdev == 0):
             os.mknod(name, info.st_mode, info.st_rdev, dir_fd=target)
             self._finish_special(target, name, info, path)
         else:
@@ -117,16 +143,12 @@ class Copier:
         self, source: int, inner: int, name: str, info: os.stat_result, path: str, relative: str, depth: int
     ) -> None:
         try:
-            outer = os.open(name, _DIRECTORY, dir_fd=source)
-        except PermissionError:
+            with opened(source, name, _DIRECTORY, info, force=self._force) as outer:
+                self._entries(outer, inner, path, relative + "/", depth + 1)
+                self._attributes(outer, inner, info, path)
+        except Unreadable:
             self.report.note(self.report.unreadable, path)
             os.chmod(inner, 0)
-            return
-        try:
-            self._entries(outer, inner, path, relative + "/", depth + 1)
-            self._attributes(outer, inner, info, path)
-        finally:
-            os.close(outer)
 
     def _file(self, source: int, target: int, name: str, info: os.stat_result, path: str, relative: str) -> None:
         if info.st_nlink > 1:
@@ -135,20 +157,16 @@ class Copier:
                 os.link(first, name, src_dir_fd=self._root, dst_dir_fd=target, follow_symlinks=False)
                 return
         try:
-            reading = os.open(name, _READ, dir_fd=source)
-        except PermissionError:
+            with opened(source, name, _READ, info, force=self._force) as reading:
+                writing = os.open(name, _CREATE, info.st_mode & 0o777, dir_fd=target)
+                try:
+                    self._data(reading, writing, info, path)
+                    self._attributes(reading, writing, info, path)
+                finally:
+                    os.close(writing)
+        except Unreadable:
             self.report.note(self.report.unreadable, path)
             os.close(os.open(name, _CREATE, 0, dir_fd=target))
-            return
-        try:
-            writing = os.open(name, _CREATE, info.st_mode & 0o777, dir_fd=target)
-            try:
-                self._data(reading, writing, info, path)
-                self._attributes(reading, writing, info, path)
-            finally:
-                os.close(writing)
-        finally:
-            os.close(reading)
 
     def _data(self, reading: int, writing: int, info: os.stat_result, path: str) -> None:
         occupied = min(info.st_size, info.st_blocks * 512) if info.st_blocks else 0

@@ -68,6 +68,8 @@ class Zygote:
             answer = {"error": f"no image {error}", "sort": "name"}
         except RecursionError:
             answer = {"error": "directories are nested too deep", "sort": "limit"}
+        except BlockingIOError:
+            answer = {"error": "another target runs, and this isolation has room for one", "sort": "busy"}
         except OSError as error:
             answer = {"error": str(error), "errno": error.errno, "sort": "system"}
         except Exception:
@@ -181,6 +183,23 @@ def _stage() -> frozenset[str]:
     return frozenset(HOST + p for p in points)
 
 
+def _work_outside(channel: socket.socket, setup: dict[str, Any]) -> NoReturn:
+    """The fallback: no namespaces, and so nothing that the kernel would clean up by itself."""
+    from blackstart.sandbox import workshop  # it builds on this module
+
+    kernel.prctl(kernel.PDEATHSIG, 0)
+    images, area = workshop.prepare(setup)
+    shop = workshop.Workshop(channel, setup["layout"], images, area)
+    try:
+        wire.send(channel, {"hidden": [], "layers": [], "live": f"{area}/images/{workshop.LIVE}"})
+        shop.serve()
+    except wire.Closed:
+        pass
+    finally:
+        shop.leave()
+        os._exit(0)
+
+
 def main(arguments: list[str]) -> None:
     """Entry of the helper: the descriptor of the channel, and the parent's process id."""
     channel = socket.socket(fileno=int(arguments[0]))
@@ -192,6 +211,8 @@ def main(arguments: list[str]) -> None:
         os.setsid()
         os.umask(0)
         setup, _ = wire.receive(channel, 30)
+        if setup["isolation"] == "landlock":
+            _work_outside(channel, setup)
         _enter_namespaces(channel)
         kernel.die_with_parent()  # a change of user may have cleared it
         points = _stage()

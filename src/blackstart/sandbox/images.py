@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from blackstart.sandbox import kernel, mounts
-from blackstart.sandbox.copying import Copier, Report, TooMuch, copy_tree, remove_tree
+from blackstart.sandbox.copying import Copier, Report, TooMuch, copy_tree, opened, remove_tree
 from blackstart.sandbox.plan import FRESH, HOST, OVERLAY, Plan, below
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -25,14 +25,24 @@ _KINDS = {
     stat.S_IFSOCK: "socket",
     stat.S_IFIFO: "fifo",
 }
+
+
+def kind_of(mode: int) -> str:
+    """file, directory, link, socket, fifo or other."""
+    return _KINDS.get(stat.S_IFMT(mode), "other")
+
+
 OPAQUE = "user.overlay.opaque"
 
 
 class Images:
     """All images of one helper, by name."""
 
-    def __init__(self, place: str, layout: dict[str, Any], plan: Plan, limit_bytes: int) -> None:
+    def __init__(
+        self, place: str, layout: dict[str, Any], plan: Plan, limit_bytes: int, *, host: str = HOST
+    ) -> None:
         self._place = place
+        self._host = host
         self._copies: list[str] = layout["copies"]
         self._omit = frozenset(layout["omit"])
         self._plan = plan
@@ -54,26 +64,32 @@ class Images:
             raise FileExistsError(17, f"there is already an image {name}")
         self._count += 1
         place = f"{self._place}/{self._count}"
-        os.mkdir(place)
-        _mount_memory(place, self._limit * 3 + (512 << 20))
+        self._make_room(place)
         self._numbers[name] = self._count
         return place
+
+    def _make_room(self, place: str) -> None:
+        os.mkdir(place)
+        _mount_memory(place, self._limit * 3 + (512 << 20))
+
+    def _furnish(self, place: str) -> None:
+        mounts.furnish(place, self._plan)
 
     def capture(self, name: str) -> dict[str, Any]:
         """A new image with the state directories of the host as they are now."""
         place = self._new(name)
         try:
-            mounts.furnish(place, self._plan, len(self._copies))
+            self._furnish(place)
             copier = Copier(limit_bytes=self._limit, omit=self._omit)
             for index, path in enumerate(self._copies):
-                if os.path.isdir(HOST + path):
-                    copy_tree(HOST + path, f"{place}/copy/{index}", path, copier)
+                if os.path.isdir(self._host + path):
+                    copy_tree(self._host + path, f"{place}/copy/{index}", path, copier)
                 else:
                     os.mkdir(f"{place}/copy/{index}")
         except BaseException:
             self.drop(name)
             raise
-        return _reported(copier.report)
+        return reported(copier.report)
 
     def copy(self, source: str, name: str) -> dict[str, Any]:
         """A new image equal to another one."""
@@ -87,7 +103,7 @@ class Images:
         """A new image equal to the one at this descriptor, which may be another helper's with the same layout."""
         new = self._new(name)
         try:
-            copier = Copier(limit_bytes=self._limit * 3 + (512 << 20), devices=True)
+            copier = Copier(limit_bytes=self._limit * 3 + (512 << 20), from_image=True)
             for part in ("root", "copy", "fresh", "upper"):
                 copy_tree(part, f"{new}/{part}", part, copier, within=old)
             os.mkdir(f"{new}/scratch")
@@ -96,7 +112,7 @@ class Images:
         except BaseException:
             self.drop(name)
             raise
-        return _reported(copier.report)
+        return reported(copier.report)
 
     def drop(self, name: str) -> None:
         """Forget an image; a sandbox that still runs over it keeps it alive until it ends."""
@@ -190,7 +206,7 @@ class Images:
         try:
             inner, _ = self._parent(name, path, make=True)
             try:
-                Copier(limit_bytes=self._limit, devices=True).one(outer, inner, last, path)
+                Copier(limit_bytes=self._limit, from_image=True).one(outer, inner, last, path)
             finally:
                 os.close(inner)
         finally:
@@ -216,16 +232,13 @@ class Images:
         for entry in entries:
             info = entry.stat(follow_symlinks=False)
             inner = f"{path}/{entry.name}"
-            kind = _KINDS.get(stat.S_IFMT(info.st_mode), "other")
+            kind = kind_of(info.st_mode)
             if not (kind == "directory" and inner in self._stubs):
                 target = os.readlink(entry.name, dir_fd=here) if kind == "link" else ""
                 yield [inner, kind, info.st_size, stat.S_IMODE(info.st_mode), info.st_nlink, target]
             if kind == "directory":
-                below_here = os.open(entry.name, _DIRECTORY, dir_fd=here)
-                try:
+                with opened(here, entry.name, _DIRECTORY, info, force=True) as below_here:
                     yield from self._walk(below_here, inner, depth + 1)
-                finally:
-                    os.close(below_here)
 
     def free_bytes(self, name: str) -> int:
         """What the image can still take."""
@@ -245,7 +258,8 @@ def _mount_memory(place: str, size_bytes: int) -> None:
                 raise
 
 
-def _reported(report: Report) -> dict[str, Any]:
+def reported(report: Report) -> dict[str, Any]:
+    """A report as it travels."""
     return {
         "files": report.files,
         "bytes": report.bytes,
@@ -261,7 +275,7 @@ def changes(image: str, plan: Plan) -> list[list[str]]:
     known = {s.path[1:].partition("/")[0] for s in (*plan.made, *plan.mounts)} | {"proc", "sys", "dev", "tmp", "run"}
     for entry in os.scandir(f"{image}/root"):
         if entry.name not in known:
-            kind = _KINDS.get(stat.S_IFMT(entry.stat(follow_symlinks=False).st_mode), "other")
+            kind = kind_of(entry.stat(follow_symlinks=False).st_mode)
             rows.append(["/" + entry.name, "created", kind])
     for step in plan.mounts:
         if step.kind == OVERLAY:
@@ -279,13 +293,13 @@ def _changes(here: int, lower: str, path: str, rows: list[list[str]]) -> None:
     for entry in entries:
         info = entry.stat(follow_symlinks=False)
         inner, below_it = f"{path}/{entry.name}", f"{lower}/{entry.name}"
-        kind = _KINDS.get(stat.S_IFMT(info.st_mode), "other")
+        kind = kind_of(info.st_mode)
         try:
             old = os.lstat(below_it)
         except OSError:
             old = None
         if stat.S_ISCHR(info.st_mode) and info.st_rdev == 0:
-            rows.append([inner, "deleted", _KINDS.get(stat.S_IFMT(old.st_mode), "other") if old else "other"])
+            rows.append([inner, "deleted", kind_of(old.st_mode) if old else "other"])
             continue
         if old is None:
             rows.append([inner, "created", kind])

@@ -110,22 +110,27 @@ class Server:
 
     def _kill(self) -> dict[str, Any]:
         """End everything but this process; whoever forks meanwhile is met in the next round."""
-        if self._spare is not None:
-            self._spare[1].close()
-            self._spare = None
+        self._dismiss_spare()
         end = time.monotonic() + KILL_LIMIT_S
-        poll = select.poll()
-        poll.register(self._wakeup, select.POLLIN)
         while True:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(-1, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
             if not self._reap():
                 return {"left": 0}
             if time.monotonic() > end:
                 return {"left": 1}
-            poll.poll(50)
+            self._pause(50)
+
+    def _dismiss_spare(self) -> None:
+        if self._spare is not None:
+            self._spare[1].close()
+            self._spare = None
+
+    def _pause(self, limit_ms: int) -> None:
+        """Until a child ended, at most so long."""
+        poll = select.poll()
+        poll.register(self._wakeup, select.POLLIN)
+        poll.poll(limit_ms)
 
     def _advance(self, count: int) -> dict[str, Any]:
         if self._last_pid < 0:

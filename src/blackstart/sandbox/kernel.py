@@ -11,6 +11,7 @@ import ctypes
 import os
 import platform
 import signal
+import stat
 import struct
 from collections.abc import Iterable
 
@@ -46,6 +47,9 @@ CAPABILITIES = (
     "audit_write audit_control setfcap mac_override mac_admin syslog wake_alarm block_suspend audit_read "
     "perfmon bpf checkpoint_restore"
 ).split()
+
+# execute, write, read, truncate, ioctl
+_LANDLOCK_ON_FILES = 1 | 2 | 4 | 1 << 14 | 1 << 15
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
@@ -201,6 +205,23 @@ def install_listening_filter(code: bytes) -> int:
 def landlock_version() -> int:
     """The version of Landlock's interface; raises where there is none."""
     return _call("landlock_create_ruleset", None, 0, 1)
+
+
+def landlock_ruleset(rights: bytes) -> int:
+    """A ruleset that handles these rights (struct landlock_ruleset_attr)."""
+    return _call("landlock_create_ruleset", rights, len(rights), 0)
+
+
+def landlock_allow(ruleset: int, place: int, rights: int) -> None:
+    """Allow rights at and below an open path; those that only directories have are left out for a file."""
+    if not stat.S_ISDIR(os.fstat(place).st_mode):
+        rights &= _LANDLOCK_ON_FILES
+    _call("landlock_add_rule", ruleset, 1, struct.pack("=Qi", rights, place), 0)
+
+
+def landlock_restrict(ruleset: int) -> None:
+    """Put this process and its future children under a ruleset, for good."""
+    _call("landlock_restrict_self", ruleset, 0)
 
 
 def write_setting(name: str, value: bytes) -> None:

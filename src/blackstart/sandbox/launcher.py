@@ -16,7 +16,7 @@ import signal
 import socket
 from typing import Any, NoReturn
 
-from blackstart.sandbox import kernel, wire
+from blackstart.sandbox import kernel, landlock, wire
 
 # The gate's filter lets `sendmsg` on this descriptor pass.
 CONTROL_DESCRIPTOR = 1021
@@ -26,6 +26,8 @@ KEPT = frozenset(
     "chown dac_override dac_read_search fowner fsetid kill setgid setuid setpcap net_bind_service "
     "net_broadcast net_raw ipc_lock ipc_owner sys_chroot sys_nice lease audit_write setfcap".split()
 )
+# What is left where there are no namespaces: to read, and to write what Landlock lets it write.
+KEPT_OUTSIDE = frozenset(("dac_override", "dac_read_search"))
 _DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
@@ -110,13 +112,17 @@ def _restore_limits(order: dict[str, Any]) -> None:
 
 def _give_up_privileges(order: dict[str, Any]) -> None:
     kernel.prctl(kernel.NO_NEW_PRIVS, 1)
+    if order["writable"]:
+        kernel.die_with_parent()
+        landlock.confine(order["writable"])
     with contextlib.suppress(OSError):
         kernel.clear_ambient_capabilities()
     if os.geteuid() != 0:
         kernel.set_capabilities(())
         return
     refused = {name.removeprefix("cap_") for name in map(str.lower, order["drop"])}
-    kept = [c for c in kernel.CAPABILITIES if c in KEPT and c not in refused]
+    allowed = KEPT_OUTSIDE if order["writable"] else KEPT
+    kept = [c for c in kernel.CAPABILITIES if c in allowed and c not in refused]
     kernel.drop_from_bounding_set(c for c in kernel.CAPABILITIES if c not in kept)
     kernel.set_capabilities(_held() & set(kept))
 

@@ -47,7 +47,7 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """A layout with links resolved, parents before children, nested copies dropped, cwd and home as overlays."""
         own = [cwd, home, *overlays]
         states = [_state_directory(p) for p in copies]
-        kept = _outermost(states)
+        kept = outermost(states)
         layers = {os.path.realpath(p) for p in own if os.path.isdir(p)} - {"/"}
         return cls(
             cwd=os.path.realpath(cwd),
@@ -78,7 +78,8 @@ def _state_directory(path: str) -> str:
     return resolved
 
 
-def _outermost(paths: Iterable[str]) -> tuple[str, ...]:
+def outermost(paths: Iterable[str]) -> tuple[str, ...]:
+    """These directories without those that lie in another of them."""
     kept: list[str] = []
     for path in sorted(set(paths), key=_depth):
         if not below(path, kept):

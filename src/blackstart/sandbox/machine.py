@@ -16,10 +16,10 @@ import sys
 import msgspec
 
 from blackstart.core.errors import SandboxUnavailable
+from blackstart.sandbox.landlock import VERSION_MIN
 
 NAMESPACES, LANDLOCK = "namespaces", "landlock"
 SWITCH = "BLACKSTART_ISOLATION"
-LANDLOCK_ABI_MIN = 6
 PROBE_LIMIT_S = 60.0
 _BOOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "boot.py")
 
@@ -72,7 +72,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def landlock(self) -> bool:
         """Whether the fallback works."""
-        return self.landlock_abi >= LANDLOCK_ABI_MIN
+        return self.landlock_abi >= VERSION_MIN
 
 
 def probe() -> Machine:
@@ -89,7 +89,7 @@ def probe() -> Machine:
         _ability("listener", "" if listener.startswith("+") else listener),
         _ability("listener waits killably", "" if "killable" in listener else "not known to this kernel"),
         _ability("listener wakes synchronously", "" if "synchronous" in listener else "not known to this kernel"),
-        _ability("landlock", "" if abi >= LANDLOCK_ABI_MIN else _landlock_refusal(abi, answers["landlock"])),
+        _ability("landlock", "" if abi >= VERSION_MIN else _landlock_refusal(abi, answers["landlock"])),
         _ability("strace", "" if shutil.which("strace") else "not installed"),
         _ability("cgroup", _cgroup()),
     ]
@@ -122,7 +122,7 @@ def _ability(name: str, refusal: str) -> Ability:
 
 
 def _landlock_refusal(abi: int, answer: str) -> str:
-    return f"version {abi}, needs {LANDLOCK_ABI_MIN}" if abi else answer
+    return f"version {abi}, needs {VERSION_MIN}" if abi else answer
 
 
 def _cgroup() -> str:

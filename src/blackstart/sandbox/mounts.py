@@ -38,7 +38,7 @@ class Displaced(Exception):
     """The program put something else where a mount belongs."""
 
 
-def furnish(image: str, plan: Plan, copies: int) -> None:
+def furnish(image: str, plan: Plan) -> None:
     """Create the empty parts of a new image."""
     os.mkdir(f"{image}/root")
     for part in ("copy", "fresh", "upper", "scratch"):
@@ -54,7 +54,7 @@ def furnish(image: str, plan: Plan, copies: int) -> None:
         _own(place, step)
         os.mkdir(f"{image}/scratch/{step.index}")
     for index, path in enumerate(FRESH):
-        _fresh(f"{image}/fresh/{index}", path)
+        make_fresh(f"{image}/fresh/{index}", path)
 
 
 def _make(place: str, step: Step) -> None:
@@ -77,7 +77,8 @@ def _own(place: str, step: Step) -> None:
     os.chmod(place, stat.S_IMODE(step.mode))
 
 
-def _fresh(place: str, path: str) -> None:
+def make_fresh(place: str, path: str) -> None:
+    """An empty directory in the place of `path`, with what every system has there."""
     os.mkdir(place)
     user = os.geteuid()
     if path != "/run":

@@ -110,17 +110,20 @@ class Sandbox:
         self._number += 1
         control, theirs = socket.socketpair()
         control.setsockopt(socket.SOL_SOCKET, _PASSCRED, 1)
+        places = self._zygote.places
         order: dict[str, Any] = {
             "number": self._number,
-            "argv": [wire.text(a) for a in argv],
-            "env": {wire.text(k): wire.text(v) for k, v in env.items()},
-            "cwd": wire.text(self._zygote.layout.cwd if cwd is None else cwd),
+            "argv": [places.rewritten(wire.text(a)) for a in argv],
+            "env": places.environment({wire.text(k): wire.text(v) for k, v in env.items()}),
+            "cwd": places.rewritten(wire.text(self._zygote.layout.cwd if cwd is None else cwd)),
+            "writable": places.writable,
             "filter": filter.hex() if filter else "",
             "drop": list(drop_capabilities),
             "limits": dict(limits),
             "nofile": resource.getrlimit(resource.RLIMIT_NOFILE)[0],
             "umask": self._zygote.layout.umask,
         }
+        self._zygote.activate(self.image)
         with control:
             with theirs:
                 self._order("start", stdin, stdout, stderr, theirs.fileno(), **order)
@@ -181,15 +184,18 @@ class Sandbox:
         if self._closed:
             return
         self._closed = True
-        if self._pidfd >= 0:
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
-            poll = select.poll()
-            poll.register(self._pidfd, select.POLLIN)
-            poll.poll(KILL_LIMIT_S * 1000)
-            os.close(self._pidfd)
         self._orders.close()
         self._events.close()
+        if self._pidfd < 0:
+            return
+        poll = select.poll()
+        poll.register(self._pidfd, select.POLLIN)
+        if self._zygote.places.writable:
+            poll.poll(KILL_LIMIT_S * 1000)  # no namespace ends with it: it ends its tree itself, then goes
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+        poll.poll(KILL_LIMIT_S * 1000)
+        os.close(self._pidfd)
 
     def __enter__(self) -> Sandbox:
         return self

@@ -13,6 +13,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
@@ -20,11 +21,14 @@ from typing import Any
 import msgspec
 
 from blackstart.core.errors import SandboxLimit, SandboxUnavailable
-from blackstart.sandbox import kernel, wire
+from blackstart.sandbox import kernel, outside, wire
 from blackstart.sandbox.layout import LIMIT_BYTES, Captured, Change, Entry, Layout
+from blackstart.sandbox.machine import LANDLOCK, NAMESPACES
+from blackstart.sandbox.outside import Places
 from blackstart.sandbox.sandbox import Sandbox
 
 ANSWER_LIMIT_S = 120.0
+CLOSE_LIMIT_S = 60.0
 _ABOUT_FILES = frozenset(("locate", "open", "walk", "remove", "put", "write", "changes", "free"))
 _NO_ROOM = (errno.ENOSPC, errno.ENOMEM, errno.EDQUOT)
 _BOOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "boot.py")
@@ -33,9 +37,15 @@ _BOOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "boot.py")
 class Zygote:
     """A context manager; construct it where the process stays alive: the helper ends with the thread that made it."""
 
-    def __init__(self, layout: Layout, *, isolation: str = "namespaces", limit_bytes: int = LIMIT_BYTES) -> None:
-        assert isolation == "namespaces", isolation
+    def __init__(
+        self, layout: Layout, *, isolation: str = NAMESPACES, limit_bytes: int = LIMIT_BYTES, work_area: str = ""
+    ) -> None:
+        """isolation: as `choose` gives it; limit_bytes: for each image; work_area: for landlock, a private directory
+        of the host that the helper may remove at its end (default: a new one among the temporary files)."""
+        assert isolation in (NAMESPACES, LANDLOCK), isolation
         self.layout = layout
+        self.places = Places((), "")
+        self._work_area = work_area
         self.isolation = isolation
         self.limit_bytes = limit_bytes
         self._names: list[str] = []
@@ -52,10 +62,17 @@ class Zygote:
             raise
 
     def _set_up(self) -> None:
-        setup = {"layout": msgspec.to_builtins(self.layout), "limit_bytes": self.limit_bytes}
-        setup["layout"] = {"copies": [], "overlays": [], "omit": [], "opened": [], "hostname": "blackstart"} | setup[
-            "layout"
-        ]
+        given = msgspec.to_builtins(self.layout)
+        layout = {"copies": [], "overlays": [], "omit": [], "opened": [], "hostname": "blackstart"} | given
+        if self.isolation == LANDLOCK:
+            layout["nominal"], layout["copies"] = layout["copies"], list(outside.copies(self.layout))
+            self._work_area = self._work_area or tempfile.mkdtemp(prefix="blackstart-")
+        setup = {
+            "layout": layout,
+            "limit_bytes": self.limit_bytes,
+            "isolation": self.isolation,
+            "work_area": self._work_area,
+        }
         wire.send(self._channel, setup)
         answer, _ = self._receive(30.0)
         if answer.get("map"):
@@ -66,6 +83,8 @@ class Zygote:
             raise _translated(answer, "the sandbox cannot be made on this machine")
         self.hidden: dict[str, str] = dict(answer["hidden"])
         self._layers: tuple[str, ...] = tuple(answer["layers"])
+        if self.isolation == LANDLOCK:
+            self.places = Places(layout["copies"], answer["live"], self.layout.home)
 
     def _write_maps(self) -> None:
         """Every id that exists here exists inside under the same number."""
@@ -121,7 +140,10 @@ class Zygote:
     def root(self, name: str) -> str:
         """Where another zygote with the same layout may adopt this image from."""
         answer, _ = self._ask("directory", name=name)
-        return f"/proc/{self.pid}/root{answer['path']}"
+        return self._from_outside(answer["path"])
+
+    def _from_outside(self, path: str) -> str:
+        return path if self.isolation == LANDLOCK else f"/proc/{self.pid}/root{path}"
 
     def adopt(self, name: str, root: str) -> Captured:
         """A new image equal to that of another zygote, `root` being what its `root()` gave."""
@@ -154,7 +176,7 @@ class Zygote:
         The image is the work of the target: never follow a link below this path; `open_in` does not.
         """
         answer, _ = self._ask("locate", name=name, path=wire.text(target_path))
-        return None if answer["path"] is None else f"/proc/{self.pid}/root{answer['path']}"
+        return None if answer["path"] is None else self._from_outside(answer["path"])
 
     def open_in(self, name: str, target_path: str, flags: int = os.O_RDONLY) -> int:
         """A descriptor of one entry of the image; no link is followed, no FIFO waited for."""
@@ -198,7 +220,8 @@ class Zygote:
     def prepare(self, image: str) -> None:
         """Build a sandbox over this image now, so that the next `sandbox(image)` finds it ready."""
         built = self._build(image)
-        built.make_spare()
+        if self.isolation == NAMESPACES:
+            built.make_spare()
         self._ready.setdefault(image, []).append(built)
 
     def sandbox(self, image: str) -> Sandbox:
@@ -216,6 +239,11 @@ class Zygote:
             their_events.close()
         return Sandbox(self, image, answer["pid"], orders, events)
 
+    def activate(self, image: str) -> None:
+        """Make this image the one that is at the place where targets run, where there is only one such place."""
+        if self.isolation == LANDLOCK:
+            self._ask("activate", name=image)
+
     def layers(self) -> tuple[str, ...]:
         """The directories that are overlays."""
         return self._layers
@@ -227,6 +255,9 @@ class Zygote:
                 sandbox.close()
         self._ready.clear()
         self._channel.close()
+        if self.isolation == LANDLOCK:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(CLOSE_LIMIT_S)  # it removes the work area
         self._process.kill()
         self._process.wait()
 
@@ -262,6 +293,8 @@ def _translated(answer: dict[str, Any], what: str) -> Exception:
         )
     if sort == "name":
         return KeyError(text)
+    if sort == "busy":
+        return SandboxUnavailable(f"{what}: {text}", next_step="run one trial at a time (-j 1)")
     if sort == "bug":
         return AssertionError(text)
     number = answer.get("errno")

@@ -18,7 +18,7 @@ DOORS_MIN = 25
 
 
 @pytest.mark.parametrize("who", people())
-@pytest.mark.parametrize("isolation", ["namespaces"])
+@pytest.mark.parametrize("isolation", ["namespaces", "landlock"])
 def test_no_door_leads_out(isolation: str, who: str) -> None:
     if not getattr(probe(), isolation):
         pytest.skip(f"{isolation} cannot be had on this machine")
