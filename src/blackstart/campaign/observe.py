@@ -9,6 +9,8 @@ and are judged like any other; they run on the workers.
 from __future__ import annotations
 
 import os
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import msgspec
@@ -45,6 +47,7 @@ from blackstart.trials import Bench
 STARTS = ("S0", "S1", "S2", "S3")
 BOUNDARIES_MAX = 8
 DELETIONS_MAX = 12
+ANOTHER_SECOND_S = 1.05
 OUTPUT_DATA_BYTES = 1 << 16
 OBSERVED = DEFAULT | {"exit_group", "kill"}
 FIRST_PATIENCE = Patience(deadline_s=30.0, hard_s=60.0)
@@ -167,9 +170,11 @@ class Observer:
         first = self._recorded("S0", "S1")
         _must_work(first.run, first.trace)
         self.patience = Patience.after(first.run.end.elapsed_s)
-        self._learn(first, self._recorded("S0"))
         recorded = self._chain(first)
         refuses = len(recorded) == 1
+        # What a program derives from the time it often rounds to seconds: the second runs fall into another one.
+        self._wait_until(recorded[-1].began_s + recorded[-1].run.end.elapsed_s + ANOTHER_SECOND_S)
+        self._learn(first, self._recorded("S0"))
         if not refuses:
             self._learn(recorded[1], self._recorded("S1"))
         self._placebo(first)
@@ -212,6 +217,12 @@ class Observer:
         self.runs += 1
         self.uncovered.update(conducted.uncovered)
         return _Recorded(run, conducted.trace, reader.finish(run.image), began_s, saved)
+
+    def _wait_until(self, moment_s: float) -> None:
+        """Let the wall clock reach this moment."""
+        left_s = moment_s - SYSTEM.now()
+        if left_s > 0:
+            SYSTEM.sleep(left_s)
 
     def _learn(self, one: _Recorded, other: _Recorded) -> None:
         """Mask what differs between two runs from one start, from now on."""
@@ -291,7 +302,7 @@ class Observer:
             acknowledgements=versions.acknowledgements,
             check=answer,
             check_versions=self._check_versions(start, answer),
-            trace=tuple(msgspec.structs.replace(o, masked=masker(o.path), data=b"") for o in one.trace),
+            trace=tuple(_masked(one.trace, masker)),
         )
 
     def _check_versions(self, start: str, answer: str) -> tuple[str, ...]:
@@ -332,3 +343,13 @@ class Observer:
                 results.append(boundary_rerun(before, run.image, bench.masker, found))
             self.zygote.drop(boundary)
         return tuple(results)
+
+
+def _masked(trace: tuple[Operation, ...], masker: Masker) -> Iterator[Operation]:
+    """The trace under the final mask: paths that it makes equal are counted together."""
+    seen: Counter[tuple[str, str]] = Counter()
+    for operation in trace:
+        masked = masker(operation.path)
+        seen[operation.call, masked] += 1
+        nth = seen[operation.call, masked]
+        yield msgspec.structs.replace(operation, masked=masked, nth=nth, data=b"")

@@ -24,6 +24,10 @@ class BlackstartError(Exception):
         if exit_status is not None:
             self.exit_status = exit_status
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # Subclasses have constructors of their own; an error must cross from a worker process as it is.
+        return _revived, (type(self), self.args, self.__dict__)
+
     def __str__(self) -> str:
         lines = [self.what]
         if self.where:
@@ -31,6 +35,13 @@ class BlackstartError(Exception):
         if self.next_step:
             lines.append(f"  next:  {self.next_step}")
         return "\n".join(lines)
+
+
+def _revived(kind: type[BlackstartError], args: tuple[object, ...], state: dict[str, object]) -> BlackstartError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
 
 
 class TargetError(BlackstartError):

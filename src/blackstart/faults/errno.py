@@ -21,6 +21,7 @@ from blackstart.faults.kill import crash_before
 from blackstart.faults.point import JUDGED_ROLES, Point, spread, unplanned
 from blackstart.faults.scene import RESTART, RUN, Candidate, Scene, fired_in_gate
 from blackstart.gate import Tamper, disk_full, read_only
+from blackstart.gate.calls import COPIES
 from blackstart.targets import Conducted
 
 SHORT = "short"
@@ -101,7 +102,7 @@ def errors_of(operation: Operation) -> tuple[tuple[str, bool], ...]:
     """(error, persistent) pairs that this operation can give in this world, the likeliest to show something first."""
     if operation.call in OPENING:
         return _CREATING if operation.is_opening_for_change else _READING
-    if operation.call in _WRITES and operation.size < 2:
+    if operation.call in _WRITES and (operation.call in COPIES or operation.size < 2):
         return tuple(pair for pair in _ERRORS[operation.call] if pair[0] != SHORT)
     return _ERRORS.get(operation.call, ())
 
