@@ -47,11 +47,15 @@ class Ran:
 
 
 def invoke(
-    *words: str | bytes, cwd: Path, env: dict[str, str] | None = None, timeout_s: float = 300.0
+    *words: str | bytes,
+    cwd: Path,
+    env: dict[str, str] | None = None,
+    before: Sequence[str] = (),
+    timeout_s: float = 300.0,
 ) -> subprocess.CompletedProcess[bytes]:
-    """The command as a user starts it, with both outputs in one."""
+    """The command as a user starts it, with both outputs in one; `before`: the command that starts it."""
     return subprocess.run(
-        [str(BLACKSTART), *words],
+        [*before, str(BLACKSTART), *words],
         cwd=cwd,
         env={**os.environ, **(env or {})},
         stdin=subprocess.DEVNULL,
@@ -69,6 +73,7 @@ def run(
     seed: int = 1,
     budget: str = "60s",
     env: dict[str, str] | None = None,
+    before: Sequence[str] = (),
     timeout_s: float = 300.0,
 ) -> Ran:
     """`blackstart run` on a program in this directory."""
@@ -76,7 +81,7 @@ def run(
     began = time.monotonic()
     done = invoke(
         "run", "--seed", str(seed), "--budget", budget, "--json", str(path), *options, "--", *command,
-        cwd=cwd, env=env, timeout_s=timeout_s,
+        cwd=cwd, env=env, before=before, timeout_s=timeout_s,
     )  # fmt: skip
     elapsed_s = time.monotonic() - began
     report = json.loads(path.read_text()) if path.exists() else {}
