@@ -83,7 +83,7 @@ class Person:
                 continue
             if tried.returncode == 0 and tried.stdout.strip() == str(sys.version_info[:2]):
                 return candidate
-        pytest.skip("no interpreter of this version that an ordinary user may run")
+        pytest.skip("needs an ordinary user's interpreter of this version")
 
 
 @contextmanager

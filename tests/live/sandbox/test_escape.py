@@ -21,7 +21,7 @@ DOORS_MIN = 25
 @pytest.mark.parametrize("isolation", ["namespaces", "landlock"])
 def test_no_door_leads_out(isolation: str, who: str) -> None:
     if not getattr(probe(), isolation):
-        pytest.skip(f"{isolation} cannot be had on this machine")
+        pytest.skip(f"no {isolation} on this machine")
     with person(who) as somebody:
         ended = somebody.run(KEEPER, isolation, str(somebody.work))
     assert ended.returncode == 0, ended.stderr
