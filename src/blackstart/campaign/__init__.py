@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import ExitStack
 from datetime import UTC, datetime
+from functools import partial
 
 import msgspec
 
 from blackstart import __version__
 from blackstart.campaign import ground, summary
-from blackstart.campaign.campaign import Campaign
+from blackstart.campaign.campaign import Campaign, Suspicion
 from blackstart.campaign.execute import Task
 from blackstart.campaign.observe import Observation
 from blackstart.campaign.replay import ReplayResult, replay
@@ -18,9 +20,11 @@ from blackstart.campaign.worker import Outcome
 from blackstart.core.options import Options
 from blackstart.core.verdict import worst
 from blackstart.faults import Candidate
-from blackstart.guard import Door, doors, parse_allowed
+from blackstart.guard import doors, parse_allowed
+from blackstart.report import json
 from blackstart.report.model import Report
 from blackstart.report.progress import Progress
+from blackstart.report.terminal import one_line
 from blackstart.sandbox import choose, probe
 from blackstart.store import Store
 from blackstart.trials.plan import encode
@@ -43,60 +47,66 @@ def _do(options: Options, progress: Progress, host: Mapping[str, str], *, is_pla
     ground.command(options, host)
     allowed = [parse_allowed(text) for text in options.allow]
     isolation = options.isolation or choose(probe())
-    campaign = Campaign(options, progress)
-    seen = campaign.observe(isolation, tuple(a.address for a in allowed), host)
-    listed = doors(seen.layout, isolation, allowed)
-    try:
+    # Opened first, so that a directory which cannot be written is told before anything is run.
+    with ExitStack() as open_things:
+        kept = None if is_plan else _Kept(open_things.enter_context(Store(options.cwd)), options, progress)
+        campaign = Campaign(options, progress, kept)
+        seen = campaign.observe(isolation, tuple(a.address for a in allowed), host)
+        open_things.callback(seen.zygote.close)
+        report = partial(summary.report_of, campaign, started, isolation, doors(seen.layout, isolation, allowed))
         ordered = campaign.choose(seen)
-        progress.opened(summary.report_of(campaign, started, isolation, listed, seen))
-        if is_plan:
-            return summary.report_of(campaign, started, isolation, listed, seen, mode="plan", planned=ordered)
-        with Store(options.cwd) as store:
-            number = _begin(store, options)
-            report = _work(campaign, seen, isolation, ordered, store, number, started, listed)
-            store.finish_run(number, msgspec.json.encode(report))
-        return report
-    finally:
-        seen.zygote.close()
+        progress.opened(report(seen))
+        if kept is None:
+            return report(seen, mode="plan", planned=ordered)
+        kept.begin()
+        _work(campaign, seen, isolation, ordered)
+        found = report(seen, run=str(kept.run))
+        kept.finish(found)
+        return found
 
 
-def _begin(store: Store, options: Options) -> int:
-    settings = msgspec.json.encode(summary.settings_of(options))
-    return store.begin_run(options.command, options.seed, cwd=options.cwd, version=__version__, options=settings)
-
-
-def _work(
-    campaign: Campaign,
-    seen: Observation,
-    isolation: str,
-    ordered: list[Candidate],
-    store: Store,
-    number: int,
-    started: str,
-    listed: list[Door],
-) -> Report:
-    """Null trials, then the trials themselves, each written down before and after."""
+def _work(campaign: Campaign, seen: Observation, isolation: str, ordered: list[Candidate]) -> None:
+    """Null trials, then the trials themselves; Ctrl-C ends both, and what is known by then is reported."""
     shop = campaign.shop(seen, isolation)
-    calibration = campaign.calibrate_nulls(seen, shop)
-    shop = msgspec.structs.replace(shop, calibration=calibration)
-    seen.calibration = calibration
-    campaign.try_all(seen, shop, ordered, _Kept(store, number))
-    return summary.report_of(campaign, started, isolation, listed, seen, run=str(number))
+    try:
+        seen.calibration = campaign.calibrate_nulls(seen, shop)
+        campaign.try_all(seen, msgspec.structs.replace(shop, calibration=seen.calibration), ordered)
+    except KeyboardInterrupt:
+        campaign.tally.is_interrupted = True
 
 
 class _Kept:
-    """Writes trials into the store: the plan before it runs, history and verdicts after."""
+    """Writes into the store: plans before trials run, histories and verdicts after, findings once confirmed."""
 
-    def __init__(self, store: Store, run: int) -> None:
+    def __init__(self, store: Store, options: Options, progress: Progress) -> None:
         self._store = store
-        self._run = run
+        self._options = options
+        self._progress = progress
+        self.run = 0
+
+    def begin(self) -> None:
+        """The clean runs worked; the run has a number from now on."""
+        options = self._options
+        settings = json.encode_plain(summary.settings_of(options))
+        self.run = self._store.begin_run(
+            options.command, options.seed, cwd=options.cwd, version=__version__, options=settings
+        )
 
     def planned(self, task: Task) -> None:
         """The plan, before anything happens."""
-        task.number = self._store.plan_trial(self._run, task.plan.kind, encode(task.plan))
+        task.number = self._store.plan_trial(self.run, task.plan.kind, encode(task.plan))
 
     def done(self, task: Task, outcome: Outcome) -> None:
         """What came of it."""
-        history = msgspec.msgpack.encode(outcome.history)
-        verdicts = msgspec.msgpack.encode(outcome.verdicts)
-        self._store.finish_trial(task.number, worst(outcome.verdicts), history, verdicts)
+        verdicts = json.encode_plain(outcome.verdicts)
+        self._store.finish_trial(task.number, worst(outcome.verdicts), encode(outcome.history), verdicts)
+
+    def found(self, cause: str, known: Suspicion) -> None:
+        """Kept at once, so that our own end does not lose it."""
+        finding = summary.finding_of(known, self._options)
+        self._store.add_finding(self.run, json.encode_plain(finding))
+        self._progress.finding(one_line(finding))
+
+    def finish(self, report: Report) -> None:
+        """The whole report."""
+        self._store.finish_run(self.run, json.encode(report))

@@ -20,7 +20,6 @@ from blackstart.campaign.worker import Outcome, Workshop
 from blackstart.core.calibration import Calibration
 from blackstart.core.clock import SYSTEM, Clock
 from blackstart.core.errors import Undecided
-from blackstart.core.history import History
 from blackstart.core.options import KINDS, Options
 from blackstart.core.randomness import Seed
 from blackstart.core.verdict import DEFECT, FAILED, PASSED, UNKNOWN, Verdict
@@ -29,7 +28,6 @@ from blackstart.findings import Failure, Reproduction, cause_of, reproduction
 from blackstart.report.progress import Progress
 from blackstart.targets import Patience
 from blackstart.trials import Plan
-from blackstart.trials.plan import encode
 
 NULLS, NULLS_MIN = 10, 3
 CALIBRATION_SHARE = 1 / 3
@@ -83,14 +81,29 @@ class Keep(Protocol):
 
     def planned(self, task: Task) -> None: ...
     def done(self, task: Task, outcome: Outcome) -> None: ...
+    def found(self, cause: str, known: Suspicion) -> None: ...
+
+
+class KeepNothing:
+    """Nothing is kept; the reference implementation."""
+
+    def planned(self, task: Task) -> None:
+        """A trial is about to begin."""
+
+    def done(self, task: Task, outcome: Outcome) -> None:
+        """A trial ended."""
+
+    def found(self, cause: str, known: Suspicion) -> None:
+        """A defect was confirmed."""
 
 
 class Campaign:
     """One run of the main job on one target."""
 
-    def __init__(self, options: Options, progress: Progress, clock: Clock = SYSTEM) -> None:
+    def __init__(self, options: Options, progress: Progress, keep: Keep | None = None, clock: Clock = SYSTEM) -> None:
         self.options = options
         self.progress = progress
+        self.keep = keep or KeepNothing()
         self.clock = clock
         self.began_s = clock.monotonic()
         self.seed = Seed(options.seed)
@@ -186,7 +199,7 @@ class Campaign:
                 evidence = "; ".join(verdict.evidence)
                 self.tally.muted.setdefault(verdict.oracle, f"it fails without any fault: {evidence}")
 
-    def try_all(self, seen: Observation, shop: Workshop, ordered: list[Candidate], keep: Keep) -> None:
+    def try_all(self, seen: Observation, shop: Workshop, ordered: list[Candidate]) -> None:
         """Do the trials until they or the budget end; Ctrl-C ends them too."""
         self.progress.phase("breaking")
         patience = Patience.after(seen.calibration.slowest_s)
@@ -201,8 +214,8 @@ class Campaign:
         self.progress.planned(len(ordered))
         try:
             with workers(shop, self.jobs) as executor:
-                for task, outcome in each(executor, queue, self.jobs, self.is_spent, keep.planned):
-                    keep.done(task, outcome)
+                for task, outcome in each(executor, queue, self.jobs, self.is_spent, self.keep.planned):
+                    self.keep.done(task, outcome)
                     self.take(task, outcome, queue)
         except KeyboardInterrupt:
             self.tally.is_interrupted = True
@@ -233,7 +246,7 @@ class Campaign:
 
     def suspect(self, task: Task, outcome: Outcome, verdict: Verdict, queue: Queue) -> None:
         """Add a failure to what is known of its cause; a new cause is repeated, a defect before anything else."""
-        failure = failure_of(task.plan, outcome.history, verdict)
+        failure = Failure(trial=str(task.number), history=outcome.history, verdict=verdict)
         cause = cause_of(failure)
         known = self.tally.suspicions.get(cause)
         if known is None:
@@ -254,18 +267,13 @@ class Campaign:
     def repeated(self, task: Task, failing: list[Verdict], outcome: Outcome, queue: Queue) -> None:
         """Note how a repetition went; where they disagree, three more decide."""
         known = self.tally.suspicions[task.cause]
-        causes = {cause_of(failure_of(task.plan, outcome.history, v)) for v in failing}
+        causes = {cause_of(Failure(history=outcome.history, verdict=v)) for v in failing}
         known.repeats.append(task.cause in causes)
         state = known.reproduction
         if len(known.repeats) == known.asked and state.more:
             self.ask_again(known.plan, task.cause, known, state.more, known.label, queue)
         elif len(known.repeats) == known.asked and state.shown and known.label == DEFECT:
-            self.progress.finding(f"{known.failures[0].verdict.consequence}: {known.plan}")
-
-
-def failure_of(plan: Plan, history: History, verdict: Verdict) -> Failure:
-    """What `findings` groups by; its trial is the plan, from which it can be done again."""
-    return Failure(trial=encode(plan).decode(), history=history, verdict=verdict)
+            self.keep.found(task.cause, known)
 
 
 def _faults_of(candidate: Candidate) -> tuple[AnyFault, ...]:

@@ -13,11 +13,8 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExe
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-import msgspec
-
 from blackstart.campaign.worker import Outcome, Workshop, begin, work
 from blackstart.trials import Plan
-from blackstart.trials.plan import encode
 
 
 @dataclass
@@ -72,16 +69,16 @@ def each(
 
     before: called with each task before it begins.
     """
-    running: dict[Future[bytes], Task] = {}
+    running: dict[Future[Outcome], Task] = {}
     while True:
         while len(running) < jobs:
             task = queue.take(is_spent())
             if task is None:
                 break
             before(task)
-            running[executor.submit(work, encode(task.plan))] = task
+            running[executor.submit(work, task.plan)] = task
         if not running:
             return
         done, _ = wait(running, return_when=FIRST_COMPLETED)
         for future in done:
-            yield running.pop(future), msgspec.msgpack.decode(future.result(), type=Outcome)
+            yield running.pop(future), future.result()

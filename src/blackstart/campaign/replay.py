@@ -12,13 +12,13 @@ from typing import Any
 
 import msgspec
 
-from blackstart.campaign.campaign import Campaign, failure_of
+from blackstart.campaign.campaign import Campaign
 from blackstart.campaign.worker import Outcome, try_and_judge
 from blackstart.core.errors import BlackstartError
 from blackstart.core.history import DEADLINE, EXITED, KILLED, Run
 from blackstart.core.options import Options
 from blackstart.core.verdict import FAILED, PASSED, UNKNOWN
-from blackstart.findings import cause_of
+from blackstart.findings import Failure, cause_of
 from blackstart.guard import parse_allowed
 from blackstart.report.progress import Progress
 from blackstart.sandbox import choose, probe
@@ -60,14 +60,14 @@ def replay(
         outcome = try_and_judge(plan, seen.bench)
     finally:
         seen.zygote.close()
-    return ReplayResult(outcome=_outcome(plan, outcome, finding), lines=tuple(_story(plan, outcome)))
+    return ReplayResult(outcome=_outcome(outcome, finding), lines=tuple(_story(plan, outcome)))
 
 
-def _outcome(plan: Plan, outcome: Outcome, finding: Mapping[str, Any]) -> str:
+def _outcome(outcome: Outcome, finding: Mapping[str, Any]) -> str:
     """failed only if it fails in the same way: the same cause, or the same consequence on the same files."""
     failing = [v for v in outcome.verdicts if v.outcome == FAILED]
     for verdict in failing:
-        again = cause_of(failure_of(plan, outcome.history, verdict))
+        again = cause_of(Failure(history=outcome.history, verdict=verdict))
         same_files = set(verdict.paths) == set(finding.get("paths", ()))
         if again == finding.get("fingerprint") or (verdict.consequence == finding.get("consequence") and same_files):
             return FAILED

@@ -31,6 +31,7 @@ from blackstart.report.model import (
     SurfaceFile,
     TrialsSummary,
 )
+from blackstart.report.text import shell_line
 
 NOTES_MAX = 20
 
@@ -161,9 +162,15 @@ def _findings(tally: Tally, options: Options) -> tuple[tuple[Finding, ...], list
     return tuple(_finding(found, shown[found.fingerprint], options) for found in group(failures)), unproven
 
 
+def finding_of(suspicion: Suspicion, options: Options) -> Finding:
+    """One confirmed cause as the report shows it."""
+    return _finding(group(suspicion.failures)[0], suspicion, options)
+
+
 def _finding(found: Cause, suspicion: Suspicion, options: Options) -> Finding:
     identifier = f"{found.consequence}-{found.fingerprint.partition('-')[2][:8]}"
-    where = options.json if options.json and options.json != "-" else ""
+    report = options.json if options.json != "-" else ""
+    reference = f"{report}#{identifier}" if report else identifier
     return Finding(
         id=identifier,
         fingerprint=found.fingerprint,
@@ -177,10 +184,10 @@ def _finding(found: Cause, suspicion: Suspicion, options: Options) -> Finding:
         paths=found.paths,
         advice=found.advice,
         reproduced=str(suspicion.reproduction),
-        replay=f"blackstart replay {where + '#' if where else ''}{identifier}",
+        replay=shell_line(("blackstart", "replay", reference)),
         trials=len(found.trials),
         found_s=round(suspicion.found_s, 3),
-        plan=msgspec.json.decode(suspicion.failures[0].trial),
+        plan=msgspec.to_builtins(suspicion.plan),
     )
 
 

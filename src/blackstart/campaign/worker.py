@@ -1,7 +1,6 @@
 """A worker: one process with its own zygote, that does one trial after the other.
 
-The start states were made by the campaign's own zygote; a worker copies them once. Its work arrives as an encoded plan
-and leaves as encoded history and verdicts, so that nothing but bytes crosses between processes.
+The start states were made by the campaign's own zygote; a worker copies them once.
 """
 
 from __future__ import annotations
@@ -14,13 +13,12 @@ import msgspec
 from blackstart.core.calibration import Calibration
 from blackstart.core.history import History
 from blackstart.core.masking import Masker
-from blackstart.core.verdict import Verdict
+from blackstart.core.verdict import FAILED, Verdict
 from blackstart.oracles import judge_all
 from blackstart.probes import Prober
 from blackstart.sandbox import Layout, Zygote
 from blackstart.targets import Command
 from blackstart.trials import Bench, Plan, run_trial
-from blackstart.trials.plan import decode
 
 _PR_SET_PDEATHSIG = 1
 
@@ -70,10 +68,14 @@ def begin(shop: Workshop) -> None:
     _bench = open_bench(shop)
 
 
-def work(encoded_plan: bytes) -> bytes:
-    """Do one trial and judge it."""
+def work(plan: Plan) -> Outcome:
+    """Do one trial and judge it. What a passing trial read is not sent back: it can be large, and tells nothing."""
     assert _bench is not None
-    return msgspec.msgpack.encode(try_and_judge(decode(encoded_plan), _bench))
+    outcome = try_and_judge(plan, _bench)
+    if any(verdict.outcome == FAILED for verdict in outcome.verdicts):
+        return outcome
+    runs = tuple(msgspec.structs.replace(run, image={}) for run in outcome.history.runs)
+    return Outcome(history=msgspec.structs.replace(outcome.history, runs=runs), verdicts=outcome.verdicts)
 
 
 def try_and_judge(plan: Plan, bench: Bench) -> Outcome:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import msgspec
 
+from blackstart.core.history import History
 from blackstart.faults import AnyFault
 from blackstart.targets import Patience
 
@@ -25,11 +28,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return "; ".join(map(str, self.faults)) or "no fault"
 
 
-def encode(plan: Plan) -> bytes:
-    """The plan as JSON."""
-    return msgspec.json.encode(plan)
+def encode(value: Plan | History) -> bytes:
+    """A plan or a history as JSON in ASCII: bytes of names that are no UTF-8 stay lone surrogates, escaped."""
+    return json.dumps(msgspec.to_builtins(value), separators=(",", ":")).encode()
 
 
 def decode(data: bytes) -> Plan:
     """The plan from JSON; raises msgspec.ValidationError naming the path."""
-    return msgspec.json.decode(data, type=Plan)
+    return msgspec.convert(json.loads(data), Plan)
