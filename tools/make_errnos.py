@@ -44,17 +44,17 @@ _ENTRY = "reading or writing a directory can fail like any other reading or writ
 _READ = "the other end of a connection can vanish while it is read"
 # What file systems and networks give although the page does not list it, and why.
 BESIDES = {
-    **{name: (("EROFS",), _REMOUNTED) for name in ("pwrite64", "pwritev", "pwritev2", "fallocate")},
-    **{name: (("EROFS", "ECONNRESET"), f"{_REMOUNTED}; {_READ}") for name in ("write", "writev")},
-    **{name: (("EROFS",), _REMOUNTED) for name in ("ftruncate", "copy_file_range", "sendfile", "splice")},
-    **{name: (("EIO",), _ENTRY) for name in ("open", "openat", "openat2", "creat", "mkdir", "mkdirat", "rmdir")},
-    **{name: (("EIO",), _ENTRY) for name in ("rename", "renameat", "renameat2", "mknod", "mknodat", "execve")},
-    **{name: (("EIO",), _ENTRY) for name in ("stat", "lstat", "newfstatat", "statx", "getdents", "getdents64")},
-    **{name: (("EIO", "ENOSPC", "EDQUOT", "EROFS"), _ENTRY) for name in ("setxattr", "lsetxattr", "fsetxattr")},
+    **dict.fromkeys(("pwrite64", "pwritev", "pwritev2", "fallocate"), (("EROFS",), _REMOUNTED)),
+    **dict.fromkeys(("write", "writev"), (("EROFS", "ECONNRESET"), f"{_REMOUNTED}; {_READ}")),
+    **dict.fromkeys(("ftruncate", "copy_file_range", "sendfile", "splice"), (("EROFS",), _REMOUNTED)),
+    **dict.fromkeys(("open", "openat", "openat2", "creat", "mkdir", "mkdirat", "rmdir"), (("EIO",), _ENTRY)),
+    **dict.fromkeys(("rename", "renameat", "renameat2", "mknod", "mknodat", "execve"), (("EIO",), _ENTRY)),
+    **dict.fromkeys(("stat", "lstat", "newfstatat", "statx", "getdents", "getdents64"), (("EIO",), _ENTRY)),
+    **dict.fromkeys(("setxattr", "lsetxattr", "fsetxattr"), (("EIO", "ENOSPC", "EDQUOT", "EROFS"), _ENTRY)),
     "sendfile": (("ENOSPC", "EDQUOT", "EROFS"), "it writes, and fails as write does"),
     "splice": (("ENOSPC", "EDQUOT", "EIO", "EROFS"), "it writes, and fails as write does"),
-    **{name: (("ECONNRESET", "ETIMEDOUT"), _READ) for name in ("read", "readv", "recvfrom", "recvmsg")},
-    **{name: (("EIO",), _ENTRY) for name in ("utime", "utimes", "futimesat", "utimensat")},
+    **dict.fromkeys(("read", "readv", "recvfrom", "recvmsg"), (("ECONNRESET", "ETIMEDOUT"), _READ)),
+    **dict.fromkeys(("utime", "utimes", "futimesat", "utimensat"), (("EIO",), _ENTRY)),
 }
 
 
