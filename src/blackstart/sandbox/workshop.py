@@ -246,6 +246,8 @@ def _tree(pid: int, without: frozenset[int] = frozenset()) -> list[int]:
 def prepare(setup: dict[str, Any]) -> tuple[DirectoryImages, str]:
     """The work area of this helper, ready for images."""
     area = setup["work_area"]
-    os.makedirs(f"{area}/images", 0o700, exist_ok=True)
+    if not setup["area_is_there"]:
+        os.mkdir(area, 0o700)
+    os.mkdir(f"{area}/images", 0o700)
     return DirectoryImages(f"{area}/images", setup["layout"], setup["limit_bytes"]), area
 

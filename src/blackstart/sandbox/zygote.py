@@ -10,6 +10,7 @@ import base64
 import contextlib
 import errno
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -64,14 +65,17 @@ class Zygote:
     def _set_up(self) -> None:
         given = msgspec.to_builtins(self.layout)
         layout = {"copies": [], "overlays": [], "omit": [], "opened": [], "hostname": "blackstart"} | given
+        given_area = self._work_area
         if self.isolation == LANDLOCK:
             layout["nominal"], layout["copies"] = layout["copies"], list(outside.copies(self.layout))
-            self._work_area = self._work_area or tempfile.mkdtemp(prefix="blackstart-")
+            # Made by the helper, which removes it: it may have to outlive this process for that.
+            self._work_area = self._work_area or f"{tempfile.gettempdir()}/blackstart-{secrets.token_hex(8)}"
         setup = {
             "layout": layout,
             "limit_bytes": self.limit_bytes,
             "isolation": self.isolation,
             "work_area": self._work_area,
+            "area_is_there": bool(given_area),
         }
         wire.send(self._channel, setup)
         answer, _ = self._receive(30.0)
