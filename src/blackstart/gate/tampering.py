@@ -33,7 +33,8 @@ class Match(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     call: a name, several as `write|pwrite64`, a group such as `growing`, or `*`;
     path: the masked path, with `*` for any text and `|` between alternatives; kind: such as `file|directory`, or "";
     context: `function:file` of the innermost frame of the target's own code, "" for any;
-    opening: which opens are hits: `new` (it would make a file), `writing` (it would make, empty or change one), "" all.
+    opening: which opens are hits: `new` (it would make a file), `writing` (it would make, empty or change one), "" all;
+    exact: the path is one masked path as it stands, in which `*` and `|` mean themselves.
     """
 
     call: str
@@ -41,6 +42,7 @@ class Match(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     kind: str = ""
     context: str = ""
     opening: str = ""
+    exact: bool = False
 
 
 class Tamper(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -141,7 +143,9 @@ class Armed:
         self.counter = tamper.rule.counter(random)
         self.fired = 0
         self._kinds = frozenset(tamper.match.kind.split("|")) if tamper.match.kind else frozenset()
-        self._pattern = pattern(tamper.match.path)
+        match, planned = tamper.match, tamper.planned
+        is_exact = match.exact or (planned is not None and planned.masked == match.path)
+        self._pattern = re.compile(re.escape(match.path)) if is_exact else pattern(match.path)
         self._decided: dict[str, bool] = {}
 
     def is_hit(self, operation: Operation, look: Look) -> bool:

@@ -1,4 +1,5 @@
-"""What the gate does to calls: errors, delays, short writes, kills before and after, hangs, and only at the right ones."""
+"""What the gate does to calls: errors, delays, short writes, kills before and after, hangs; and only at the right ones.
+"""
 
 from __future__ import annotations
 
@@ -204,8 +205,10 @@ def attempt(name, do):
     try: do(); print(name, "ok")
     except OSError as error: print(name, errno.errorcode[error.errno])
 open("old", "w").write("x"); fd = os.open("old", os.O_RDWR); os.mkdir("dir"); open("trigger", "w").close()
-attempt("overwrite", lambda: os.pwrite(fd, b"y", 0)); attempt("create", lambda: os.open("new", os.O_CREAT | os.O_WRONLY))
-attempt("reopen", lambda: os.open("old", os.O_CREAT | os.O_WRONLY)); attempt("read", lambda: os.read(os.open("old", 0), 1))
+attempt("overwrite", lambda: os.pwrite(fd, b"y", 0))
+attempt("create", lambda: os.open("new", os.O_CREAT | os.O_WRONLY))
+attempt("reopen", lambda: os.open("old", os.O_CREAT | os.O_WRONLY))
+attempt("read", lambda: os.read(os.open("old", 0), 1))
 attempt("mkdir", lambda: os.mkdir("other")); attempt("pipe", lambda: os.write(os.pipe()[1], b"x"))
 attempt("unlink", lambda: os.unlink("trigger")); attempt("rename", lambda: os.rename("old", "older"))
 attempt("chmod", lambda: os.chmod("older", 0o600)); attempt("elsewhere", lambda: os.close(os.open("/dev/null", 1)))
@@ -283,8 +286,9 @@ def test_drift_is_seen(stage: Stage) -> None:
 
 
 def test_what_the_gate_cannot_do_is_refused_with_what_it_can(stage: Stage) -> None:
-    for rule, call in (("print(x)", "write"), ("raise(ValueError)", "write"), ("return(3)", "fsync"), ("exit(1)", "write"),
-                       ("return(-1)", "write"), ("return(x)", "write"), ("kill -> call(a.b)", "write")):  # fmt: skip
+    refused = [("print(x)", "write"), ("raise(ValueError)", "write"), ("return(3)", "fsync"), ("exit(1)", "write")]
+    refused += [("return(-1)", "write"), ("return(x)", "write"), ("kill -> call(a.b)", "write")]
+    for rule, call in refused:
         with pytest.raises(RuleError) as caught:
             python(stage, WRITER, tamper(call, "*", rule))
         assert caught.value.next_step
@@ -340,6 +344,15 @@ for _ in range(3):
     )
     assert ran.output.split() == [b"EIO", b"EMFILE", b"content"]
     assert [f.tamper_index for f in ran.gate.firings] == [0, 1]
+
+
+def test_an_exact_path_is_no_pattern(stage: Stage) -> None:
+    script = "import os\nfor n in ('a*', 'ab', 'a|b'): os.close(os.open(n, os.O_CREAT)); os.unlink(n)"
+    for path, exact, hits in (("a*", True, 1), ("a*", False, 2), ("a|b", True, 1), ("a|b", False, 0)):
+        ran = python(stage, script, tamper("unlink", f"$CWD/{path}", "off", exact=exact))
+        assert ran.gate.hits == [hits], (path, exact)
+    planned = ran.calls("unlink")[0]
+    assert python(stage, script, tamper("unlink", "$CWD/a*", "off", planned=planned)).gate.hits == [1]
 
 
 def test_match_values_round_trip() -> None:
