@@ -10,7 +10,6 @@ import base64
 import contextlib
 import errno
 import os
-import secrets
 import socket
 import subprocess
 import sys
@@ -69,7 +68,7 @@ class Zygote:
         if self.isolation == LANDLOCK:
             layout["nominal"], layout["copies"] = layout["copies"], list(outside.copies(self.layout))
             # Made by the helper, which removes it: it may have to outlive this process for that.
-            self._work_area = self._work_area or f"{tempfile.gettempdir()}/blackstart-{secrets.token_hex(8)}"
+            self._work_area = self._work_area or f"{tempfile.gettempdir()}/blackstart-{os.urandom(8).hex()}"
         setup = {
             "layout": layout,
             "limit_bytes": self.limit_bytes,
