@@ -17,7 +17,9 @@ def main() -> None:
         sys.exit(f"{COUNT} is damaged: {error}")
     try:
         with open(FRESH, "wb", buffering=0) as fresh:
-            os.write(fresh.fileno(), json.dumps({"count": count}).encode() + b"\n")
+            rest = json.dumps({"count": count}).encode() + b"\n"
+            while rest:
+                rest = rest[os.write(fresh.fileno(), rest) :]
             os.fsync(fresh.fileno())
         os.replace(FRESH, COUNT)
     except BaseException:
