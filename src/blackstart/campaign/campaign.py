@@ -121,7 +121,7 @@ class Campaign:
         self.progress.phase("scouting")
         directories = scout(self.options, target, opened, isolation)
         layout = ground.layout(self.options, target, directories, opened)
-        observer = Observer(layout, isolation, target, check)
+        observer = Observer(layout, isolation, target, check, self.options.budget_s * CALIBRATION_SHARE)
         try:
             return observer.observe(self.progress)
         except BaseException:

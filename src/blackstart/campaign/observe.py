@@ -48,6 +48,8 @@ STARTS = ("S0", "S1", "S2", "S3")
 BOUNDARIES_MAX = 8
 DELETIONS_MAX = 12
 ANOTHER_SECOND_S = 1.05
+# Scouting, two from one start, the chain, its twin, the placebo, and three null trials of two starts each.
+RUNS_MIN = 13
 OUTPUT_DATA_BYTES = 1 << 16
 OBSERVED = DEFAULT | {"exit_group", "kill"}
 FIRST_PATIENCE = Patience(deadline_s=30.0, hard_s=60.0)
@@ -151,8 +153,10 @@ def _bench(zygote: Zygote, target: Command, check: Command | None, mask: Mask) -
 class Observer:
     """Does the clean runs of one target and puts the yardstick together."""
 
-    def __init__(self, layout: Layout, isolation: str, target: Command, check: Command | None) -> None:
+    def __init__(self, layout: Layout, isolation: str, target: Command, check: Command | None, share_s: float) -> None:
         self.layout = layout
+        self.share_s = share_s
+        self.began_s = SYSTEM.monotonic()
         self.zygote = Zygote(layout, isolation=isolation)
         self.bench = _bench(self.zygote, target, check, Mask())
         self.runs = 0
@@ -161,7 +165,12 @@ class Observer:
         self.uncovered: dict[str, str] = {}
 
     def close(self) -> None:
+        """End the zygote; every image goes with it."""
         self.zygote.close()
+
+    def is_spent(self) -> bool:
+        """Whether the part of the budget that calibration may take is used up: what is optional is left out then."""
+        return SYSTEM.monotonic() - self.began_s > self.share_s
 
     def observe(self, progress: Progress) -> Observation:
         """All of calibration but the null trials."""
@@ -169,6 +178,7 @@ class Observer:
         progress.phase("calibrating")
         first = self._recorded("S0", "S1")
         _must_work(first.run, first.trace)
+        self._must_fit(first.run.end.elapsed_s)
         self.patience = Patience.after(first.run.end.elapsed_s)
         recorded = self._chain(first)
         refuses = len(recorded) == 1
@@ -179,6 +189,15 @@ class Observer:
             self._learn(recorded[1], self._recorded("S1"))
         self._placebo(first)
         return self._put_together(recorded, refuses)
+
+    def _must_fit(self, elapsed_s: float) -> None:
+        """Raise where the clean runs alone would take more than the whole budget."""
+        needed_s = RUNS_MIN * elapsed_s
+        if needed_s > self.share_s * 3:
+            raise Undecided(
+                f"one clean run takes {elapsed_s:.0f} s; calibration alone would take more than the budget",
+                next_step=f"give it more: --budget {int(needed_s * 3)}s, or a shorter job",
+            )
 
     def _recorded(self, start: str, keep: str = "", boundaries: bool = False) -> _Recorded:
         """One clean run from `start` under the gate; its image is kept under the name `keep`.
@@ -260,6 +279,9 @@ class Observer:
         deletions: dict[str, Deletion] = {}
         if not refuses:
             for path in deletion_candidates(traces, images, masker, DELETIONS_MAX):
+                if self.is_spent():
+                    self.notes.append(f"no time to try what {path} is to the program: it is taken for state")
+                    break
                 deletions[path] = self._deletion(path, chain[1])
         found = roles(traces, images, deletions, masker, arguments=self._arguments())
         calibration = Calibration(
@@ -335,6 +357,9 @@ class Observer:
         one = self._recorded(start, boundaries=True)
         results: list[dict[str, FileState]] = []
         for boundary in one.boundaries:
+            if self.is_spent():
+                self.zygote.drop(boundary)
+                continue
             before = bench.read(boundary)
             with bench.image_from(boundary) as image, self.zygote.sandbox(image) as sandbox:
                 run, _ = bench.start(sandbox, image, "boundary", patience=self.patience)
