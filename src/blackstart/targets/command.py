@@ -10,17 +10,20 @@ from __future__ import annotations
 import os
 import select
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Protocol
 
 import msgspec
 
 from blackstart.core.clock import SYSTEM, Clock
+from blackstart.core.errors import SandboxLimit
 from blackstart.core.history import DEADLINE, EXITED, KILLED, SIGNALED, End, Output, Wait
 from blackstart.core.trace import Operation
 from blackstart.gate import BOOKKEEPING, Firing, Recorder, Supervisor, Tamper, closure, stream_names
 from blackstart.gate.filter import compile as compile_filter
 from blackstart.sandbox import Sandbox
-from blackstart.targets.watch import Diagnosis, Patience, look
+from blackstart.targets.look import look
+from blackstart.targets.watch import Diagnosis, Patience
 
 OUTPUT_LIMIT_BYTES = 4 << 20
 _LOOK_EVERY_S = 0.25
@@ -59,7 +62,15 @@ class Conducted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OnOperation(Protocol):
+    """Called for each operation while its caller still waits in the gate."""
+
     def __call__(self, operation: Operation) -> None: ...
+
+
+@lru_cache(maxsize=64)
+def _compiled(calls: frozenset[str]) -> bytes:
+    """The same few sets of calls are used in every trial."""
+    return compile_filter(calls)
 
 
 class _Pipes:
@@ -140,16 +151,69 @@ class _Start:
         self.pipes = _Pipes(self.elapsed_s)
         self.supervisor: Supervisor | None = None
         self.killed = False
+        self.is_over = False
         self.lines_at_firing = -1
-        self.operations = 0
 
     def elapsed_s(self) -> float:
         return self.clock.monotonic() - self.began_s
 
+    def begin(
+        self,
+        command: Command,
+        gate: GateOrder | None,
+        on_operation: OnOperation | None,
+        drop_capabilities: Sequence[str],
+    ) -> None:
+        """Start the command; from then on the gate's calls wait for `run`."""
+        # Stopping the bookkeeping calls too lets the gate look each descriptor up once instead of each time.
+        calls = closure(gate.calls | BOOKKEEPING) if gate else frozenset[str]()
+        streams = stream_names(None, *self.pipes.write_ends)
+        stdin = os.open(command.stdin or os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            started = self.sandbox.start(
+                command.argv,
+                env=command.env,
+                cwd=command.cwd,
+                stdin=stdin,
+                stdout=self.pipes.write_ends[0],
+                stderr=self.pipes.write_ends[1],
+                filter=_compiled(calls) if gate else None,
+                drop_capabilities=drop_capabilities,
+            )
+        finally:
+            os.close(stdin)
+        self.pipes.started()
+        if gate and started.listener is not None:
+            self.supervisor = Supervisor(
+                started.listener,
+                tampers=gate.tampers,
+                record=gate.recorder,
+                mask=gate.mask,
+                kill=self.kill,
+                on_operation=on_operation,
+                gated=calls,
+                streams=streams,
+            )
+
     def kill(self) -> None:
         """The gate's kill verb: end the whole tree, keep the namespaces."""
         self.killed = True
-        self.sandbox.kill()
+        self.end()
+
+    def end(self) -> None:
+        """Nothing of the target is alive afterwards; once is enough."""
+        if not self.is_over:
+            self.sandbox.kill()
+            self.is_over = True
+
+    def close(self) -> None:
+        """End what is left and give everything back; the tree first, else calls in the gate fail before it dies."""
+        try:
+            self.end()
+        finally:
+            if self.supervisor:
+                self.supervisor.close()
+            self.pipes.close()
 
     def run(self) -> tuple[int | None, Wait | None]:
         """(wait status of the main process, None) or (None, why it was given up)."""
@@ -161,7 +225,7 @@ class _Start:
         gate = supervisor.fileno() if supervisor else -1
         if supervisor:
             poller.register(gate, select.POLLIN)
-        diagnosis = Diagnosis()
+        diagnosis = Diagnosis(self.patience.hard_s)
         next_look_s = self.patience.deadline_s
         while True:
             now_s = self.elapsed_s()
@@ -184,6 +248,9 @@ class _Start:
                     ended = self.sandbox.event()
                     if ended is not None:
                         return ended.status, None
+                    if event & (select.POLLHUP | select.POLLERR):
+                        self.sandbox.close()
+                        raise SandboxLimit("process 1 of the sandbox was ended from outside; memory may be short")
                 elif not pipes.read(descriptor):
                     poller.unregister(descriptor)
 
@@ -195,7 +262,7 @@ class _Start:
     def _look(self, diagnosis: Diagnosis, now_s: float) -> Wait | None:
         pids = [process.outer_pid for process in self.sandbox.census()]
         seen = look(pids, now_s)
-        wait = diagnosis.feed(seen, self.pipes.seen_bytes)
+        wait = diagnosis.feed(seen, self.pipes.seen_bytes + seen.written_bytes)
         if wait is None and now_s >= self.patience.hard_s:
             wait = diagnosis.last()
         return wait
@@ -217,48 +284,19 @@ def conduct(
     cannot hold it.
     """
     start = _Start(sandbox, patience or Patience(), clock)
-    stdin = os.open(command.stdin or os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-    # Stopping the bookkeeping calls too lets the gate look each descriptor up once instead of each time.
-    calls = closure(gate.calls | BOOKKEEPING) if gate else frozenset[str]()
     try:
-        streams = stream_names(None, *start.pipes.write_ends)
-        started = sandbox.start(
-            command.argv,
-            env=command.env,
-            cwd=command.cwd,
-            stdin=stdin,
-            stdout=start.pipes.write_ends[0],
-            stderr=start.pipes.write_ends[1],
-            filter=compile_filter(calls) if gate else None,
-            drop_capabilities=drop_capabilities,
-        )
-        start.pipes.started()
-        if gate and started.listener is not None:
-            start.supervisor = Supervisor(
-                started.listener,
-                tampers=gate.tampers,
-                record=gate.recorder,
-                mask=gate.mask,
-                kill=start.kill,
-                on_operation=on_operation,
-                gated=calls,
-                streams=streams,
-            )
+        start.begin(command, gate, on_operation, drop_capabilities)
         status, wait = start.run()
         return _account(start, status, wait)
     finally:
-        os.close(stdin)
-        sandbox.kill()
-        if start.supervisor:
-            start.supervisor.close()
-        start.pipes.close()
+        start.close()
 
 
 def _account(start: _Start, status: int | None, wait: Wait | None) -> Conducted:
     """End what is left, then put the account together."""
     elapsed_s = start.elapsed_s()
     left = () if start.killed else tuple(process.command for process in start.sandbox.census())
-    start.sandbox.kill()
+    start.end()
     start.pipes.drain()
     supervisor = start.supervisor
     if start.killed:

@@ -1,0 +1,212 @@
+"""What every thread of a process tree waits in, read from /proc and nothing else.
+
+A debugger would hang on a task that waits in the gate, so nothing is stopped or attached to. What matters most is
+whether a wait has a limit of its own, and when it ends: as an argument, relative or absolute; as an option of the
+socket; or as an armed timer among the descriptors. What cannot be read counts as no limit, except where a call is known
+to hide one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import socket
+import struct
+from collections.abc import Iterable
+
+import msgspec
+
+from blackstart.core.clock import SYSTEM
+from blackstart.gate import notify
+
+# Waiting calls: number -> (name, how its limit is found). `ms:n` argument n in milliseconds; `ts:n`, `tv:n` argument
+# n points to seconds and nanoseconds or microseconds; `futex`, `sleep` as ts, perhaps absolute; `none` has no limit of
+# its own; `hidden` may have one. Source: the kernel's tables of system calls.
+_WAITS = {
+    "x86_64": {
+        0: ("read", "none"), 1: ("write", "none"), 2: ("open", "none"), 7: ("poll", "ms:2"), 17: ("pread64", "none"),
+        20: ("writev", "none"), 23: ("select", "tv:4"), 34: ("pause", "none"), 35: ("nanosleep", "ts:0"),
+        42: ("connect", "none"), 43: ("accept", "none"), 44: ("sendto", "none"), 45: ("recvfrom", "none"),
+        46: ("sendmsg", "none"), 47: ("recvmsg", "none"), 61: ("wait4", "none"), 72: ("fcntl", "none"),
+        73: ("flock", "none"), 74: ("fsync", "none"), 75: ("fdatasync", "none"), 128: ("rt_sigtimedwait", "ts:2"),
+        130: ("rt_sigsuspend", "none"), 202: ("futex", "futex:3"), 208: ("io_getevents", "ts:4"),
+        219: ("restart_syscall", "hidden"), 220: ("semtimedop", "ts:3"), 230: ("clock_nanosleep", "sleep:2"),
+        232: ("epoll_wait", "ms:3"), 243: ("mq_timedreceive", "hidden"), 247: ("waitid", "none"),
+        257: ("openat", "none"), 270: ("pselect6", "ts:4"), 271: ("ppoll", "ts:2"), 281: ("epoll_pwait", "ms:3"),
+        288: ("accept4", "none"), 299: ("recvmmsg", "ts:4"), 441: ("epoll_pwait2", "ts:3"),
+        449: ("futex_waitv", "hidden"),
+    },
+    "aarch64": {
+        4: ("io_getevents", "ts:4"), 22: ("epoll_pwait", "ms:3"), 25: ("fcntl", "none"), 32: ("flock", "none"),
+        56: ("openat", "none"), 63: ("read", "none"), 64: ("write", "none"), 66: ("writev", "none"),
+        67: ("pread64", "none"), 72: ("pselect6", "ts:4"), 73: ("ppoll", "ts:2"), 82: ("fsync", "none"),
+        83: ("fdatasync", "none"), 95: ("waitid", "none"), 98: ("futex", "futex:3"), 101: ("nanosleep", "ts:0"),
+        115: ("clock_nanosleep", "sleep:2"), 128: ("restart_syscall", "hidden"), 133: ("rt_sigsuspend", "none"),
+        137: ("rt_sigtimedwait", "ts:2"), 183: ("mq_timedreceive", "hidden"), 192: ("semtimedop", "ts:3"),
+        202: ("accept", "none"), 203: ("connect", "none"), 206: ("sendto", "none"), 207: ("recvfrom", "none"),
+        211: ("sendmsg", "none"), 212: ("recvmsg", "none"), 242: ("accept4", "none"), 243: ("recvmmsg", "ts:4"),
+        260: ("wait4", "none"), 441: ("epoll_pwait2", "ts:3"), 449: ("futex_waitv", "hidden"),
+    },
+}  # fmt: skip
+_TABLE = _WAITS.get(platform.machine(), {})
+_TICKS_S = os.sysconf("SC_CLK_TCK")
+_ON_DESCRIPTOR = frozenset(
+    "read write pread64 writev fsync fdatasync flock fcntl connect accept accept4 "
+    "recvfrom recvmsg sendto sendmsg".split()
+)
+_ON_MANY = frozenset("poll ppoll select pselect6 epoll_wait epoll_pwait epoll_pwait2 read".split())
+_SENDING = frozenset("write writev sendto sendmsg connect".split())
+# FUTEX_WAIT_BITSET, FUTEX_LOCK_PI, FUTEX_WAIT_REQUEUE_PI, FUTEX_LOCK_PI2 take an absolute time.
+_ABSOLUTE_FUTEX, _LOCK_PI, _FUTEX_REALTIME = frozenset((6, 9, 11, 13)), 6, 256
+HIDDEN_S = 60.0
+
+
+class ThreadWait(msgspec.Struct, frozen=True, kw_only=True):
+    """One thread: its id and state letter, the call it waits in and on what, how often it waited so far;
+    limit_s: how long this wait may still last, of a relative limit how long it lasts in all; None: for ever.
+    """
+
+    thread: int
+    state: str
+    call: str = ""
+    path: str = ""
+    limit_s: float | None = None
+    switches: int = 0
+
+
+class Look(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole tree at one moment: CPU seconds used and bytes written so far, ended children too; its threads."""
+
+    at_s: float
+    cpu_s: float
+    threads: tuple[ThreadWait, ...]
+    written_bytes: int = 0
+
+
+def look(pids: Iterable[int], at_s: float) -> Look:
+    """Read the state of all threads of these processes; those that vanish meanwhile are left out."""
+    threads: list[ThreadWait] = []
+    cpu_s, written_bytes = 0.0, 0
+    for pid in pids:
+        try:
+            cpu_s += sum(map(int, _stat(f"/proc/{pid}/stat")[11:15])) / _TICKS_S
+            written_bytes += _written(pid)
+            timer_s = _armed_timer(pid)
+            for thread in os.listdir(f"/proc/{pid}/task"):
+                threads.append(_thread(pid, int(thread), timer_s))
+        except (OSError, IndexError, ValueError):
+            continue
+    return Look(at_s=at_s, cpu_s=cpu_s, threads=tuple(threads), written_bytes=written_bytes)
+
+
+def _stat(path: str) -> list[str]:
+    """The fields of a stat file after the command name (which may hold anything)."""
+    with open(path, errors="replace") as file:
+        return file.read().rpartition(")")[2].split()
+
+
+def _written(pid: int) -> int:
+    """Bytes that its writes really wrote; a write that fails does not count, so a loop of them is no progress."""
+    with contextlib.suppress(OSError, ValueError), open(f"/proc/{pid}/io") as file:
+        return sum(int(line.split()[1]) for line in file if line.startswith("wchar:"))
+    return 0
+
+
+def _armed_timer(pid: int) -> float | None:
+    """When the next timer among its descriptors rings, from now."""
+    rings: list[float] = []
+    with contextlib.suppress(OSError):
+        for number in os.listdir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(OSError, ValueError):
+                if os.readlink(f"/proc/{pid}/fd/{number}") == "anon_inode:[timerfd]":
+                    rings += _rings_in(f"/proc/{pid}/fdinfo/{number}")
+    return min(rings, default=None)
+
+
+def _rings_in(path: str) -> list[float]:
+    with open(path) as file:
+        for line in file:
+            if line.startswith("it_value:"):
+                seconds, nanoseconds = line.partition("(")[2].rstrip(")\n").split(",")
+                left_s = int(seconds) + int(nanoseconds) / 1e9
+                return [left_s] if left_s > 0 else []
+    return []
+
+
+def _thread(pid: int, thread: int, timer_s: float | None) -> ThreadWait:
+    base = f"/proc/{pid}/task/{thread}"
+    state = _stat(f"{base}/stat")[0]
+    switches = 0
+    with open(f"{base}/status", errors="replace") as file:
+        for line in file:
+            if line.startswith("voluntary_ctxt_switches"):
+                switches = int(line.split()[1])
+    call, path, limit_s = "", "", None
+    with contextlib.suppress(OSError, ValueError, IndexError), open(f"{base}/syscall") as file:
+        words = file.read().split()
+        if words and words[0].isdigit():
+            call, path, limit_s = _wait(pid, int(words[0]), [int(word, 16) for word in words[1:7]])
+    if call in _ON_MANY and timer_s is not None:
+        limit_s = timer_s if limit_s is None else min(limit_s, timer_s)
+    return ThreadWait(thread=thread, state=state, call=call, path=path, limit_s=limit_s, switches=switches)
+
+
+def _wait(pid: int, number: int, arguments: list[int]) -> tuple[str, str, float | None]:
+    """(name, object, limit) of a call that a thread waits in."""
+    name, how = _TABLE.get(number, (f"system call {number}", "none"))
+    limit_s = HIDDEN_S if how == "hidden" else _limit(pid, how, arguments)
+    path = ""
+    if name in _ON_DESCRIPTOR:
+        with contextlib.suppress(OSError):
+            path = os.readlink(f"/proc/{pid}/fd/{arguments[0]}")
+        if path.startswith("socket:"):
+            limit_s = _socket_limit(pid, arguments[0], name in _SENDING)
+    return name, path, limit_s
+
+
+def _limit(pid: int, how: str, arguments: list[int]) -> float | None:
+    kind, _, place = how.partition(":")
+    if kind == "none":
+        return None
+    value = arguments[int(place)]
+    if kind == "ms":
+        milliseconds: int = struct.unpack("i", struct.pack("I", value & 0xFFFFFFFF))[0]
+        return None if milliseconds < 0 else milliseconds / 1000
+    if not value:
+        return None
+    limit_s = _timespec(pid, value, 1e6 if kind == "tv" else 1e9)
+    command = arguments[1] & 127
+    if kind == "futex" and command in _ABSOLUTE_FUTEX:
+        is_realtime = bool(arguments[1] & _FUTEX_REALTIME) or command == _LOCK_PI
+        return _remaining(limit_s, is_realtime)
+    if kind == "sleep" and arguments[1] & 1:  # TIMER_ABSTIME, with the clock in argument 0
+        return _remaining(limit_s, arguments[0] == 0)
+    return limit_s
+
+
+def _timespec(pid: int, address: int, fraction: float) -> float | None:
+    try:
+        with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+            memory.seek(address)
+            seconds, part = struct.unpack("qq", memory.read(16))
+    except (OSError, struct.error, OverflowError):
+        return None
+    return float(seconds + part / fraction)
+
+
+def _remaining(deadline_s: float | None, is_realtime: bool) -> float | None:
+    if deadline_s is None:
+        return None
+    return max(0.0, deadline_s - (SYSTEM.now() if is_realtime else SYSTEM.monotonic()))
+
+
+def _socket_limit(pid: int, number: int, sends: bool) -> float | None:
+    """SO_SNDTIMEO or SO_RCVTIMEO of a socket; None where it has none or cannot be borrowed."""
+    try:
+        with socket.socket(fileno=notify.borrow_descriptor(pid, number)) as borrowed:
+            option = socket.SO_SNDTIMEO if sends else socket.SO_RCVTIMEO
+            seconds, microseconds = struct.unpack("qq", borrowed.getsockopt(socket.SOL_SOCKET, option, 16))
+    except (OSError, struct.error):
+        return None
+    return float(seconds + microseconds / 1e6) or None

@@ -1,0 +1,144 @@
+"""What is read of real processes that wait: the call, its object, and when the wait ends by itself."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from blackstart.targets import Look, look
+
+pytestmark = pytest.mark.live
+WITHIN_S = 20.0
+
+
+@contextmanager
+def waiting(script: str, cwd: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A Python process that says `ready` and then waits."""
+    code = f"import os, sys, time, socket, select, threading, fcntl\n{script}"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=cwd, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={"PATH": "/bin"}
+    )
+    assert process.stdout is not None
+    try:
+        assert process.stdout.readline() == b"ready\n"
+        yield process
+    finally:
+        process.kill()
+        process.wait(WITHIN_S)
+        for pipe in (process.stdin, process.stdout):
+            assert pipe is not None
+            pipe.close()
+
+
+def look_until(process: subprocess.Popen[bytes], *calls: str) -> Look:
+    """The first look at which its first thread waits in one of these calls."""
+    deadline_s = time.monotonic() + WITHIN_S
+    while time.monotonic() < deadline_s:
+        seen = look([process.pid], 0.0)
+        if seen.threads and seen.threads[0].state in "SD" and seen.threads[0].call in calls:
+            return seen
+    raise AssertionError(f"never seen in {calls}: {look([process.pid], 0.0)}")
+
+
+READY = "print('ready', flush=True)\n"
+
+
+@pytest.mark.parametrize(
+    ("script", "calls", "limit_s"),
+    [
+        ("time.sleep(50)", ("clock_nanosleep",), 50),
+        ("threading.Event().wait(40)", ("futex",), 40),
+        ("threading.Event().wait()", ("futex",), None),
+        ("select.select([0], [], [], 30)", ("select", "pselect6"), 30),
+        ("select.poll().poll(20000)", ("poll", "ppoll"), 20),
+        ("p = select.epoll(); p.register(0); p.poll()", ("epoll_wait", "epoll_pwait"), None),
+        ("os.read(0, 1)", ("read",), None),
+        ("os.read(os.pipe()[0], 1)", ("read",), None),
+    ],
+)
+def test_the_limit_of_a_wait_is_read(
+    script: str, calls: tuple[str, ...], limit_s: float | None, tmp_path: Path
+) -> None:
+    with waiting(READY + script, tmp_path) as process:
+        seen = look_until(process, *calls)
+        if limit_s is None:
+            assert seen.threads[0].limit_s is None
+        else:
+            assert seen.threads[0].limit_s is not None
+            assert limit_s - WITHIN_S < seen.threads[0].limit_s <= limit_s
+
+
+def test_a_lock_is_named_by_its_file(tmp_path: Path) -> None:
+    with (tmp_path / "lock").open("w") as held:
+        import fcntl
+
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with waiting(READY + "fcntl.flock(open('lock'), fcntl.LOCK_EX)", tmp_path) as process:
+            seen = look_until(process, "flock")
+    assert seen.threads[0].path == str(tmp_path / "lock")
+    assert seen.threads[0].limit_s is None
+
+
+def test_opening_a_fifo_that_nobody_writes_has_no_limit(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    with waiting(READY + "open('fifo')", tmp_path) as process:
+        assert look_until(process, "openat", "open").threads[0].limit_s is None
+
+
+def test_the_time_limit_of_a_socket_is_read(tmp_path: Path) -> None:
+    script = """
+import struct
+a, b = socket.socketpair()
+a.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack('ll', 25, 500000))
+"""
+    with waiting(f"{script}\n{READY}a.recv(1)", tmp_path) as process:
+        assert look_until(process, "recvfrom", "read").threads[0].limit_s == 25.5
+
+
+def test_an_armed_timer_among_the_descriptors_is_a_limit(tmp_path: Path) -> None:
+    script = """
+import ctypes, struct
+libc = ctypes.CDLL(None)
+timer = libc.timerfd_create(1, 0)
+libc.timerfd_settime(timer, 0, struct.pack('qqqq', 0, 0, 35, 0), None)
+p = select.epoll(); p.register(timer, select.EPOLLIN)
+"""
+    with waiting(f"{script}\n{READY}p.poll()", tmp_path) as process:
+        limit_s = look_until(process, "epoll_wait", "epoll_pwait").threads[0].limit_s
+    assert limit_s is not None
+    assert 35 - WITHIN_S < limit_s <= 35
+
+
+def test_only_writes_that_succeed_are_progress(tmp_path: Path) -> None:
+    """Two processes: one writes to /dev/null, one to a full device; each says so when it is done."""
+    scripts = {
+        "done": "f = os.open('/dev/null', os.O_WRONLY)\nfor _ in range(1000): os.write(f, b'x' * 100)\n",
+        "failed": "f = os.open('/dev/full', os.O_WRONLY)\nfor _ in range(1000):\n"
+        "    try: os.write(f, b'x' * 100)\n    except OSError: pass\n",
+    }
+    written = {}
+    for name, script in scripts.items():
+        with waiting(f"{script}{READY}os.read(0, 1)", tmp_path) as process:
+            written[name] = look_until(process, "read").written_bytes
+    assert written["done"] >= 100_000
+    assert written["failed"] < 10_000
+
+
+def test_processor_time_of_ended_children_counts(tmp_path: Path) -> None:
+    child = "import time; end = time.process_time() + 0.3\nwhile time.process_time() < end: pass"
+    script = f"import subprocess\nsubprocess.run([sys.executable, '-c', {child!r}])\n"
+    with waiting(f"{script}{READY}os.read(0, 1)", tmp_path) as process:
+        assert look_until(process, "read").cpu_s >= 0.3
+
+
+def test_processes_that_are_gone_are_left_out() -> None:
+    process = subprocess.Popen([sys.executable, "-c", "0"])
+    process.wait(WITHIN_S)
+    assert look([process.pid], 1.0) == Look(at_s=1.0, cpu_s=0.0, threads=())
