@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import gc
 import os
 import select
 import signal
@@ -17,7 +18,7 @@ import socket
 import traceback
 from typing import Any, NoReturn
 
-from blackstart.sandbox import init, kernel, mounts, wire
+from blackstart.sandbox import init, kernel, launcher, mounts, wire
 from blackstart.sandbox.copying import TooMuch
 from blackstart.sandbox.images import Images, changes
 from blackstart.sandbox.plan import HOST, Plan, Planner, mount_points, without_failures
@@ -40,6 +41,9 @@ class Zygote:
 
     def serve(self) -> None:
         """Answer requests until the other side is gone."""
+        gc.collect()
+        gc.freeze()  # a collection in a fork would touch, and so copy, every page
+        gc.disable()
         poll = select.poll()
         poll.register(self._channel, select.POLLIN)
         poll.register(self._wakeup, select.POLLIN)
@@ -210,6 +214,7 @@ def main(arguments: list[str]) -> None:
             os._exit(0)
         os.setsid()
         os.umask(0)
+        launcher.default_signals()
         setup, _ = wire.receive(channel, 30)
         if setup["isolation"] == "landlock":
             _work_outside(channel, setup)
@@ -217,7 +222,7 @@ def main(arguments: list[str]) -> None:
         kernel.die_with_parent()  # a change of user may have cleared it
         points = _stage()
         plan = Planner(setup["layout"], points, os.geteuid() == 0).plan()
-        plan = mounts.safe_sources(plan, "/lower")
+        plan = mounts.completed(plan, "/lower")
         plan = without_failures(plan, mounts.test_layers(plan, "/test"))
         images = Images("/images", setup["layout"], plan, setup["limit_bytes"])
         wire.send(channel, {"hidden": plan.hidden, "layers": [s.path for s in plan.layers()]})

@@ -21,6 +21,9 @@ from blackstart.sandbox import kernel, landlock, wire
 # The gate's filter lets `sendmsg` on this descriptor pass.
 CONTROL_DESCRIPTOR = 1021
 
+# All others have had their default action since `default_signals` ran in the helper.
+_HANDLED = (signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD, signal.SIGTERM)
+
 # What user 0 keeps: power over files, ports and processes of the sandbox. Everything else acts on the machine.
 KEPT = frozenset(
     "chown dac_override dac_read_search fowner fsetid kill setgid setuid setpcap net_bind_service "
@@ -29,6 +32,14 @@ KEPT = frozenset(
 # What is left where there are no namespaces: to read, and to write what Landlock lets it write.
 KEPT_OUTSIDE = frozenset(("dac_override", "dac_read_search"))
 _DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
+
+
+def default_signals() -> None:
+    """Default action for every signal, also those that whoever started us ignored; inherited by all forks."""
+    for number in signal.valid_signals():
+        if number not in (signal.SIGKILL, signal.SIGSTOP, signal.SIGPIPE, signal.SIGXFSZ):
+            with contextlib.suppress(OSError, ValueError):
+                signal.signal(number, signal.SIG_DFL)
 
 
 def launch(order: dict[str, Any], descriptors: list[int]) -> NoReturn:
@@ -81,10 +92,8 @@ def _above_standard(descriptor: int) -> int:
 def _settle(order: dict[str, Any]) -> None:
     os.setsid()
     os.umask(order["umask"])
-    for number in signal.valid_signals():
-        if number not in (signal.SIGKILL, signal.SIGSTOP):
-            with contextlib.suppress(OSError, ValueError):
-                signal.signal(number, signal.SIG_DFL)
+    for number in _HANDLED:
+        signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     with contextlib.suppress(OSError):
         kernel.join_new_session_keyring()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+from dataclasses import replace
 
 from blackstart.sandbox import kernel
 from blackstart.sandbox.plan import (
@@ -104,8 +105,9 @@ def test_layers(plan: Plan, workshop: str) -> dict[str, str]:
     return failed
 
 
-def safe_sources(plan: Plan, workshop: str) -> Plan:
-    """Paths that the options of a mount cannot carry are reached through a bind mount with a plain name."""
+def completed(plan: Plan, workshop: str) -> Plan:
+    """The plan with what only this machine's mounts can tell: files of /proc to protect, and a bind mount with a
+    plain name for each path that the options of a mount cannot carry."""
     steps = []
     for step in plan.mounts:
         if step.kind == OVERLAY and any(c in step.source for c in ",:\\\"'\n"):
@@ -114,7 +116,7 @@ def safe_sources(plan: Plan, workshop: str) -> Plan:
             kernel.mount(step.source, place, flags=kernel.MS_BIND)
             step = Step(OVERLAY, step.path, place, step.index, step.mode, step.user, step.group)
         steps.append(step)
-    return Plan(plan.made, tuple(steps), plan.hidden, plan.root_mode)
+    return replace(plan, mounts=tuple(steps), machine_files=machine_files())
 
 
 def _mount_layer(lower: str, upper: str, work: str, place: str) -> None:
@@ -126,7 +128,7 @@ def build(image: str, plan: Plan) -> int:
     """Make the tree and enter it; returns a descriptor through which pids can still be advanced, or -1."""
     kernel.mount(f"{image}/root", STAGE, flags=kernel.MS_BIND)
     root = os.open(STAGE, _DIRECTORY)
-    last_pid = _kernel_views(root)
+    last_pid = _kernel_views(root, plan)
     for step in plan.mounts:
         _mount_step(root, image, step)
     os.fchdir(root)
@@ -213,7 +215,7 @@ def _mount_on_file(root: int, step: Step) -> None:
         os.close(parent)
 
 
-def _kernel_views(root: int) -> int:
+def _kernel_views(root: int, plan: Plan) -> int:
     """/proc, /sys and /dev of the sandbox's own namespaces."""
     os.fchdir(root)
     kernel.mount("proc", "proc", "proc", _QUIET | kernel.MS_NOEXEC)
@@ -222,7 +224,7 @@ def _kernel_views(root: int) -> int:
         last_pid = os.open("proc/sys/kernel/ns_last_pid", os.O_RDWR | os.O_CLOEXEC)
     except OSError:
         last_pid = -1
-    _protect_proc()
+    _protect_proc(plan.machine_files)
     try:
         kernel.mount("sysfs", "sys", "sysfs", _QUIET | kernel.MS_NOEXEC | kernel.MS_RDONLY)
     except OSError:
@@ -231,16 +233,27 @@ def _kernel_views(root: int) -> int:
     return last_pid
 
 
-def _protect_proc() -> None:
-    """Whatever of /proc is not about processes is the host's, and the kernel asks only for user 0: read-only."""
-    with os.scandir("proc") as found:
-        for entry in found:
-            if entry.name.isdecimal() or entry.is_symlink():
-                continue
-            info = entry.stat(follow_symlinks=False)
-            if stat.S_ISDIR(info.st_mode) or info.st_mode & 0o222:
-                kernel.mount(f"proc/{entry.name}", f"proc/{entry.name}", flags=kernel.MS_BIND)
-                kernel.make_read_only(f"proc/{entry.name}")
+def machine_files() -> tuple[str, ...]:
+    """What of /proc is not about processes and could be written: it is the machine's, and the kernel asks only for
+    user 0."""
+    found = []
+    with os.scandir(f"{HOST}/proc") as entries:
+        for entry in entries:
+            if not entry.name.isdecimal() and not entry.is_symlink():
+                info = entry.stat(follow_symlinks=False)
+                if stat.S_ISDIR(info.st_mode) or info.st_mode & 0o222:
+                    found.append(entry.name)
+    return tuple(found)
+
+
+def _protect_proc(names: tuple[str, ...]) -> None:
+    for name in names:
+        place = f"proc/{name}"
+        try:
+            kernel.mount(place, place, flags=kernel.MS_BIND)
+            kernel.make_read_only(place)
+        except FileNotFoundError:
+            continue  # the host shows it, the new view does not
 
 
 def _devices(root: int) -> None:

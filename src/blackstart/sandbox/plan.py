@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 HOST = "/old"
@@ -41,12 +41,14 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """made: plain entries of the root directory, created with an image; mounts: in the order of mounting."""
+    """made: plain entries of the root directory, created with an image; mounts: in the order of mounting;
+    hidden: paths that are not shown, with the reason; machine_files: entries of /proc that are made read-only."""
 
     made: tuple[Step, ...]
     mounts: tuple[Step, ...]
     hidden: tuple[tuple[str, str], ...]
     root_mode: int
+    machine_files: tuple[str, ...] = ()
 
     def layers(self) -> tuple[Step, ...]:
         """The steps that need an upper directory."""
@@ -190,4 +192,4 @@ def without_failures(plan: Plan, failed: dict[str, str]) -> Plan:
         return plan
     hidden = tuple(Step(HIDDEN, p, mode=0) for p in sorted(failed))
     mounts = tuple(s for s in plan.mounts if not (s.kind in (OVERLAY, MASKED) and below(s.path, failed)))
-    return Plan(plan.made + hidden, mounts, plan.hidden + tuple(failed.items()), plan.root_mode)
+    return replace(plan, made=plan.made + hidden, mounts=mounts, hidden=plan.hidden + tuple(failed.items()))

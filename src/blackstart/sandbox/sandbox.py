@@ -42,6 +42,7 @@ class Sandbox:
         self._zygote = zygote
         self._orders, self._events = orders, events
         self._ready = False
+        self._inhabited = False
         self._closed = False
         self._number = 0
         self._pid = 0
@@ -108,6 +109,7 @@ class Sandbox:
         filter is an array of struct sock_filter, with which the answer carries the listener (the caller closes it).
         """
         self._number += 1
+        self._inhabited = True
         control, theirs = socket.socketpair()
         control.setsockopt(socket.SOL_SOCKET, _PASSCRED, 1)
         places = self._zygote.places
@@ -155,6 +157,7 @@ class Sandbox:
             return
         answer = self._order("kill", deadline_s=KILL_LIMIT_S)
         self._spare = 0
+        self._inhabited = bool(answer["left"])
         if answer["left"]:
             raise SandboxUnavailable(
                 "a process of the target cannot be killed: it waits in the kernel", next_step="try again"
@@ -180,7 +183,7 @@ class Sandbox:
         return trouble(self._zygote, self.image, changed, renamed)
 
     def close(self) -> None:
-        """End everything inside, process 1 too."""
+        """End everything inside, process 1 too; where nothing but that is left, its end is not waited for."""
         if self._closed:
             return
         self._closed = True
@@ -194,7 +197,8 @@ class Sandbox:
             poll.poll(KILL_LIMIT_S * 1000)  # no namespace ends with it: it ends its tree itself, then goes
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
-        poll.poll(KILL_LIMIT_S * 1000)
+        if self._inhabited:
+            poll.poll(KILL_LIMIT_S * 1000)
         os.close(self._pidfd)
 
     def __enter__(self) -> Sandbox:
