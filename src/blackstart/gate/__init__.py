@@ -1,6 +1,8 @@
 """The system-call interposer: a seccomp filter, a supervisor outside, and strace as the second opinion."""
 
+from blackstart.gate import strace
 from blackstart.gate.calls import BOOKKEEPING, DEFAULT, GROWING, closure
+from blackstart.gate.errnos import plausible, possible
 from blackstart.gate.launcher import Launched, launch
 from blackstart.gate.places import stream_names
 from blackstart.gate.supervisor import Recorder, Supervisor
@@ -20,7 +22,10 @@ __all__ = [
     "context_of",
     "disk_full",
     "launch",
+    "plausible",
+    "possible",
     "read_only",
     "refuse",
+    "strace",
     "stream_names",
 ]

@@ -19,7 +19,7 @@ from blackstart.gate.tasks import Process, Thread
 _AT_CWD = -100
 _AT_REMOVEDIR = 0x200
 _O_DIRECTORY = os.O_DIRECTORY
-_SIZE_MAX = 1 << 62
+_SIZE_MAX = (1 << 63) - 1
 _NEGATIVE = 1 << 63
 _VECTOR_MAX = 1024
 _KNOWN_MAX = 65536

@@ -20,6 +20,7 @@ from blackstart.core.rule import refuse as refuse_verbs
 from blackstart.core.trace import Operation
 from blackstart.gate import calls as tables
 from blackstart.gate.callsite import is_installation
+from blackstart.gate.errnos import possible
 
 VERBS = frozenset({"off", "raise", "return", "sleep", "delay", "hang", "pause", "kill"})
 # Calls whose `return(n)` is a short write: the gate carries out n bytes of it.
@@ -115,6 +116,13 @@ def refuse(rule: Rule, match: Match) -> None:
                 text=text,
                 at=at,
                 next_step="write raise(OSError: EIO)",
+            )
+        if term.verb == "raise" and not any(term.exception.errno in possible(call) for call in calls):
+            raise RuleError(
+                f"{match.call} cannot give {term.exception.errno}",
+                text=text,
+                at=at,
+                next_step=f"it can give: {' '.join(sorted(set().union(*map(possible, calls))))}",
             )
         if term.verb == "return" and (term.number is None or term.number < 0 or not calls <= SHORTENED):
             raise RuleError(

@@ -62,7 +62,6 @@ class Stage:
         out, into = os.pipe()
         begin = time.monotonic()
         program = gate_filter.compile(calls)
-        env = {**os.environ, **(env or {})}
         launched = launch(argv, program, cwd=str(self.cwd), stdout=into, stderr=into, env=env)
         os.close(into)
         supervisor = Supervisor(

@@ -288,6 +288,7 @@ def test_drift_is_seen(stage: Stage) -> None:
 def test_what_the_gate_cannot_do_is_refused_with_what_it_can(stage: Stage) -> None:
     refused = [("print(x)", "write"), ("raise(ValueError)", "write"), ("return(3)", "fsync"), ("exit(1)", "write")]
     refused += [("return(-1)", "write"), ("return(x)", "write"), ("kill -> call(a.b)", "write")]
+    refused += [("raise(OSError: EXDEV)", "write"), ("raise(OSError: ENOENT)", "fsync|fdatasync")]
     for rule, call in refused:
         with pytest.raises(RuleError) as caught:
             python(stage, WRITER, tamper(call, "*", rule))
