@@ -52,6 +52,7 @@ BESIDES = {
     **dict.fromkeys(("stat", "lstat", "newfstatat", "statx", "getdents", "getdents64"), (("EIO",), _ENTRY)),
     **dict.fromkeys(("setxattr", "lsetxattr", "fsetxattr"), (("EIO", "ENOSPC", "EDQUOT", "EROFS"), _ENTRY)),
     "sendfile": (("ENOSPC", "EDQUOT", "EROFS"), "it writes, and fails as write does"),
+    "msync": (("EIO", "ENOSPC", "EDQUOT", "EROFS"), "it writes back, and fails as fsync does"),
     "splice": (("ENOSPC", "EDQUOT", "EIO", "EROFS"), "it writes, and fails as write does"),
     **dict.fromkeys(("read", "readv", "recvfrom", "recvmsg"), (("ECONNRESET", "ETIMEDOUT"), _READ)),
     **dict.fromkeys(("utime", "utimes", "futimesat", "utimensat"), (("EIO",), _ENTRY)),

@@ -82,7 +82,7 @@ def _refuse_match(tamper: Tamper, taken: set[str]) -> None:
     if match.path != "*" and not match.exact and ("*" in match.path or "|" in match.path):
         raise _cannot("strace cannot match path patterns", text, 0)
     if match.path != "*" and any(tables.CALLS[call].path >= 0 for call in tables.expand(match.call)):
-        raise _cannot("strace compares path arguments as the program writes them, and descriptors only by path", text, 0)
+        raise _cannot("strace compares path arguments as the program writes them, not whole paths", text, 0)
     if match.path != "*" and not match.path.startswith("/"):
         raise _cannot("strace needs a whole path, unmasked", text, 0)
     if taken:
@@ -120,7 +120,8 @@ def record(
 ) -> Traced:
     """Run a program to its end and tell what it did."""
     wanted = calls - _UNKNOWN_TO_STRACE
-    options = ["--seccomp-bpf", "-s", str(max(data_max, _ARRAY_MAX)), "-e", "trace=" + ",".join(sorted(wanted | FOLLOWED))]
+    options = ["--seccomp-bpf", "-s", str(max(data_max, _ARRAY_MAX))]
+    options += ["-e", "trace=" + ",".join(sorted(wanted | FOLLOWED))]
     code, stdout, stderr, text, streams = _run(options, argv, cwd, env, timeout_s)
     interpreter = Interpreter(cwd=cwd, mask=mask, wanted=wanted, streams=streams, data_max=data_max)
     trace = interpreter.operations(lines(text))

@@ -41,8 +41,8 @@ _RECEIVE, _SEND, _CONTINUE = notify.RECEIVE, notify.SEND, notify.CONTINUE
 class Recorder(msgspec.Struct, frozen=True):
     """What is kept of each operation. mask: run-specific path -> masked path; data: the bytes written, at most
     `data_max` of each; sites: the frames of interpreted programs at calls that change or sync something, and at all
-    calls below `roots`; offsets: of plain writes too, which have none among their arguments; roots: keep only operations
-    below these paths, and those of streams and sockets (none: all); limit: how many operations are kept.
+    calls below `roots`; offsets: of plain writes too, which have none among their arguments; roots: keep only what
+    happens below these paths, and to streams and sockets (none: all); limit: how many operations are kept.
     """
 
     mask: Callable[[str], str] | None = None
