@@ -338,7 +338,7 @@ class Observer:
         """What a clean re-run shows after that file was deleted from S1."""
         bench = self.bench
         with bench.image_from("S1") as image:
-            self.zygote.remove(image, bench.real(path))
+            self.zygote.remove(image, bench.real(path, image))
             with self.zygote.sandbox(image) as sandbox:
                 run, _ = bench.start(sandbox, image, "deletion", patience=self.patience)
         self.runs += 1

@@ -187,8 +187,15 @@ def _finding(found: Cause, suspicion: Suspicion, options: Options) -> Finding:
         replay=shell_line(("blackstart", "replay", reference)),
         trials=len(found.trials),
         found_s=round(suspicion.found_s, 3),
+        stack=_stack(suspicion),
         plan=msgspec.to_builtins(suspicion.plan),
     )
+
+
+def _stack(suspicion: Suspicion) -> tuple[str, ...]:
+    """The frames of the call at which the first failing fault fired, innermost first."""
+    operation = suspicion.failures[0].operation
+    return operation.site if operation else ()
 
 
 def _common(counts: dict[str, int]) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import ClassVar
@@ -19,7 +20,7 @@ from blackstart.core.calibration import Calibration, CleanRun
 from blackstart.core.history import Injected
 from blackstart.faults.file import met
 from blackstart.faults.kill import crash_before
-from blackstart.faults.scene import RESTART, RUN, Candidate, Scene
+from blackstart.faults.scene import RESTART, RUN, Candidate, CannotInject, Scene
 from blackstart.targets import Conducted
 
 BREAKS = ("locked", "header lost", "page lost")
@@ -47,14 +48,14 @@ class Break(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="
 
     @contextmanager
     def inject(self, scene: Scene) -> Iterator[None]:
-        real = scene.real(self.path)
+        real = scene.standing(self.path)
         watchers = met(self.path)
         scene.tampers.extend(watchers)
         held = -1
         try:
             if self.what == "locked":
                 held = scene.zygote.open_in(scene.image, real, os.O_RDWR)
-                fcntl.lockf(held, fcntl.LOCK_EX | fcntl.LOCK_NB, LOCK_RANGE_BYTES, PENDING_BYTE)
+                lock(held)
             else:
                 content = scene.zygote.read(scene.image, real)
                 scene.zygote.write(scene.image, real, spoil(content, self.what))
@@ -71,6 +72,19 @@ class Break(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="
         hits = sum(conducted.hits[first_tamper : first_tamper + len(met(self.path))])
         note = f"the target turned to {self.path} {hits} times meanwhile"
         return Injected(fault=str(self), kind=self.kind, hits=hits, fired=min(hits, 1), note=note)
+
+
+def lock(descriptor: int) -> None:
+    """Lock the database for as long as this descriptor is open.
+
+    The lock belongs to the open file, not to our process: whoever else here opens and closes that file releases
+    nothing.
+    """
+    whole = struct.pack("hhqqi", fcntl.F_WRLCK, os.SEEK_SET, PENDING_BYTE, LOCK_RANGE_BYTES, 0)
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, whole)
+    except OSError as error:
+        raise CannotInject(f"the database is locked already ({error.strerror})") from None
 
 
 def spoil(content: bytes, what: str) -> bytes:

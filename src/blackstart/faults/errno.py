@@ -15,6 +15,7 @@ import msgspec
 
 from blackstart.core.calibration import Calibration, CleanRun
 from blackstart.core.history import Injected
+from blackstart.core.masking import Masker
 from blackstart.core.rule import parse
 from blackstart.core.trace import OPENING, Operation
 from blackstart.faults.kill import crash_before
@@ -33,7 +34,7 @@ _READS = ("read", "pread64", "readv", "preadv")
 # (error, persistent), the likeliest to show something first.
 _ERRORS: dict[str, tuple[tuple[str, bool], ...]] = {
     **dict.fromkeys(_WRITES, (("ENOSPC", True), (SHORT, True), ("EIO", False), ("ENOSPC", False))),
-    **dict.fromkeys(("fsync", "fdatasync", "syncfs", "msync"), (("EIO", False), ("ENOSPC", True))),
+    **dict.fromkeys(("fsync", "fdatasync", "syncfs"), (("EIO", False), ("ENOSPC", True))),
     **dict.fromkeys(("truncate", "ftruncate"), (("EIO", False), ("EROFS", True))),
     "fallocate": (("ENOSPC", True), ("EOPNOTSUPP", True)),
     **dict.fromkeys(("rename", "renameat", "renameat2"), (("EIO", False), ("ENOSPC", True), ("EACCES", True))),
@@ -45,6 +46,9 @@ _ERRORS: dict[str, tuple[tuple[str, bool], ...]] = {
     **dict.fromkeys(("fork", "vfork", "clone", "clone3"), (("EAGAIN", True),)),
     **dict.fromkeys(("chmod", "fchmod", "fchmodat", "chown", "fchown"), (("EPERM", True),)),
 }
+_MAKING = frozenset("mkdir mkdirat mknod mknodat symlink symlinkat".split())
+_REMOVING = frozenset("unlink unlinkat rmdir".split())
+_MOVING = frozenset("rename renameat renameat2 link linkat".split())
 _CREATING: tuple[tuple[str, bool], ...] = (("ENOSPC", True), ("EACCES", True), ("EMFILE", False), ("EROFS", True))
 _READING: tuple[tuple[str, bool], ...] = (("EACCES", True), ("EMFILE", False), ("EIO", False))
 
@@ -95,24 +99,53 @@ class Errno(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="
                 scene.tampers.remove(order)
 
     def account(self, conducted: Conducted, first_tamper: int) -> Injected:
-        return fired_in_gate(self.kind, str(self), conducted, first_tamper)
+        return fired_in_gate(self.kind, str(self), conducted, first_tamper, self.point.operation)
 
 
-def errors_of(operation: Operation) -> tuple[tuple[str, bool], ...]:
-    """(error, persistent) pairs that this operation can give in this world, the likeliest to show something first."""
-    if operation.call in OPENING:
-        return _CREATING if operation.is_opening_for_change else _READING
-    if operation.call in _WRITES and (operation.call in COPIES or operation.size < 2):
-        return tuple(pair for pair in _ERRORS[operation.call] if pair[0] != SHORT)
-    return _ERRORS.get(operation.call, ())
+def errors_of(operation: Operation, is_there: bool | None = None) -> tuple[tuple[str, bool], ...]:
+    """(error, persistent) pairs that this operation can give in this world, the likeliest to show something first.
+
+    is_there: whether something stands at its path just before it (None: nobody knows). What stands there needs no
+    room to be made; what does not cannot be refused.
+    """
+    call = operation.call
+    if call in OPENING and operation.is_opening_for_change:
+        return tuple(pair for pair in _CREATING if pair[0] != "ENOSPC" or not is_there)
+    if call in OPENING:
+        return () if is_there is False else _READING
+    if call in _MAKING and is_there:
+        return ()
+    if call in _WRITES and (call in COPIES or operation.size < 2):
+        return tuple(pair for pair in _ERRORS[call] if pair[0] != SHORT)
+    return _ERRORS.get(call, ())
+
+
+def standing(clean: CleanRun, masker: Masker) -> list[bool | None]:
+    """For each operation of the run, whether something stood at its path just before it; None if nobody knows."""
+    there: dict[str, bool] = {path: bool(v) and v[0] is not None for path, v in clean.versions.items()}
+    reached = {operation.masked for operation in clean.trace if operation.fd >= 0}
+    known: list[bool | None] = []
+    for operation in clean.trace:
+        path = operation.masked
+        # What is nobody's state and was never reached by a descriptor was looked for in vain.
+        known.append(there.get(path, None if path in reached else False))
+        if operation.call in _MAKING or operation.is_opening_for_change:
+            there[path] = True
+        elif operation.call in _REMOVING:
+            there[path] = False
+        if operation.call in _MOVING:
+            there[masker(operation.path2)] = True
+            there[path] = operation.call.startswith("link")
+    return known
 
 
 def candidates(clean: CleanRun, calibration: Calibration) -> Iterator[Candidate]:
     """Each error that each distinct point can give."""
     worth = [o for o in clean.trace if calibration.roles.get(o.masked, "") in JUDGED_ROLES and o.kind != "directory"]
+    there = dict(zip((o.index for o in clean.trace), standing(clean, Masker(calibration.mask)), strict=True))
     for point, places in spread(worth):
         assert point.operation is not None
-        for order, (error, persistent) in enumerate(errors_of(point.operation)):
+        for order, (error, persistent) in enumerate(errors_of(point.operation, there[point.operation.index])):
             yield Candidate(
                 fault=Errno(point=point, error=error, persistent=persistent),
                 start=clean.start,

@@ -6,6 +6,7 @@ bite as root too: those starts run without CAP_DAC_OVERRIDE and CAP_DAC_READ_SEA
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import ClassVar
@@ -17,7 +18,7 @@ from blackstart.core.history import Injected
 from blackstart.core.randomness import Seed
 from blackstart.core.reading import FileState
 from blackstart.core.rule import parse
-from blackstart.core.trace import OPENING
+from blackstart.core.trace import OPENING, Operation
 from blackstart.faults.kill import crash_before
 from blackstart.faults.scene import RESTART, RUN, Candidate, Scene
 from blackstart.gate import Match, Tamper
@@ -25,19 +26,19 @@ from blackstart.targets import Conducted
 
 CAPABILITIES = ("CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH")
 DAMAGES = ("empty", "truncated", "garbage", "missing", "unreadable", "read-only")
+GARBAGE_BYTES = 1 << 16
 # Calls that look at a path: a damaged file counts as met when one of them was seen on it.
 _MEETING = sorted(OPENING | {"rename", "renameat", "renameat2", "unlink", "unlinkat"})
 _ROLES = ("state", "config", "cache", "output")
 
 
 class Damage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="file", tag_field="fault"):
-    """One file is damaged before the target starts: path is masked, damage one of DAMAGES, seed makes the garbage."""
+    """One file is damaged before the target starts: path is masked, damage one of DAMAGES."""
 
     kind: ClassVar[str] = "file"
     path: str
     damage: str
     phase: str = RUN
-    seed: int = 0
 
     @property
     def lasting(self) -> bool:
@@ -49,7 +50,7 @@ class Damage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag=
 
     @contextmanager
     def inject(self, scene: Scene) -> Iterator[None]:
-        real = scene.real(self.path)
+        real = scene.standing(self.path)
         watchers = met(self.path)
         scene.tampers.extend(watchers)
         mode = self.damage in ("unreadable", "read-only")
@@ -73,7 +74,7 @@ class Damage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag=
         elif self.damage in ("unreadable", "read-only"):
             zygote.chmod(image, real, 0o000 if self.damage == "unreadable" else 0o444)
         else:
-            zygote.write(image, real, spoil(zygote.read(image, real), self.damage, self.seed))
+            zygote.write(image, real, spoil(zygote.read(image, real), self.damage, scene.seed))
 
     def account(self, conducted: Conducted, first_tamper: int) -> Injected:
         return account_of_meeting(self, conducted, first_tamper, len(met(self.path)))
@@ -86,12 +87,13 @@ def spoil(content: bytes, damage: str, seed: int) -> bytes:
     if damage == "truncated":
         return content[: len(content) // 2]
     assert damage == "garbage", damage
-    return Seed(seed).source("garbage").randbytes(max(16, min(len(content), 1 << 16)))
+    block = Seed(seed).source("garbage").randbytes(max(16, min(len(content), GARBAGE_BYTES)))
+    return (block * (len(content) // len(block) + 1))[: max(16, len(content))]
 
 
 def met(path: str) -> list[Tamper]:
     """Orders that change nothing and count how often the target turns to this path."""
-    return [Tamper(match=Match(call=call, path=path), rule=parse("off")) for call in _MEETING]
+    return [Tamper(match=Match(call=call, path=path, exact=True), rule=parse("off")) for call in _MEETING]
 
 
 def account_of_meeting(fault: Damage, conducted: Conducted, first_tamper: int, count: int) -> Injected:
@@ -105,11 +107,12 @@ def candidates(clean: CleanRun, calibration: Calibration) -> Iterator[Candidate]
     """Each damage to each state, config, cache or output file that stands there at the start of this run."""
     standing = {path: versions[0] for path, versions in clean.versions.items() if versions and versions[0]}
     used = {operation.masked for operation in clean.trace}
+    written = {operation.masked for operation in clean.trace if _writes(operation)}
     for path, state in sorted(standing.items()):
         role = calibration.roles.get(path, "")
         if role not in _ROLES or path not in used or state is None or state.kind != "file":
             continue
-        for order, damage in enumerate(_damages(state)):
+        for order, damage in enumerate(_damages(state, path in written)):
             yield Candidate(
                 fault=Damage(path=path, damage=damage),
                 start=clean.start,
@@ -129,6 +132,17 @@ def candidates(clean: CleanRun, calibration: Calibration) -> Iterator[Candidate]
             )
 
 
-def _damages(state: FileState) -> tuple[str, ...]:
-    """An empty file cannot be emptied or cut."""
-    return DAMAGES if state.size > 1 else tuple(d for d in DAMAGES if d not in ("empty", "truncated"))
+def _damages(state: FileState, is_written: bool) -> tuple[str, ...]:
+    """Those that make a difference: an empty file cannot be emptied, one that is never written may be read-only."""
+    hopeless = {"empty", "truncated"} if state.size <= 1 else set()
+    if not is_written or not state.mode & 0o222:
+        hopeless.add("read-only")
+    if not state.mode & 0o444:
+        hopeless.add("unreadable")
+    return tuple(damage for damage in DAMAGES if damage not in hopeless)
+
+
+def _writes(operation: Operation) -> bool:
+    """Whether write permission on this very file is asked for (replacing it asks its directory)."""
+    is_open = operation.call in OPENING and (operation.call == "creat" or operation.flags & os.O_ACCMODE)
+    return bool(is_open) or operation.call == "truncate"

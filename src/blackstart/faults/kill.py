@@ -15,6 +15,7 @@ import msgspec
 
 from blackstart.core.calibration import Calibration, CleanRun
 from blackstart.core.history import Injected
+from blackstart.core.masking import Masker
 from blackstart.core.trace import SYNCING, Operation
 from blackstart.faults.point import JUDGED_ROLES, Point, slim, spread, unplanned
 from blackstart.faults.scene import RESTART, RUN, Candidate, Scene, fired_in_gate
@@ -47,21 +48,12 @@ class Kill(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="k
             scene.tampers.remove(tamper)
 
     def account(self, conducted: Conducted, first_tamper: int) -> Injected:
-        return fired_in_gate(self.kind, str(self), conducted, first_tamper)
+        return fired_in_gate(self.kind, str(self), conducted, first_tamper, self.point.operation)
 
 
 def candidates(clean: CleanRun, calibration: Calibration) -> Iterator[Candidate]:
     """Kills before each changing operation, output and end of this clean run; then kills during recovery."""
-    trace = clean.trace
-    touched = False
-    worth: list[Operation] = []
-    for operation in trace:
-        role = calibration.roles.get(operation.masked, "")
-        judged = role in JUDGED_ROLES or calibration.roles.get(_target(operation), "") in JUDGED_ROLES
-        after_change = touched and (operation.masked == "stdout" or operation.call in ("exit_group", "close"))
-        if (judged and (operation.changes or operation.call in SYNCING)) or (after_change and not _is_idle(operation)):
-            worth.append(operation)
-        touched = touched or (judged and operation.changes)
+    worth = list(_worth(clean, calibration))
     for point, places in spread(worth):
         yield Candidate(
             fault=Kill(point=point),
@@ -97,13 +89,18 @@ def crash_before(path: str, clean: CleanRun) -> Kill | None:
     return Kill(point=Point(call=middle.call, path=path, nth=middle.nth, operation=slim(middle)))
 
 
-def _target(operation: Operation) -> str:
-    return operation.path2
-
-
-def _is_idle(operation: Operation) -> bool:
-    """A close that ends nothing of interest: only closes of files can be boundaries."""
-    return operation.call == "close" and operation.kind != "file"
+def _worth(clean: CleanRun, calibration: Calibration) -> Iterator[Operation]:
+    """Operations before which a kill may leave another state than before the others, or break another promise."""
+    masker = Masker(calibration.mask)
+    touched = False
+    for operation in clean.trace:
+        places = (operation.masked, masker(operation.path2))
+        judged = any(calibration.roles.get(place, "") in JUDGED_ROLES for place in places)
+        changes = judged and operation.changes
+        ends = operation.masked == "stdout" or operation.call == "exit_group" or (judged and operation.call == "close")
+        if changes or (judged and operation.call in SYNCING) or (touched and ends):
+            yield operation
+        touched = touched or changes
 
 
 def _rank(point: Point, calibration: Calibration) -> int:

@@ -30,13 +30,7 @@ class Point(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def tamper(self, rule: str | Rule) -> Tamper:
         """The order to the gate: this rule at this place."""
         parsed = parse(rule) if isinstance(rule, str) else rule
-        return Tamper(match=Match(call=self.call, path=self.path), rule=parsed, planned=self.operation)
-
-    @property
-    def context(self) -> str:
-        """`function` of the innermost frame, without file and line: survives edits; `""` if unknown."""
-        site = self.operation.site if self.operation else ()
-        return site[0].rsplit(":", 2)[-2] if site and site[0].count(":") >= 2 else ""
+        return Tamper(match=Match(call=self.call, path=self.path, exact=True), rule=parsed, planned=self.operation)
 
     def __str__(self) -> str:
         return f"{self.call} {self.path} @{self.nth}"

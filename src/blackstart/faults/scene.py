@@ -7,6 +7,7 @@ image. `account` says afterwards whether it reached the target: a fault that did
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from typing import ClassVar, Protocol
 import msgspec
 
 from blackstart.core.history import Injected
+from blackstart.core.trace import Operation
 from blackstart.gate import Tamper
 from blackstart.sandbox import Zygote
 from blackstart.targets import Conducted
@@ -22,20 +24,34 @@ from blackstart.targets import Conducted
 RUN, RESTART = "run", "restart"
 
 
+class CannotInject(Exception):
+    """There is nothing to break at this moment (the file is not there); the text says what. The trial is unknown."""
+
+
 @dataclass
 class Scene:
     """One trial's image and the next start's settings.
 
     image: the trial's own image; start: the image it was made from (the good state); real: masked path -> real path;
-    tampers and drop_capabilities take effect at the next start.
+    seed: of every draw in this trial; tampers and drop_capabilities take effect at the next start.
     """
 
     zygote: Zygote
     image: str
     start: str
     real: Callable[[str], str]
+    seed: int = 0
     tampers: list[Tamper] = field(default_factory=list)
     drop_capabilities: list[str] = field(default_factory=list)
+
+    def standing(self, masked: str) -> str:
+        """The real path of a file that stands in the image; CannotInject if it does not."""
+        path = self.real(masked)
+        try:
+            os.close(self.zygote.open_in(self.image, path, os.O_PATH))
+        except OSError as error:
+            raise CannotInject(f"{masked} is not there to be broken ({error.strerror})") from None
+        return path
 
 
 class Fault(Protocol):
@@ -70,12 +86,19 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     places: int = 1
 
 
-def fired_in_gate(kind: str, text: str, conducted: Conducted, first_tamper: int, count: int = 1) -> Injected:
-    """The account of a fault made of the tampers first_tamper .. first_tamper + count - 1."""
-    mine = range(first_tamper, first_tamper + count)
-    firings = [firing for firing in conducted.firings if firing.tamper_index in mine]
+def fired_in_gate(
+    kind: str, text: str, conducted: Conducted, first_tamper: int, planned: Operation | None = None
+) -> Injected:
+    """The account of a fault whose own tamper is `first_tamper`; planned: the operation of the clean run, if one was.
+
+    The call site is that of the clean run: a trial does not read it again, and the gate has compared what it could.
+    """
+    firings = [firing for firing in conducted.firings if firing.tamper_index == first_tamper]
     delivered = [firing for firing in firings if firing.delivered]
-    hits = sum(conducted.hits[index] for index in mine if index < len(conducted.hits))
+    hits = conducted.hits[first_tamper] if first_tamper < len(conducted.hits) else 0
+    operation = delivered[0].operation if delivered else None
+    if operation is not None and planned is not None and not operation.site:
+        operation = msgspec.structs.replace(operation, site=planned.site, data=b"")
     note = "" if delivered else f"its place was reached {hits} times and it did not act"
     return Injected(
         fault=text,
@@ -83,7 +106,7 @@ def fired_in_gate(kind: str, text: str, conducted: Conducted, first_tamper: int,
         hits=hits,
         fired=len(delivered),
         matched=delivered[0].matched if delivered else None,
-        operation=delivered[0].operation if delivered else None,
+        operation=operation,
         outputs=conducted.outputs_at_firing,
         note=firings[0].note or note if firings else note,
     )
