@@ -284,7 +284,13 @@ def changes(image: str, plan: Plan) -> list[list[str]]:
                 _changes(top, step.source, step.path, rows)
             finally:
                 os.close(top)
-    return rows
+    ours = {_whited_out(plan, place) for place in plan.whiteouts}
+    return [row for row in rows if not (row[0] in ours and row[1] == "deleted")]
+
+
+def _whited_out(plan: Plan, place: str) -> str:
+    index, _, name = place.partition("/")
+    return next(f"{step.path}/{name}" for step in plan.layers() if step.index == int(index))
 
 
 def _changes(here: int, lower: str, path: str, rows: list[list[str]]) -> None:

@@ -54,6 +54,8 @@ def furnish(image: str, plan: Plan) -> None:
         os.mkdir(place)
         _own(place, step)
         os.mkdir(f"{image}/scratch/{step.index}")
+    for place in plan.whiteouts:
+        os.mknod(f"{image}/upper/{place}", stat.S_IFCHR, 0)
     for index, path in enumerate(FRESH):
         make_fresh(f"{image}/fresh/{index}", path)
 

@@ -42,13 +42,15 @@ class Step:
 @dataclass(frozen=True)
 class Plan:
     """made: plain entries of the root directory, created with an image; mounts: in the order of mounting;
-    hidden: paths that are not shown, with the reason; machine_files: entries of /proc that are made read-only."""
+    hidden: paths that are not shown, with the reason; machine_files: entries of /proc that are made read-only;
+    whiteouts: places in upper layers where an overlay is told that there is nothing."""
 
     made: tuple[Step, ...]
     mounts: tuple[Step, ...]
     hidden: tuple[tuple[str, str], ...]
     root_mode: int
     machine_files: tuple[str, ...] = ()
+    whiteouts: tuple[str, ...] = ()
 
     def layers(self) -> tuple[Step, ...]:
         """The steps that need an upper directory."""
@@ -106,12 +108,21 @@ class Planner:
             self._mounts.append(Step(NEW, path, index=index))
         for path in self._layout["opened"]:
             self._mounts.append(Step(OPENED, path, source=HOST + path))
-        for path in self._layout["omit"]:
-            if self._visible(path) and not below(path, self._layout["copies"]):
-                self._mounts.append(Step(MASKED, path))
+        whiteouts = [w for path in self._layout["omit"] if (w := self._omit(path))]
         self._mounts.sort(key=lambda s: (s.path.split("/"), s.kind == MASKED))
         root_mode = 0o755 if self._full else 0o555
-        return Plan(tuple(self._made), tuple(self._mounts), tuple(self._hidden), root_mode)
+        made, mounts, hidden = tuple(self._made), tuple(self._mounts), tuple(self._hidden)
+        return Plan(made, mounts, hidden, root_mode, whiteouts=tuple(whiteouts))
+
+    def _omit(self, path: str) -> str:
+        """Hide one path of the host: by a whiteout right below the root of an overlay, elsewhere by an empty mount."""
+        if below(path, self._layout["copies"]) or not self._visible(path):
+            return ""
+        for step in self._mounts:
+            if step.kind == OVERLAY and step.path == os.path.dirname(path):
+                return f"{step.index}/{os.path.basename(path)}"
+        self._mounts.append(Step(MASKED, path))
+        return ""
 
     def _covered(self, path: str) -> bool:
         return below(path, FRESH)

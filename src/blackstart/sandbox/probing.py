@@ -151,7 +151,13 @@ def _memory_of_children() -> None:
 
 
 def _landlock() -> str:
-    return f"+{kernel.landlock_version()}"
+    version = kernel.landlock_version()
+    memory = os.memfd_create("probe")
+    try:
+        os.utime(memory)
+    except OSError:
+        return "times of files cannot be changed: this is already a sandbox of this kind"
+    return f"+{version}"
 
 
 ATTEMPTS: dict[str, Callable[[], str | None]] = {

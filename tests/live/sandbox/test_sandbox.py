@@ -52,3 +52,18 @@ def test_a_program_that_cannot_start_says_why(world: World, zygote: Zygote) -> N
         with pytest.raises(TargetError, match="Permission denied"):
             world.run(sandbox, "/etc/passwd")
         assert world.shell(sandbox, "echo still usable") == "still usable\n"
+
+
+@pytest.mark.parametrize("place", ["app/.store", "app/deep/er/.store"])
+def test_what_is_omitted_is_neither_seen_nor_reported(world: World, place: str) -> None:
+    omitted = world.cwd.parent / place
+    omitted.mkdir(parents=True)
+    (omitted / "inside").write_text("ours")
+    with Zygote(world.layout(omit=[str(omitted)])) as zygote:
+        zygote.capture("S0")
+        with zygote.sandbox("S0") as sandbox:
+            world.shell(sandbox, f"! test -e {omitted}/inside")
+            if place == "app/.store":
+                world.shell(sandbox, "test -z \"$(ls -A . | grep -v state)\"")
+        assert zygote.changes("S0") == []
+    assert (omitted / "inside").exists()
