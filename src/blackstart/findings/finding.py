@@ -6,13 +6,14 @@ a run.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 import msgspec
 
 from blackstart.core.history import EXITED, History, Injected
 from blackstart.core.trace import Operation
-from blackstart.core.verdict import DEFECT, FAILED, NOTE, POLICY, Verdict
+from blackstart.core.verdict import DEFECT, FAILED, NOTE, Verdict
 from blackstart.findings.advice import advice
 from blackstart.findings.fingerprint import context, fingerprint
 
@@ -22,7 +23,7 @@ _BY_CONSEQUENCE = {
     "lost": CRITICAL, "corrupt": CRITICAL, "stuck": MAJOR, "hung": MAJOR, "spinning": MAJOR, "dead": MAJOR,
     "silent": MAJOR, "crashed": MINOR, "leaked": MINOR, "unclean": MINOR,
 }  # fmt: skip
-_LABELS = (DEFECT, POLICY, NOTE)
+RESTART = "restart"
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -107,14 +108,28 @@ def cause_of(failure: Failure) -> str:
 
 
 def _cause(failure: Failure) -> tuple[str, ...]:
-    """Consequence, label, kind of fault, files concerned, and the function (or the call, where no frame is known)."""
+    """Consequence, label, kind of fault, files concerned, and the function (or the call, where no frame is known).
+
+    Where the program hangs, or does not start again, on a thing that is known, that thing is the cause, wherever the
+    fault fell; so is what it says when it does not start again for no file that is known.
+    """
     verdict, operation = failure.verdict, failure.operation
     if verdict.label == NOTE:  # an exception and its function, whatever the fault
         return (verdict.consequence, verdict.label, "", verdict.evidence[0].split(":")[0] if verdict.evidence else "")
-    paths = ",".join(sorted(verdict.paths)) or failure.masked
+    paths = ",".join(sorted(verdict.paths))
+    kind = failure.history.kind
+    if verdict.oracle == RESTART and not paths:
+        return (verdict.consequence, verdict.label, kind, "", _plain(verdict.evidence[0] if verdict.evidence else ""))
+    if paths and (verdict.oracle == RESTART or verdict.consequence in ("hung", "spinning")):
+        return (verdict.consequence, verdict.label, kind, paths, "")
     function = context(operation.site) if operation else ""
-    call = "" if function or failure.history.kind == "kill" or operation is None else operation.call
-    return (verdict.consequence, verdict.label, failure.history.kind, paths, function or call)
+    call = "" if function or kind == "kill" or operation is None else operation.call
+    return (verdict.consequence, verdict.label, kind, paths or failure.masked, function or call)
+
+
+def _plain(text: str) -> str:
+    """A message without its numbers."""
+    return re.sub(r"(0x)?[0-9]+([.][0-9]+)?", "N", text.partition("; none of")[0])
 
 
 def _finding(cause: tuple[str, ...], members: list[Failure]) -> Finding:

@@ -19,7 +19,7 @@ from blackstart.oracles.compare import is_broken, is_empty, is_less, is_one_of
 from blackstart.oracles.legal import versions_of
 from blackstart.oracles.outputs import said_something
 from blackstart.oracles.view import DAMAGE_KINDS, View
-from blackstart.oracles.waits import died, hangs
+from blackstart.oracles.waits import Trouble, died, hangs
 from blackstart.oracles.words import difference
 
 NAME = "end"
@@ -36,18 +36,20 @@ def judge(history: History, calibration: Calibration) -> tuple[Verdict, ...]:
         return (passed(NAME, "the fault ended it"),)
     hanging = hangs(view, view.first)
     if hanging is not None:
-        return (_of_hang(view, hanging.consequence, hanging.evidence),)
+        return (_of_hang(view, hanging),)
     if view.first.end.how == SIGNALED:
         return (_of_signal(view, view.first),)
     return (*_silent(view, view.first), *_traceback(view, view.first)) or (passed(NAME),)
 
 
-def _of_hang(view: View, consequence: str, evidence: str) -> Verdict:
+def _of_hang(view: View, hanging: Trouble) -> Verdict:
     held = [one for one in view.history.injected if re.search(r"\bhang\b", one.fault)]
     if held:
         return passed(NAME, "the fault itself holds it")
-    if consequence:
-        return failed(NAME, consequence, evidence)
+    if hanging.consequence:
+        paths = [hanging.path] if hanging.path else []
+        return failed(NAME, hanging.consequence, hanging.evidence, paths=paths)
+    evidence = hanging.evidence
     return passed(NAME, evidence) if evidence.startswith("slow") else unknown(NAME, evidence)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from blackstart.core.history import DEADLINE, SIGNALED, Run, Wait
 from blackstart.oracles.view import View
@@ -15,10 +15,11 @@ ROUNDS, ROUNDS_S, CONFIRMED_S = 10, 30.0, 150.0
 
 @dataclass(frozen=True)
 class Trouble:
-    """consequence: `` when nothing is decided; then evidence says why not."""
+    """consequence: `` where nothing is decided, and evidence then says why not; path: what it waits for, masked."""
 
     consequence: str
     evidence: str
+    path: str = ""
 
 
 def died(run: Run) -> Trouble | None:
@@ -38,11 +39,13 @@ def hangs(view: View, run: Run) -> Trouble | None:
     wait = run.end.wait
     if wait is None:
         return Trouble("", "it did not end in time, and nobody looked at what it was doing")
-    return _judge_wait(wait, run.end.elapsed_s)
+    path = view.masker(wait.path) if wait.path.startswith("/") else ""
+    found = _judge_wait(wait, path or wait.path.partition(":")[0], run.end.elapsed_s)
+    return replace(found, path=path)
 
 
-def _judge_wait(wait: Wait, elapsed_s: float) -> Trouble:
-    where = " ".join(part for part in (wait.call, wait.path) if part) or "a call"
+def _judge_wait(wait: Wait, thing: str, elapsed_s: float) -> Trouble:
+    where = " ".join(part for part in (wait.call, thing) if part) or "a call"
     after = f"it has not ended after {elapsed_s:.1f} s"
     if wait.state == "blocked" and wait.seen_s >= BLOCKED_S:
         return Trouble("hung", f"{after}: blocked in {where} without a time limit, using no CPU")

@@ -130,7 +130,7 @@ def roles(
     installed = _installations(used)
     for path in sorted(used.keys() - {"stdout"}):
         use, states = used[path], [image.get(path) for image in stood]
-        if path.startswith(_NOT_FILES) or (use.is_directory and not use.exclusive):
+        if path.startswith(_NOT_FILES) or (not any(states) and _is_folder(use)):
             continue
         if any(state is not None and state.kind not in ("file",) for state in states) and not _is_lock(use, states):
             continue
@@ -140,6 +140,11 @@ def roles(
         if role:
             found[path] = role
     return _with_product(found, used)
+
+
+def _is_folder(use: Use) -> bool:
+    """Whether it was only looked into (opening a file as a folder, as some tools do to make sure, proves nothing)."""
+    return use.is_directory and not (use.read or use.filled or use.exclusive or use.moved_onto or use.moved_away)
 
 
 def _is_lock(use: Use, states: Sequence[object]) -> bool:

@@ -92,7 +92,10 @@ def test_a_default_action_and_an_abort_that_restarts_are_none() -> None:
 
 def test_blocked_without_a_limit_is_hung() -> None:
     verdict = judge(waiting("blocked", seen_s=2.5, call="flock", path="/w/app.lock"))
-    assert verdict.consequence == "hung" and "flock /w/app.lock" in verdict.evidence[0]
+    assert verdict.consequence == "hung" and "flock $CWD/app.lock" in verdict.evidence[0]
+    assert verdict.paths == ("$CWD/app.lock",)
+    pipe = judge(waiting("blocked", seen_s=2.5, call="read", path="pipe:[4711]"))
+    assert pipe.paths == () and "in read pipe without" in pipe.evidence[0]
     assert judge(waiting("blocked", seen_s=1.0)).outcome == UNKNOWN
     assert judge(waiting("blocked", seen_s=2.5, elapsed_s=4.0)).outcome == UNKNOWN
 

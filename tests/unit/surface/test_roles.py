@@ -118,6 +118,11 @@ def test_locks_are_exclusive_or_locked_or_hold_the_own_pid_and_are_gone_at_the_e
     assert role("/d/lock", [*flocked, wrote("/d/lock")]) == "state"
 
 
+def test_a_file_that_a_tool_tried_to_open_as_a_folder_is_a_file() -> None:
+    trace = [op("read", "/d/n"), opened("/d/n", 0o200000), op("rename", "/d/n.new", "/d/n")]
+    assert role("/d/n", trace) == "state"
+
+
 def test_files_that_nobody_used_and_directories_have_no_role() -> None:
     assert roles([[]], [image("/d/x"), image("/d/x")], {}, MASKER) == {}
     assert roles([[op("mkdir", "/d/x")]], [{}, image("/d/x", kind="directory")], {}, MASKER) == {}

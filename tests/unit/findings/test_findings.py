@@ -1,0 +1,151 @@
+"""Failing trials become findings: one per cause, with a fingerprint that survives edits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from blackstart.core.history import EXITED, KILLED, End, History, Injected, Run
+from blackstart.core.trace import Operation
+from blackstart.core.verdict import CONSEQUENCES, DEFECT, NOTE, POLICY, Verdict, failed, passed
+from blackstart.findings import Failure, cause_of, group, reproduction, severity
+from blackstart.findings.advice import advice
+from blackstart.findings.fingerprint import context
+
+SAVE = ("/usr/lib/python3.11/json/__init__.py:dump:179", "/w/notes.py:save:12", "/w/notes.py:<module>:30")
+
+
+def failure(
+    verdict: Verdict | None = None,
+    *,
+    kind: str = "errno",
+    fault: str = "write @1 fails with EIO",
+    call: str = "write",
+    masked: str = "$CWD/notes.json",
+    site: tuple[str, ...] = SAVE,
+    trial: str = "t1",
+    restart: int | None = 0,
+) -> Failure:
+    operation = Operation(index=3, call=call, path=masked.replace("$CWD", "/w"), masked=masked, site=site)
+    runs = [Run(phase="run", end=End(how=KILLED))]
+    if restart is not None:
+        runs.append(Run(phase="restart", end=End(how=EXITED, code=restart)))
+    injected = (Injected(fault=fault, kind=kind, fired=1, operation=operation),)
+    verdict = verdict or failed("state", "lost", "notes are gone", paths=["$CWD/notes.json"])
+    return Failure(
+        history=History(start="S1", kind=kind, injected=injected, runs=tuple(runs)), verdict=verdict, trial=trial
+    )
+
+
+def test_errno_hit_count_and_line_do_not_split_a_cause() -> None:
+    moved = tuple(frame.rsplit(":", 1)[0] + ":999" for frame in SAVE)
+    (finding,) = group(
+        [
+            failure(trial="t1"),
+            failure(trial="t2", fault="write @2 fails with ENOSPC", site=moved),
+            failure(trial="t3", fault="fsync @1 fails with EIO", call="fsync"),
+        ]
+    )
+    assert finding.trials == ("t1", "t2", "t3") and len(finding.faults) == 3
+    assert finding.where == "write $CWD/notes.json in save (notes.py)"
+    assert finding.severity == "critical" and "rename it over" in finding.advice
+
+
+def test_kind_consequence_file_and_function_split_causes() -> None:
+    base = cause_of(failure())
+    other = failed("state", "corrupt", "", paths=["$CWD/notes.json"])
+    elsewhere = failed("state", "lost", "", paths=["$CWD/other.json"])
+    assert len({base, cause_of(failure(kind="kill")), cause_of(failure(other)), cause_of(failure(elsewhere))}) == 4
+    assert cause_of(failure(site=("/w/notes.py:load:3",))) != base
+
+
+def test_without_frames_the_call_stands_for_the_function_but_not_for_kills() -> None:
+    assert cause_of(failure(site=())) != cause_of(failure(site=(), call="fsync"))
+    assert cause_of(failure(site=(), kind="kill")) == cause_of(failure(site=(), call="fsync", kind="kill"))
+
+
+def test_fingerprints_carry_their_version_and_survive_another_directory() -> None:
+    assert cause_of(failure()).startswith("1-") and len(cause_of(failure())) == 14
+    moved = tuple(frame.replace("/w/", "/elsewhere/") for frame in SAVE)
+    assert cause_of(failure(site=moved)) == cause_of(failure())
+
+
+def test_this_fingerprint_never_changes_within_a_version() -> None:
+    assert cause_of(failure()) == "1-b498d7698835"
+
+
+def test_a_hang_or_a_stuck_restart_is_one_cause_wherever_the_fault_fell() -> None:
+    hung = failed("end", "hung", "blocked in flock", paths=["$CWD/lock"])
+    stuck = failed("restart", "stuck", "two restarts fail", paths=["$CWD/lock"])
+    for verdict in (hung, stuck):
+        faults = [
+            failure(verdict, site=(f"/w/a.py:{name}:1",), call=call) for name, call in (("a", "write"), ("b", "read"))
+        ]
+        assert len(group(faults)) == 1
+
+
+def test_a_restart_that_fails_for_no_known_file_is_told_by_what_it_says() -> None:
+    def fails(text: str) -> Verdict:
+        return failed("restart", "corrupt", f"two restarts fail, saying: {text}")
+
+    one, other = failure(fails("pid 17 has the lock; none of 1 resets")), failure(fails("pid 94 has the lock"))
+    assert cause_of(one) == cause_of(other) != cause_of(failure(fails("no such table")))
+
+
+def test_a_note_is_told_by_exception_and_function_whatever_the_fault() -> None:
+    note = failed("end", "unclean", "an uncaught OSError in save (notes.py): no space", label=NOTE)
+    (finding,) = group([failure(note), failure(note, kind="kill", call="read", masked="$CWD/x")])
+    assert (finding.severity, finding.label) == ("low", NOTE)
+
+
+def test_verdicts_that_did_not_fail_are_left_out() -> None:
+    assert group([failure(passed("state"))]) == ()
+
+
+@pytest.mark.parametrize("consequence", CONSEQUENCES)
+def test_every_consequence_has_a_severity_and_advice(consequence: str) -> None:
+    assert severity(consequence) in ("critical", "major", "minor")
+    assert severity(consequence, POLICY) == severity(consequence, NOTE) == "low"
+    for kind in ("errno", "kill", "file", "db"):
+        for label in (DEFECT, POLICY, NOTE):
+            assert advice(consequence, kind, "write", label).endswith(".")
+
+
+def test_severity_follows_what_happened_to_the_state() -> None:
+    assert severity("lost") == severity("corrupt") == "critical"
+    assert severity("stuck") == severity("hung") == severity("silent") == "major"
+    assert severity("crashed", restarts=True) == "minor" and severity("crashed", restarts=False) == "major"
+
+
+def test_findings_are_ordered_by_severity_then_by_trials() -> None:
+    stuck = failed("restart", "stuck", "", paths=["$CWD/lock"])
+    crashed = failed("end", "crashed", "")
+    found = group([failure(crashed), failure(stuck, trial="a"), failure(stuck, trial="b"), failure()])
+    assert [finding.consequence for finding in found] == ["lost", "stuck", "crashed"]
+
+
+def test_a_crash_that_does_not_start_again_is_major() -> None:
+    crashed = failed("end", "crashed", "")
+    assert group([failure(crashed, restart=1)])[0].severity == "major"
+    assert group([failure(crashed, restart=None)])[0].severity == "minor"
+
+
+def test_the_context_is_the_innermost_frame_of_the_program_itself() -> None:
+    assert context(SAVE) == "save (notes.py)"
+    assert context(SAVE[:1]) == "dump (__init__.py)"
+    assert context(("main+0x1f",)) == "main" and context(()) == ""
+
+
+REPRODUCTIONS: list[tuple[list[bool], bool, int]] = [
+    ([], False, 2), ([True], False, 1), ([True, True], True, 0), ([True, False], False, 3),
+    ([True, False, True, True], True, 0), ([True, False, False, True, True], True, 0),
+    ([True, False, False, True], False, 1), ([False, False], False, 3), ([False, False, False], False, 0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("repeats", "shown", "more"), REPRODUCTIONS)
+def test_two_of_two_or_three_of_five(repeats: list[bool], shown: bool, more: int) -> None:
+    result: Any = reproduction(repeats)
+    assert (result.shown, result.more) == (shown, more)
+    assert str(result) == f"{sum(repeats)} of {len(repeats)}"
