@@ -26,6 +26,7 @@ from blackstart.core.verdict import DEFECT, FAILED, PASSED, UNKNOWN, Verdict
 from blackstart.faults import AnyFault, Candidate
 from blackstart.findings import Failure, Reproduction, cause_of, reproduction
 from blackstart.report.progress import Progress
+from blackstart.sandbox.zygote import LANDLOCK
 from blackstart.targets import Patience
 from blackstart.trials import Plan
 
@@ -118,6 +119,9 @@ class Campaign:
         """Scout, then calibrate; the caller closes the observation's zygote."""
         target = ground.command(self.options, host)
         check = ground.check_command(self.options, target)
+        if isolation == LANDLOCK:
+            # There is one place in which a target can run: one trial at a time.
+            self.jobs = 1
         self.progress.phase("scouting")
         directories = scout(self.options, target, opened, isolation)
         layout = ground.layout(self.options, target, directories, opened)

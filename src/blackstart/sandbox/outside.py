@@ -64,3 +64,9 @@ class Places:
             if path == there or path.startswith(there + "/"):
                 return usual + path[len(there) :]
         return path
+
+    def usual_output(self, data: bytes) -> bytes:
+        """What the target wrote, with the real paths in it replaced by the usual ones."""
+        for there, usual in self._back:
+            data = data.replace(there.encode("utf-8", "surrogateescape"), usual.encode("utf-8", "surrogateescape"))
+        return data
