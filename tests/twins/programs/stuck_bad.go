@@ -51,8 +51,7 @@ func read() int {
 	}
 	count := bytes.Count(content, []byte("\n")) - 2
 	if !bytes.Equal(content, render(count)) {
-		fmt.Fprintln(os.Stderr, book, "is damaged: put the last good copy back")
-		os.Exit(1)
+		fail(fmt.Errorf("%s is damaged: put the last good copy back", book))
 	}
 	return count
 }
