@@ -26,7 +26,7 @@ from blackstart.core.verdict import DEFECT, FAILED, PASSED, UNKNOWN, Verdict
 from blackstart.faults import AnyFault, Candidate
 from blackstart.findings import Failure, Reproduction, cause_of, reproduction
 from blackstart.report.progress import Progress
-from blackstart.sandbox.zygote import LANDLOCK
+from blackstart.sandbox.machine import LANDLOCK
 from blackstart.targets import Patience
 from blackstart.trials import Plan
 
