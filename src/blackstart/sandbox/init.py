@@ -89,7 +89,7 @@ class Server:
         else:
             child = os.fork()
             if child == 0:
-                launcher.launch(order, descriptors)
+                _launch(order, descriptors)
         self._main = child
         return {"pid": child}
 
@@ -140,8 +140,17 @@ class Server:
         return {"advanced": count}
 
 
+def _launch(order: dict[str, Any], descriptors: list[int]) -> NoReturn:
+    try:
+        launcher.settle()
+        launcher.launch(order, descriptors)
+    finally:
+        os._exit(127)
+
+
 def _wait_for_order(channel: socket.socket) -> NoReturn:
     try:
+        launcher.settle()
         order, descriptors = wire.receive(channel)
         launcher.launch(order, descriptors)
     finally:

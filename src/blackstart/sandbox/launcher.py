@@ -42,13 +42,29 @@ def default_signals() -> None:
                 signal.signal(number, signal.SIG_DFL)
 
 
+def settle() -> None:
+    """What does not depend on the order, and so can be done before it comes."""
+    os.setsid()
+    for number in _HANDLED:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    with contextlib.suppress(OSError):
+        kernel.join_new_session_keyring()
+    kernel.no_address_randomization()
+    kernel.prctl(kernel.NO_NEW_PRIVS, 1)
+    with contextlib.suppress(OSError):
+        kernel.clear_ambient_capabilities()
+    if os.geteuid() == 0:
+        kernel.drop_from_bounding_set(c for c in kernel.CAPABILITIES if c not in KEPT)
+
+
 def launch(order: dict[str, Any], descriptors: list[int]) -> NoReturn:
-    """Become the program of the order. descriptors: standard input, output, error, control."""
+    """Become the program of the order, after `settle`. descriptors: standard input, output, error, control."""
     control: socket.socket | None = None
     try:
         control = _take_over(descriptors)
         control.sendmsg([b"p"])  # the kernel adds this process's id as the receiver sees it
-        _settle(order)
+        os.umask(order["umask"])
         program = _find(order)
         _give_up_privileges(order)
         os.chdir(wire.raw(order["cwd"]))
@@ -89,17 +105,6 @@ def _above_standard(descriptor: int) -> int:
     return descriptor if descriptor > 2 else os.dup(os.dup(os.dup(descriptor)))
 
 
-def _settle(order: dict[str, Any]) -> None:
-    os.setsid()
-    os.umask(order["umask"])
-    for number in _HANDLED:
-        signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, [])
-    with contextlib.suppress(OSError):
-        kernel.join_new_session_keyring()
-    kernel.no_address_randomization()
-
-
 def _restore_limits(order: dict[str, Any]) -> None:
     """Limits last: they may be too small for this interpreter.
 
@@ -120,19 +125,16 @@ def _restore_limits(order: dict[str, Any]) -> None:
 
 
 def _give_up_privileges(order: dict[str, Any]) -> None:
-    kernel.prctl(kernel.NO_NEW_PRIVS, 1)
     if order["writable"]:
         kernel.die_with_parent()
         landlock.confine(order["writable"])
-    with contextlib.suppress(OSError):
-        kernel.clear_ambient_capabilities()
     if os.geteuid() != 0:
         kernel.set_capabilities(())
         return
     refused = {name.removeprefix("cap_") for name in map(str.lower, order["drop"])}
     allowed = KEPT_OUTSIDE if order["writable"] else KEPT
     kept = [c for c in kernel.CAPABILITIES if c in allowed and c not in refused]
-    kernel.drop_from_bounding_set(c for c in kernel.CAPABILITIES if c not in kept)
+    kernel.drop_from_bounding_set(c for c in KEPT if c not in kept)
     kernel.set_capabilities(_held() & set(kept))
 
 

@@ -211,8 +211,7 @@ def _mount_on_file(root: int, step: Step) -> None:
             else:
                 os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
         kernel.mount(step.source, name, flags=kernel.MS_BIND)
-        if step.kind == BOUND:
-            kernel.make_read_only(name)
+        kernel.make_read_only(name)  # a socket or device can be used all the same; its inode cannot be changed
     finally:
         os.close(parent)
 

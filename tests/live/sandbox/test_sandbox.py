@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+from pathlib import Path
 
 import pytest
 
@@ -67,3 +69,78 @@ def test_what_is_omitted_is_neither_seen_nor_reported(world: World, place: str) 
                 world.shell(sandbox, "test -z \"$(ls -A . | grep -v state)\"")
         assert zygote.changes("S0") == []
     assert (omitted / "inside").exists()
+
+
+def test_a_socket_opened_by_name_is_reached_and_its_neighbour_is_not(world: World, tmp_path: Path) -> None:
+    said = "import socket,sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); s.send(b'hello')"
+    with socket.socket(socket.AF_UNIX) as opened, socket.socket(socket.AF_UNIX) as closed:
+        for server, name in ((opened, "opened"), (closed, "closed")):
+            server.bind(str(tmp_path / name))
+            server.listen()
+            server.setblocking(False)
+        with Zygote(world.layout(opened=[str(tmp_path / "opened")])) as zygote:
+            zygote.capture("S0")
+            with zygote.sandbox("S0") as sandbox:
+                for name, status in (("opened", 0), ("closed", 256)):
+                    ended, _ = world.run(sandbox, "/usr/bin/python3", "-c", said, str(tmp_path / name))
+                    assert ended is not None and ended.status == status
+                world.run(sandbox, "chmod", "0", str(tmp_path / "opened"))
+        assert opened.accept()[0].recv(9) == b"hello"
+        with pytest.raises(BlockingIOError):
+            closed.accept()
+    assert (tmp_path / "opened").stat().st_mode & 0o777
+
+
+def test_a_ready_sandbox_is_used_once_and_shows_only_the_target(world: World, zygote: Zygote) -> None:
+    zygote.copy("S0", "trial")
+    zygote.prepare("trial")
+    with zygote.sandbox("trial") as sandbox:
+        assert sandbox.census() == []
+        assert world.shell(sandbox, "echo $$; ps -e | wc -l").split()[0] == "2"
+        assert world.shell(sandbox, "echo again") == "again\n"
+
+
+def test_limits_and_dropped_capabilities_hold(world: World, zygote: Zygote) -> None:
+    (world.state / "closed").write_text("x")
+    with zygote.sandbox("S0") as sandbox:
+        assert world.shell(sandbox, "ulimit -n", limits={"nofile": 64}) == "64\n"
+        assert world.shell(sandbox, "ulimit -c") == "0\n"
+        names = ("CAP_DAC_OVERRIDE", "cap_dac_read_search")
+        ended, said = world.run(
+            sandbox, "sh", "-c", "echo x > state/shut; chmod 0 state/shut; cat state/shut", drop_capabilities=names
+        )
+        assert ended is not None and os.waitstatus_to_exitcode(ended.status) == 1
+        assert "Permission denied" in said
+
+
+def test_arguments_and_environment_may_hold_any_bytes(world: World, zygote: Zygote) -> None:
+    strange = bytes(range(1, 256))
+    reading, writing = os.pipe()
+    with zygote.sandbox("S0") as sandbox, os.fdopen(reading, "rb") as output:
+        sandbox.start(
+            [b"/usr/bin/printf", b"%s", strange],
+            env={"PATH": "/usr/bin"}, stdin=world.null, stdout=writing, stderr=writing,
+        )  # fmt: skip
+        os.close(writing)
+        assert output.read() == strange
+        reading, writing = os.pipe()
+        sandbox.start(
+            ["/usr/bin/env"], env={b"A\xff": strange}, stdin=world.null, stdout=writing, stderr=writing
+        )  # fmt: skip
+        os.close(writing)
+        with os.fdopen(reading, "rb") as output:
+            assert b"A\xff=" + strange in output.read()
+
+
+def test_a_target_that_forks_without_end_is_killed_whole(world: World, zygote: Zygote) -> None:
+    with zygote.sandbox("S0") as sandbox:
+        bomb = "import os\nfor _ in range(3): os.fork()\nwhile True: os.getppid() if os.fork() else os._exit(0)"
+        sandbox.start(
+            ["/usr/bin/python3", "-c", bomb],
+            env={}, limits={"nproc": 2000}, stdin=world.null, stdout=world.null, stderr=world.null,
+        )  # fmt: skip
+        while len(sandbox.census()) < 8:
+            assert sandbox.event() is None
+        sandbox.kill()
+        assert sandbox.census() == []
+        assert world.shell(sandbox, "echo usable") == "usable\n"
