@@ -3,9 +3,10 @@
 Nothing here blocks or sleeps: a delayed call is put aside and answered by a timer, a hung one never, so the other
 threads of the target go on.
 
-`kill(after)`: SIGSTOP is sent to the calling thread before it is let go. A signal is taken only on the way back from
-the call, so the thread does exactly this call and stops; then everything is killed. Until then no other call is
-answered. This works for every call, also those by path, which cannot be carried out from outside.
+`kill(after)`, and the exact stack of a finding: SIGSTOP is sent to the calling thread before it is let go. A signal is
+taken only on the way back from the call, so the thread does exactly this call and stops; then everything is killed, or
+a debugger looks. Until then no other call is answered. This works for every call, also those by path, which cannot be
+carried out from outside.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from blackstart.core.rule import Term
 from blackstart.core.trace import Operation
 from blackstart.gate import calls as tables
 from blackstart.gate import effects, notify
+from blackstart.gate.native import stack_of
 from blackstart.gate.operations import Event
 from blackstart.gate.tampering import Firing
 from blackstart.gate.tasks import Thread
@@ -46,21 +48,38 @@ class Step(msgspec.Struct, frozen=True):
     matched: bool | None = None
 
 
+class _Stop(msgspec.Struct, frozen=True):
+    """A thread that does one call and then stands still; then: what is done when it does, by when at the latest."""
+
+    thread: Thread
+    deadline_s: float
+    then: Callable[[Thread], None]
+
+
 class Actions:
     """Answers calls otherwise than by letting them go, now or later. again: by thread, calls whose answer came too late
-    because a signal had taken the caller away; they come once more. last: the thread that does its last call before
-    everything is killed, and by when it must be over.
+    because a signal had taken the caller away; they come once more. held: what is awaited while no call is answered.
+    with_stacks: the first thread that a tamper acts on is stopped behind its call, and its stack is read.
     """
 
-    def __init__(self, listener: int, epoll: select.epoll, kill: Callable[[], None] | None, clock: Clock) -> None:
+    def __init__(
+        self,
+        listener: int,
+        epoll: select.epoll,
+        kill: Callable[[], None] | None,
+        clock: Clock,
+        *,
+        with_stacks: bool = False,
+    ) -> None:
         self.firings: list[Firing] = []
         self.again: dict[int, Step] = {}
-        self.last: tuple[Thread, float] | None = None
+        self.held: _Stop | None = None
         self.timer = notify.Timer()
         self._listener = listener
         self._epoll = epoll
         self._kill = kill
         self._clock = clock
+        self._with_stacks = with_stacks
         self._late: list[tuple[float, int]] = []
         self._hung: list[int] = []
 
@@ -79,6 +98,9 @@ class Actions:
         term = step.term
         assert term is not None and step.call is not None
         verb, delivered, note = term.verb, True, ""
+        wants_stack = self._wants_stack(step)
+        if wants_stack:
+            _stop(thread)
         if verb == "raise":
             delivered = self.answer(notification, 0, -term.exception.number, 0)
         elif verb in ("sleep", "delay"):
@@ -106,6 +128,8 @@ class Actions:
                     note=note,
                 )
             )
+        if wants_stack:
+            self._hold(thread, self._read_stack)
 
     def _shorten(self, notification: int, thread: Thread, step: Step, wanted: int) -> tuple[bool, str]:
         """(whether the short write took place, why not)"""
@@ -122,16 +146,28 @@ class Actions:
         return self.answer(notification, written, 0, 0), ""
 
     def _kill_after(self, notification: int, thread: Thread) -> bool:
-        try:
-            notify.signal_thread(thread.process.pid, thread.tid, signal.SIGSTOP)
-        except OSError:
-            pass
+        _stop(thread)
         if not self.answer(notification, 0, 0, notify.CONTINUE):
             return False
-        self.last = thread, self._clock.monotonic() + _STOP_WITHIN_S
+        self._hold(thread, self._kill_all)
+        return True
+
+    def _wants_stack(self, step: Step) -> bool:
+        is_first = not any(firing.tamper_index == step.tamper_index for firing in self.firings)
+        return self._with_stacks and is_first and step.term is not None and step.term.verb in ("raise", "return")
+
+    def _read_stack(self, thread: Thread) -> None:
+        self.firings[-1] = msgspec.structs.replace(self.firings[-1], stack=stack_of(thread.tid))
+        try:
+            notify.signal_thread(thread.process.pid, thread.tid, signal.SIGCONT)
+        except OSError:
+            pass
+
+    def _hold(self, thread: Thread, then: Callable[[Thread], None]) -> None:
+        """Answer nothing until this thread has done its call."""
+        self.held = _Stop(thread, self._clock.monotonic() + _STOP_WITHIN_S, then)
         self._epoll.modify(self._listener, 0)
         self._set_timer()
-        return True
 
     def _kill_all(self, thread: Thread) -> None:
         if self._kill is not None:
@@ -144,23 +180,22 @@ class Actions:
 
     def run_timers(self) -> None:
         """Answer the delayed calls that are due; kill if the last call is over."""
-        if not self._late and self.last is None:
+        if not self._late and self.held is None:
             return
         self.timer.clear()
         now_s = self._clock.monotonic()
         while self._late and self._late[0][0] <= now_s:
             self.answer(heapq.heappop(self._late)[1], 0, 0, notify.CONTINUE)
-        if self.last is not None:
-            thread, deadline_s = self.last
-            if now_s > deadline_s or effects.is_stopped_or_gone(thread.tid):
-                self.last = None
-                self._epoll.modify(self._listener, select.EPOLLIN)
-                self._kill_all(thread)
+        held = self.held
+        if held is not None and (now_s > held.deadline_s or effects.is_stopped_or_gone(held.thread.tid)):
+            self.held = None
+            self._epoll.modify(self._listener, select.EPOLLIN)
+            held.then(held.thread)
         self._set_timer()
 
     def _set_timer(self) -> None:
         due = [self._late[0][0]] if self._late else []
-        if self.last is not None:
+        if self.held is not None:
             due.append(self._clock.monotonic() + _TICK_S)
         self.timer.set(min(due, default=0.0))
 
@@ -173,3 +208,11 @@ class Actions:
 
     def close(self) -> None:
         self.timer.close()
+
+
+def _stop(thread: Thread) -> None:
+    """SIGSTOP, to be taken when the thread comes back from the call that it is in."""
+    try:
+        notify.signal_thread(thread.process.pid, thread.tid, signal.SIGSTOP)
+    except OSError:
+        pass

@@ -2,7 +2,8 @@
 
 Frames are text, `file:function:line`, innermost first, with the file masked like any path. For programs that CPython
 runs they are read from memory at no risk; `context_of` then takes the innermost one that is not the interpreter's own
-library, so that `json.dump` in two places of a program is two places. Native programs have none here (see native.py).
+library, so that `json.dump` in two places of a program is two places. For native programs the frames are a guess, with
+line 0, which groups calls but does not decide whether one is the planned one (see native.py).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Callable
 
 from blackstart.gate.cpython import LAYOUTS, Interpreter
 from blackstart.gate.elf import Symbols, symbols
+from blackstart.gate.native import Scanner
 from blackstart.gate.tasks import Process, Thread
 
 # The interpreter's own library, but not what is installed for it.
@@ -31,6 +33,7 @@ class Sites:
 
     def __init__(self, mask: Callable[[str], str] = str) -> None:
         self._mask = mask
+        self._scanner = Scanner(mask)
         self._symbols: dict[tuple[int, int, int], Symbols] = {}
         self._texts: dict[tuple[str, str, int], str] = {}
 
@@ -48,6 +51,14 @@ class Sites:
         assert isinstance(interpreter, Interpreter)
         texts = self._texts
         return tuple([texts.get(frame) or self._text(frame) for frame in interpreter.frames(thread.inner_tid)])
+
+    def label(self, thread: Thread, call: str, path: str) -> tuple[str, ...]:
+        """Frames of an interpreted program, else the guess for a native one."""
+        return self.frames(thread) or self._scanner.site(thread, call, path)
+
+    def forget(self, process: Process) -> None:
+        """The process becomes another program."""
+        self._scanner.forget(process.pid)
 
     def _text(self, frame: tuple[str, str, int]) -> str:
         if len(self._texts) > 65536:

@@ -61,7 +61,8 @@ class Supervisor:
     tree (called instead of an answer); on_operation: called for each operation while its caller still waits, so that
     the reader sees the state exactly before it; gated: the calls that the filter stops, as given to filter.compile: if
     they include calls.BOOKKEEPING, descriptors are looked up once instead of each time; streams: link text -> name of
-    the standard streams (see places.stream_names; None: descriptors 0, 1, 2 of the first thread).
+    the standard streams (see places.stream_names; None: descriptors 0, 1, 2 of the first thread); stacks: read the
+    exact stack of each first firing by a debugger (10-150 ms, for findings).
 
     trace, firings, hits (per tamper), uncovered (path -> why) and is_ended are to be read at any time.
     """
@@ -77,6 +78,7 @@ class Supervisor:
         on_operation: Callable[[Operation], None] | None = None,
         gated: frozenset[str] | set[str] | None = None,
         streams: Mapping[str, str] | None = None,
+        stacks: bool = False,
         random: Source | None = None,
         clock: Clock = SYSTEM,
     ) -> None:
@@ -113,7 +115,7 @@ class Supervisor:
         self._waiting.register(listener, select.POLLIN)
         self._epoll = select.epoll()
         self._epoll.register(listener, select.EPOLLIN)
-        self._actions = Actions(listener, self._epoll, kill, clock)
+        self._actions = Actions(listener, self._epoll, kill, clock, with_stacks=stacks)
         self._epoll.register(self._actions.timer.descriptor, select.EPOLLIN)
 
     @property
@@ -171,7 +173,7 @@ class Supervisor:
                     waiting.unregister(self._listener)
             left_s = deadline_s - self._now_s
             events = poll(left_s * 1000) if left_s > 0 else []
-            while events == one_call and self._actions.last is None:
+            while events == one_call and self._actions.held is None:
                 take()
                 left_s = deadline_s - self._now_s
                 events = poll(left_s * 1000) if left_s > 0 else []
@@ -182,7 +184,7 @@ class Supervisor:
 
     @property
     def _is_listening(self) -> bool:
-        return self._actions.last is None and not self.is_ended
+        return self._actions.held is None and not self.is_ended
 
     def _serve_events(self, events: list[tuple[int, int]]) -> list[int]:
         """Do what these events of our own descriptors ask for; the others that are ready."""
@@ -307,7 +309,7 @@ class Supervisor:
         if record.roots and path.startswith("/") and not path.startswith(record.roots):
             return operation
         if record.sites and (operation.changes or operation.call in SYNCING or (record.roots and path[:1] == "/")):
-            operation = msgspec.structs.replace(operation, site=self._sites.frames(thread))
+            operation = msgspec.structs.replace(operation, site=self._sites.label(thread, operation.call, path))
         if len(self.trace) < record.limit:
             self.trace.append(operation)
         else:
@@ -325,6 +327,7 @@ class Supervisor:
                 self.uncovered[operation.path] = "mapped shared and writable: writes through the mapping are not seen"
         else:
             if name in _EXECUTES:
+                self._sites.forget(thread.process)
                 self._tasks.forget(thread.process)
             if name in tables.BOOKKEEPING:
                 self._places.changes(thread.tid, self._now_s)

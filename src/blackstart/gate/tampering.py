@@ -61,7 +61,8 @@ class Firing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One action that was taken.
 
     verb: as in the rule; matched: whether it was the planned operation (None: nothing particular was planned, or it is
-    not the first firing); delivered: the action took place; note: why it did not, or what is to be known of it.
+    not the first firing); delivered: the action took place; note: why it did not, or what is to be known of it;
+    stack: where the program was, exactly (`file:function:line`, innermost first), if stacks were asked for.
     """
 
     tamper_index: int
@@ -70,6 +71,7 @@ class Firing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     matched: bool | None = None
     delivered: bool = True
     note: str = ""
+    stack: tuple[str, ...] = ()
 
 
 def context_of(operation: Operation) -> str:
@@ -211,5 +213,12 @@ def is_same(planned: Operation, seen: Operation, masked: Callable[[str], str]) -
         return False
     if masked(planned.path2) != masked(seen.path2):
         return False
+    if _is_guess(planned) or _is_guess(seen):
+        return True
     here, there = context_of(planned), context_of(seen)
     return not here or not there or here == there
+
+
+def _is_guess(operation: Operation) -> bool:
+    """Whether the frames are those of a native program, which are guessed and have no lines."""
+    return any(frame.endswith(":0") for frame in operation.site)

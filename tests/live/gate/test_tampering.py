@@ -10,10 +10,10 @@ import msgspec
 import pytest
 
 from blackstart.core.rule import RuleError, parse
-from blackstart.gate import Match, Recorder, Tamper, disk_full, read_only
+from blackstart.gate import Match, Recorder, Tamper, context_of, disk_full, read_only
 
 from .conftest import Stage, tamper
-from .test_recording import THREADS
+from .test_recording import GO, THREADS
 
 pytestmark = pytest.mark.live
 
@@ -361,3 +361,40 @@ def test_match_values_round_trip() -> None:
     assert msgspec.json.decode(msgspec.json.encode(match), type=Match) == match
     value = Tamper(match=match, rule=parse("@3 kill(after)"))
     assert msgspec.json.decode(msgspec.json.encode(value), type=Tamper) == value
+
+
+NATIVE = r"""
+#include <fcntl.h>
+#include <unistd.h>
+static __attribute__((noipa)) int save(int fd) { int r = fsync(fd); return r + 1; }
+static __attribute__((noipa)) int cycle(int fd) { int r = save(fd); return r + 1; }
+int main(void) { int fd = open("f", O_CREAT | O_WRONLY, 0600); cycle(fd); write(fd, "x", 1); return 0; }
+"""
+
+
+@pytest.mark.needs("gcc", "eu-stack")
+def test_the_exact_stack_of_a_native_firing(stage: Stage) -> None:
+    ran = stage.run([stage.c(NATIVE, "-g")], tamper("fsync", "$CWD/f", "raise(OSError: EIO)"), stacks=True)
+    assert ran.code == 0 and (stage.cwd / "f").read_bytes() == b"x"
+    stack = [frame.rsplit(":", 2) for frame in ran.gate.firings[0].stack]
+    functions = [function for _, function, _ in stack]
+    assert functions[functions.index("save") :][:3] == ["save", "cycle", "main"]
+    assert int(stack[functions.index("save")][2]) == 4
+
+
+@pytest.mark.needs("gcc")
+def test_native_calls_are_labelled_by_function(stage: Stage) -> None:
+    for flags in ((), ("-fomit-frame-pointer", "-O2"), ("-static",)):
+        ran = stage.run([stage.c(NATIVE, *flags)], record=Recorder(sites=True))
+        (sync,) = ran.calls("fsync")
+        assert [frame.split(":")[1] for frame in sync.site][:3] == ["save", "cycle", "main"], flags
+        assert context_of(sync) == "save:$CWD/program"
+        (write,) = ran.calls("write")
+        assert write.site[0].split(":")[1] == "main"
+
+
+@pytest.mark.needs("go")
+def test_go_calls_are_labelled_by_function(stage: Stage) -> None:
+    ran = stage.run([stage.go(GO)], record=Recorder(sites=True))
+    site = ran.calls("renameat")[0].site
+    assert "main.main.func1" in [frame.split(":")[1] for frame in site], site
