@@ -36,7 +36,6 @@ class Bench:
     calibration: Calibration = field(default_factory=Calibration)
     pid_step: int = 300
     _serial: count[int] = field(default_factory=count)
-    _real: dict[str, str] = field(default_factory=dict)
 
     @contextmanager
     def image_from(self, source: str) -> Iterator[str]:
@@ -86,17 +85,15 @@ class Bench:
         )
         return run, conducted
 
-    def real(self, masked: str) -> str:
-        """The real path of a masked one, as the start states have it; a path without `*` needs no look."""
-        if masked not in self._real:
-            roots = {CWD: self.command.cwd, HOME: self.command.env.get("HOME", "")}
-            first, slash, rest = masked.partition("/")
-            self._real[masked] = roots.get(first, first) + slash + rest
-            if "*" in masked:
-                for name in self.zygote.names():
-                    for entry in self.zygote.walk(name):
-                        self._real[self.masker.path(entry.path)] = entry.path
-        return self._real[masked]
+    def real(self, masked: str, image: str) -> str:
+        """The path in this image that this masked path stands for; a path without `*` needs no look."""
+        roots = {CWD: self.command.cwd, HOME: self.command.env.get("HOME", "")}
+        first, slash, rest = masked.partition("/")
+        plain = roots.get(first, first).rstrip("/") + slash + rest
+        if "*" in masked:
+            found = (entry.path for entry in self.zygote.walk(image) if self.masker(entry.path) == masked)
+            return next(found, plain)
+        return plain
 
     def read(self, image: str, base: str = "") -> Image:
         """The state files of an image with their logical content, by masked path."""

@@ -8,16 +8,17 @@ smallest set of paths whose reset makes it start; after damage of our own the go
 from __future__ import annotations
 
 from contextlib import ExitStack
+from functools import partial
+
+import msgspec
 
 from blackstart.core.errors import SandboxLimit
 from blackstart.core.history import EXITED, History, Injected, Reset, Run
-from blackstart.core.reading import Image
-from blackstart.faults.scene import RESTART, RUN, Fault, Scene
+from blackstart.faults.scene import RESTART, RUN, CannotInject, Fault, Scene
 from blackstart.sandbox import Sandbox
 from blackstart.trials.bench import Bench
 from blackstart.trials.plan import Plan
-
-RESETS_MAX = 6
+from blackstart.trials.resets import Resets
 
 
 def run_trial(plan: Plan, bench: Bench) -> History:
@@ -39,24 +40,24 @@ class _Trial:
         plan, bench = self.plan, self.bench
         resets: tuple[Reset, ...] = ()
         good_again: Run | None = None
+        is_damage = any(fault.lasting for fault in plan.faults)
         with bench.image_from(plan.start) as image, ExitStack() as lasting:
-            scene = Scene(zygote=bench.zygote, image=image, start=plan.start, real=bench.real)
+            real = partial(bench.real, image=image)
+            scene = Scene(zygote=bench.zygote, image=image, start=plan.start, real=real, seed=plan.seed)
             with bench.zygote.sandbox(image) as sandbox:
                 with ExitStack() as passing:
                     armed = self._inject(RUN, scene, passing, lasting)
                     self._start(sandbox, scene, RUN, armed)
-                crash = f"{image}-crash"
-                bench.zygote.copy(image, crash)
-                lasting.callback(bench.zygote.drop, crash)
+                crash = "" if is_damage else self._keep_crash(image, lasting)
                 if plan.rerun:
                     self._restart(sandbox, scene)
                 trouble = sandbox.trouble()
             if plan.rerun and self._failed_twice():
-                if any(fault.lasting for fault in plan.faults):
+                if is_damage:
                     lasting.close()
                     good_again = self._once(image, "good again")
                 else:
-                    resets = self._find_reset(crash)
+                    resets = Resets(bench, plan, self._is_clean).search(crash)
         return History(
             start=plan.start,
             kind=plan.kind,
@@ -71,10 +72,24 @@ class _Trial:
         """Inject the faults of this phase; each with the index of the first tamper that it armed."""
         armed: list[tuple[Fault, int]] = []
         for fault in self.plan.faults:
-            if fault.phase == phase:
-                armed.append((fault, len(scene.tampers)))
+            if fault.phase != phase:
+                continue
+            first = len(scene.tampers)
+            try:
                 (lasting if fault.lasting else passing).enter_context(fault.inject(scene))
+            except CannotInject as error:
+                self.injected.append(Injected(fault=str(fault), kind=fault.kind, note=str(error)))
+            else:
+                armed.append((fault, first))
         return armed
+
+    def _keep_crash(self, image: str, lasting: ExitStack) -> str:
+        """A copy of the state as the first start left it, for the search of resets."""
+        crash = f"{image}-crash"
+        if self.plan.rerun:
+            self.bench.zygote.copy(image, crash)
+            lasting.callback(self.bench.zygote.drop, crash)
+        return crash
 
     def _restart(self, sandbox: Sandbox, scene: Scene) -> None:
         """Start again, with the faults that fall into recovery; then, if that start was broken or failed, once more."""
@@ -122,40 +137,6 @@ class _Trial:
             run, _ = self.bench.start(sandbox, image, phase, patience=self.plan.patience, base=self.plan.start)
         return run
 
-    def _find_reset(self, crash: str) -> tuple[Reset, ...]:
-        """Try smallest sets of paths first: what the killed run made is removed, what it changed is put back."""
-        before, after = self.bench.read(self.plan.start), self.bench.read(crash, self.plan.start)
-        made = sorted(path for path in after if path not in before and after[path].kind != "directory")
-        changed = sorted(path for path in before if _differs(before, after, path))
-        attempts = [Reset(removed=(path,)) for path in made[:RESETS_MAX]]
-        attempts += [Reset(removed=tuple(made))] if len(made) > 1 else []
-        attempts += [Reset(put_back=(path,)) for path in changed[:RESETS_MAX]]
-        attempts += [Reset(removed=tuple(made), put_back=tuple(changed))] if made or len(changed) > 1 else []
-        tried: list[Reset] = []
-        for attempt in attempts:
-            if attempt in tried:
-                continue
-            helped = self._helps(crash, attempt)
-            tried.append(Reset(removed=attempt.removed, put_back=attempt.put_back, helped=helped))
-            if helped:
-                break
-        return tuple(tried)
-
-    def _helps(self, crash: str, attempt: Reset) -> bool:
-        bench = self.bench
-        with bench.image_from(crash) as image:
-            for path in attempt.removed:
-                bench.zygote.remove(image, bench.real(path))
-            for path in attempt.put_back:
-                bench.zygote.put(image, bench.real(path), self.plan.start)
-            return self._is_clean(self._once(image, "reset"))
-
-
-def _differs(before: Image, after: Image, path: str) -> bool:
-    if before[path].kind == "directory":
-        return False
-    return path not in after or after[path].digest != before[path].digest
-
 
 def _renamed(run: Run, phase: str) -> Run:
-    return Run(phase=phase, end=run.end, outputs=run.outputs, image=run.image, readings=run.readings, left=run.left)
+    return msgspec.structs.replace(run, phase=phase)
