@@ -17,6 +17,7 @@ from blackstart.core.reading import Content, FileState, Image
 from blackstart.probes.content import SQLITE_BYTES, read
 from blackstart.probes.sqlite import COMPANIONS, HEADER, super_journal
 
+MANY_ENTRIES = 200
 _CHUNK_BYTES = 1 << 20
 _DIGESTED_BYTES = 256 << 20
 
@@ -38,10 +39,17 @@ class Entry(Protocol):
     def target(self) -> str: ...
 
 
+class Listed(Entry, Protocol):
+    """An entry as a whole listing gives it; modified_ns: since 1970."""
+
+    @property
+    def modified_ns(self) -> int: ...
+
+
 class Images(Protocol):
     """Who owns the images: lists one and opens its files, never following links."""
 
-    def walk(self, name: str) -> Iterable[Entry]: ...
+    def walk(self, name: str) -> Iterable[Listed]: ...
     def open_in(self, name: str, target_path: str, flags: int) -> int: ...
 
 
@@ -51,12 +59,28 @@ class Prober:
     def __init__(self, images: Images) -> None:
         self._images = images
         self._contents: dict[tuple[str, ...], Content] = {}
+        self._unchanged: dict[tuple[str, int, int, int, int], FileState] = {}
 
     def image(self, name: str) -> Image:
-        """All entries of the image with their contents."""
+        """All entries of the image with their contents.
+
+        In an image of many files those of which nothing about the entry has changed, not even by a nanosecond, are not
+        read again; databases always are, since their companions belong to them.
+        """
         entries = list(self._images.walk(name))
         present = {entry.path for entry in entries if entry.kind == "file"}
-        return {entry.path: self._state(name, entry, present) for entry in entries}
+        if len(entries) <= MANY_ENTRIES:
+            return {entry.path: self._state(name, entry, present) for entry in entries}
+        return {entry.path: self._known_state(name, entry, present) for entry in entries}
+
+    def _known_state(self, name: str, entry: Listed, present: set[str]) -> FileState:
+        key = (entry.path, entry.size, entry.modified_ns, entry.mode, entry.links)
+        known = self._unchanged.get(key)
+        if known is None:
+            known = self._state(name, entry, present)
+            if known.content is not None and known.content.form != "sqlite":
+                self._unchanged[key] = known
+        return known
 
     def state(self, name: str, path: str) -> FileState | None:
         """One path of an image; None where nothing stands."""

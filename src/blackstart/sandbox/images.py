@@ -235,7 +235,8 @@ class Images:
             kind = kind_of(info.st_mode)
             if not (kind == "directory" and inner in self._stubs):
                 target = os.readlink(entry.name, dir_fd=here) if kind == "link" else ""
-                yield [inner, kind, info.st_size, stat.S_IMODE(info.st_mode), info.st_nlink, target]
+                mode = stat.S_IMODE(info.st_mode)
+                yield [inner, kind, info.st_size, mode, info.st_nlink, target, info.st_mtime_ns]
             if kind == "directory":
                 with opened(here, entry.name, _DIRECTORY, info, force=True) as below_here:
                     yield from self._walk(below_here, inner, depth + 1)

@@ -102,7 +102,9 @@ class Captured(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One file of an image; kind is file, directory, link, socket, fifo or other; mode: permission bits."""
+    """One file of an image; kind is file, directory, link, socket, fifo or other; mode: permission bits;
+    modified_ns: since 1970, kept by copies.
+    """
 
     path: str
     kind: str
@@ -110,6 +112,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     mode: int = 0
     links: int = 1
     target: str = ""
+    modified_ns: int = 0
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -50,6 +50,7 @@ class Zygote:
         self.limit_bytes = limit_bytes
         self._names: list[str] = []
         self._ready: dict[str, list[Sandbox]] = {}
+        self.all_users = os.geteuid() == 0 and _mapped_ids() > 1
         self._channel, theirs = socket.socketpair()
         try:
             self._process = _spawn(theirs)
@@ -75,6 +76,7 @@ class Zygote:
             "isolation": self.isolation,
             "work_area": self._work_area,
             "area_is_there": bool(given_area),
+            "all_users": self.all_users,
         }
         wire.send(self._channel, setup)
         answer, _ = self._receive(30.0)
@@ -194,8 +196,10 @@ class Zygote:
     def walk(self, name: str) -> Iterator[Entry]:
         """All entries of the image's copies and fresh directories, by target path, sorted within each directory."""
         answer, _ = self._ask("walk", name=name)
-        for path, kind, size, mode, links, target in answer["rows"]:
-            yield Entry(path=path, kind=kind, size=size, mode=mode, links=links, target=target)
+        for path, kind, size, mode, links, target, modified_ns in answer["rows"]:
+            yield Entry(
+                path=path, kind=kind, size=size, mode=mode, links=links, target=target, modified_ns=modified_ns
+            )
 
     def remove(self, name: str, path: str) -> None:
         """Remove one entry of an image, a directory with all below it; nothing if it is not there."""
@@ -271,6 +275,12 @@ class Zygote:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _mapped_ids() -> int:
+    """How many user ids exist where this process lives: all of them, or those of a container."""
+    with open("/proc/self/uid_map") as own:
+        return sum(int(line.split()[2]) for line in own)
 
 
 def _spawn(channel: socket.socket) -> subprocess.Popen[bytes]:
