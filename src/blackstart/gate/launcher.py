@@ -17,6 +17,8 @@ from blackstart.core.errors import BlackstartError, TargetError
 from blackstart.gate import notify
 from blackstart.gate.filter import CONTROL_DESCRIPTOR
 
+_TOLD = CONTROL_DESCRIPTOR - 1
+
 
 class Launched(msgspec.Struct, frozen=True):
     """A program that was started: its process id, and the listener of its tree."""
@@ -48,7 +50,10 @@ def launch(
     pid = os.fork()
     if pid == 0:
         try:
-            _become(argv, program, env, cwd, (stdin, stdout, stderr), theirs, told)
+            # Two numbers that nobody else has, so that everything else can be closed.
+            os.dup2(told, _TOLD, inheritable=False)
+            told = _TOLD
+            _become(argv, program, env, cwd, (stdin, stdout, stderr), theirs)
         except BlackstartError as error:
             os.write(told, f"gate:{error.what}\n{error.next_step}".encode("utf-8", "replace"))
         except OSError as error:
@@ -81,7 +86,6 @@ def _become(
     cwd: str | None,
     standard: tuple[int, int, int],
     control: socket.socket,
-    told: int,
 ) -> None:
     """In the child: never returns, or raises."""
     os.setsid()
@@ -92,6 +96,8 @@ def _become(
         os.dup2(copy, number)
         os.close(copy)
     os.dup2(control.fileno(), CONTROL_DESCRIPTOR, inheritable=False)
+    os.closerange(3, _TOLD)
+    os.closerange(CONTROL_DESCRIPTOR + 1, os.sysconf("SC_OPEN_MAX"))
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
     listener = notify.load_filter(program)
