@@ -77,7 +77,7 @@ def _silent(view: View, first: Run) -> list[Verdict]:
     damaged = view.damaged()
     if view.history.kind in DAMAGE_KINDS and not _only_caches(view, damaged):
         return []  # what the program could do without the file is not known
-    short = [(p, text) for p in view.judged() if p not in damaged and (text := _short(view, first, p))]
+    short = [(p, text) for p in view.judged() if (text := _short(view, first, p))]
     if not short:
         return []
     said = said_something(view, first)

@@ -67,6 +67,7 @@ def test_an_acknowledged_file_that_blocks_the_restart_is_lost() -> None:
     other = Reset(removed=("/w/app.lock",), helped=True)
     assert judge(refused(file(b'{"no'), "S0", stdout=b"saved 1\n", resets=(other,))).outcome == PASSED
     assert judge(refused(notes(1), "S0", stdout=b"saved 1\n")).outcome == PASSED
+    assert judge(refused(notes(1), "S0", stdout=b"saved 1\nsaved 2\n")).consequence == "lost"
 
 
 def test_write_behind_is_a_policy() -> None:

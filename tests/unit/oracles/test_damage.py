@@ -11,6 +11,7 @@ from blackstart.oracles import judge_all
 from tests.unit.oracles.build import NOTES, calibration, clean, file, history, notes, run
 
 GARBAGE = file(b"\x00\xffgarbage")
+FRESH = file(b'{"notes": []}')
 INDEX = "$CWD/index.json"
 SAVED = b"saved note 2\n"
 
@@ -40,20 +41,18 @@ REFUSED: dict[str, Any] = {"end": End(how=EXITED, code=1), "stderr": b"notes.jso
 def test_left_refused_set_aside_or_begun_afresh_is_legal() -> None:
     assert failing(damaged(GARBAGE, GARBAGE, **REFUSED)) == []
     assert failing(damaged(GARBAGE, GARBAGE)) == []
-    assert failing(damaged(GARBAGE, notes(1), stderr=b"damaged, begun afresh\n")) == []
-    assert failing(damaged(GARBAGE, notes(1), more={"$CWD/notes.json.bad": GARBAGE})) == []
+    assert failing(damaged(GARBAGE, FRESH, stderr=b"damaged, begun afresh\n")) == []
+    assert failing(damaged(GARBAGE, FRESH, more={"$CWD/notes.json.bad": GARBAGE})) == []
     assert failing(damaged(GARBAGE, notes(2))) == []  # repaired from a copy
 
 
 def test_damaged_content_replaced_without_a_word_is_silent() -> None:
-    fresh = file(b'{"notes": []}')
-    assert failing(damaged(GARBAGE, fresh)) == [("state", "silent", (NOTES,))]
+    assert failing(damaged(GARBAGE, FRESH)) == [("state", "silent", (NOTES,))]
 
 
 def test_missing_and_empty_files_may_be_begun_afresh_in_silence() -> None:
-    fresh = file(b'{"notes": []}')
-    assert failing(damaged(None, fresh)) == []
-    assert failing(damaged(file(b""), fresh)) == []
+    assert failing(damaged(None, FRESH)) == []
+    assert failing(damaged(file(b""), FRESH)) == []
 
 
 def test_another_state_file_that_is_hurt_is_a_finding() -> None:
@@ -76,6 +75,13 @@ def test_a_hang_or_a_crash_on_damage_is_a_finding() -> None:
     assert ("end", "hung", ()) in failing(damaged(GARBAGE, GARBAGE, end=hung))
     crashed = End(how=SIGNALED, signal=11)
     assert ("end", "crashed", ()) in failing(damaged(GARBAGE, GARBAGE, end=crashed))
+
+
+def test_a_crash_of_the_restart_alone_is_one_too() -> None:
+    fault = Injected(fault=f"{NOTES} is garbage", kind="file", hits=1, fired=1)
+    crash = run("restart", {NOTES: GARBAGE}, end=End(how=SIGNALED, signal=11))
+    given = history("file", (run("run", {NOTES: GARBAGE}, stdout=SAVED), crash), injected=(fault,))
+    assert failing(given) == [("restart", "crashed", (NOTES,))]
 
 
 def test_it_must_work_again_with_the_good_file() -> None:

@@ -43,6 +43,7 @@ def test_zero_without_the_work_and_without_a_word_is_silent() -> None:
     assert (verdict.consequence, verdict.paths) == ("silent", (NOTES,))
     assert "said nothing" in verdict.evidence[0] and "1 value, clean runs leave 2 values" in verdict.evidence[1]
     assert judge(ended(None, file(b'{"no'))).consequence == "silent"
+    assert judge(ended(None, file(b'{"notes": []}'))).consequence == "silent"
 
 
 def test_zero_without_the_work_but_with_a_message_is_lost() -> None:
@@ -134,3 +135,5 @@ def test_an_uncaught_exception_is_a_note() -> None:
     verdict = judge(ended(End(how=EXITED, code=1), notes(1), stderr=text, stdout=b""))
     assert (verdict.consequence, verdict.label) == ("unclean", NOTE)
     assert "OSError in save (notes.py)" in verdict.evidence[0]
+    used = calibration(chain=tuple(clean(k, stderr=text.decode()) for k in range(3)))
+    assert judge(ended(End(how=EXITED, code=1), notes(1), stderr=text, stdout=b""), used).outcome == PASSED

@@ -55,25 +55,44 @@ def test_a_torn_value_is_corrupt() -> None:
     assert judge(killed(notes(1), torn)).consequence == "corrupt"
 
 
-def test_a_mixture_of_old_and_new_is_corrupt_where_all_versions_were_measured() -> None:
-    path = "$CWD/accounts.json"
+ACCOUNTS = "$CWD/accounts.json"
 
-    def accounts(left: int, right: int) -> FileState:
-        return file(json.dumps({"left": f"has {left}", "right": f"has {right}"}).encode(), path)
 
+def accounts(left: object, right: object, **more: object) -> FileState:
+    return file(json.dumps({"left": f"has {left}", "right": f"has {right}", **more}).encode(), ACCOUNTS)
+
+
+def judge_accounts(after: FileState) -> Verdict:
+    """A content that is replaced each run: not growing, and each version measured."""
     chain = tuple(
         clean(
             k,
-            files={path: accounts(k + 1, k + 1)},
-            versions={path: (accounts(k, k), accounts(k + 1, k + 1))},
+            files={ACCOUNTS: accounts(k + 1, k + 1)},
+            versions={ACCOUNTS: (accounts(k, k), accounts(k + 1, k + 1))},
         )
         for k in range(3)
     )
-    yardstick = calibration(roles={path: "state"}, chain=chain)
-    mixed = history("kill", (run("run", {path: accounts(2, 1)}), run("restart", {path: accounts(3, 2)})))
-    assert judge(mixed, yardstick).consequence == "corrupt"
-    whole = history("kill", (run("run", {path: accounts(2, 2)}), run("restart", {path: accounts(3, 3)})))
-    assert judge(whole, yardstick).outcome == PASSED
+    given = history("kill", (run("run", {ACCOUNTS: accounts(1, 1)}), run("restart", {ACCOUNTS: after})))
+    return judge(given, calibration(roles={ACCOUNTS: "state"}, chain=chain))
+
+
+def test_a_mixture_of_old_and_new_is_corrupt_where_all_versions_were_measured() -> None:
+    assert judge_accounts(accounts(3, 2)).consequence == "corrupt"
+    assert judge_accounts(accounts(3, 3)).outcome == PASSED
+
+
+def test_a_content_that_fell_back_to_an_earlier_version_is_lost() -> None:
+    assert judge_accounts(accounts(1, 1)).consequence == "lost"
+
+
+def test_a_new_value_and_a_value_more_are_not_judged() -> None:
+    assert judge_accounts(accounts(3, "a debt")).outcome == UNKNOWN
+    assert judge_accounts(accounts(2, 2, both="has 2")).outcome == UNKNOWN
+
+
+def test_the_same_note_twice_is_not_judged() -> None:
+    twice = file(json.dumps({"notes": ["note 1", "note 2", "note 2", "note 2"]}).encode())
+    assert judge(killed(notes(1), twice)).outcome == UNKNOWN
 
 
 def test_something_new_in_the_file_is_not_judged() -> None:

@@ -101,6 +101,13 @@ def test_the_moment_of_the_run_is_masked_even_if_both_runs_fell_into_one_second(
     assert learnt(*runs).mask.leaves == {"/d/n.json": ("/ms", "/saved")}
 
 
+def test_a_leaf_that_only_one_run_has_is_left_out() -> None:
+    texts = (b'{"a": 1}', b'{"a": 1, "slow": true}')
+    masker = learnt(*(observation({"/d/n.json": text}) for text in texts))
+    assert masker.mask.leaves == {"/d/n.json": ("!/slow",)} and not masker.mask.hopeless
+    assert same(*(masker.state("/d/n.json", file("/d/n.json", text)) for text in texts))
+
+
 def test_lines_that_differ_are_masked_token_by_token() -> None:
     texts = (b"begin\ntook 12 ms\n", b"begin\ntook 345 ms\n")
     masker = learnt(*(observation({}, stdout=text) for text in texts))
