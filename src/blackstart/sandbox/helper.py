@@ -19,8 +19,9 @@ import traceback
 from typing import Any, NoReturn
 
 from blackstart.sandbox import init, kernel, launcher, mounts, wire
+from blackstart.sandbox.changes import changes
 from blackstart.sandbox.copying import TooMuch
-from blackstart.sandbox.images import Images, changes
+from blackstart.sandbox.images import Images
 from blackstart.sandbox.plan import HOST, Plan, Planner, mount_points, without_failures
 
 _WORLD = kernel.NEWPID | kernel.NEWNS | kernel.NEWNET | kernel.NEWIPC | kernel.NEWUTS
@@ -221,7 +222,7 @@ def main(arguments: list[str]) -> None:
         _enter_namespaces(channel)
         kernel.die_with_parent()  # a change of user may have cleared it
         points = _stage()
-        plan = Planner(setup["layout"], points, os.geteuid() == 0).plan()
+        plan = Planner(setup["layout"], points, setup["all_users"]).plan()
         plan = mounts.completed(plan, "/lower")
         plan = without_failures(plan, mounts.test_layers(plan, "/test"))
         images = Images("/images", setup["layout"], plan, setup["limit_bytes"])

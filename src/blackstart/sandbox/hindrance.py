@@ -47,7 +47,7 @@ def _unwritable(zygote: Zygote, path: str) -> str:
         if below(path, [hidden]) and os.access(hidden, os.W_OK | os.X_OK):
             return f"{path} is not visible inside: {why}"
     layer = _layer(zygote, path)
-    if not layer or os.geteuid() == 0:
+    if not layer or zygote.all_users:
         return ""
     ids = (os.geteuid(), os.getegid())
     place = path if os.path.lexists(path) else os.path.dirname(path)

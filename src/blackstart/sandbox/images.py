@@ -15,7 +15,7 @@ from typing import Any
 
 from blackstart.sandbox import kernel, mounts
 from blackstart.sandbox.copying import Copier, Report, TooMuch, copy_tree, opened, remove_tree
-from blackstart.sandbox.plan import FRESH, HOST, OVERLAY, Plan, below
+from blackstart.sandbox.plan import FRESH, HOST, Plan, below
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _KINDS = {
@@ -30,9 +30,6 @@ _KINDS = {
 def kind_of(mode: int) -> str:
     """file, directory, link, socket, fifo or other."""
     return _KINDS.get(stat.S_IFMT(mode), "other")
-
-
-OPAQUE = "user.overlay.opaque"
 
 
 class Images:
@@ -104,7 +101,7 @@ class Images:
         new = self._new(name)
         try:
             copier = Copier(limit_bytes=self._limit * 3 + (512 << 20), from_image=True)
-            for part in ("root", "copy", "fresh", "upper"):
+            for part in ("root", "part", "copy", "fresh", "upper"):
                 copy_tree(part, f"{new}/{part}", part, copier, within=old)
             os.mkdir(f"{new}/scratch")
             for step in self._plan.layers():
@@ -128,6 +125,9 @@ class Images:
             for index, root in enumerate(roots):
                 if below(path, [root]) and (best is None or len(root) > best[0]):
                     best = (len(root), f"{kind}/{index}", root)
+        for index, root in enumerate(self._plan.parts):
+            if below(path, [root]) and (best is None or len(root) > best[0]):
+                best = (len(root), f"part/{index}", root)
         for step in self._plan.layers():
             if below(path, [step.path]) and (best is None or len(step.path) > best[0]):
                 best = (len(step.path), f"upper/{step.index}", step.path)
@@ -268,83 +268,3 @@ def reported(report: Report) -> dict[str, Any]:
         "unreadable": report.unreadable,
         "skipped": report.skipped,
     }
-
-
-def changes(image: str, plan: Plan) -> list[list[str]]:
-    """What differs from the host in the upper layers: path, kind of change, kind of entry."""
-    rows: list[list[str]] = []
-    known = {s.path[1:].partition("/")[0] for s in (*plan.made, *plan.mounts)} | {"proc", "sys", "dev", "tmp", "run"}
-    for entry in os.scandir(f"{image}/root"):
-        if entry.name not in known:
-            kind = kind_of(entry.stat(follow_symlinks=False).st_mode)
-            rows.append(["/" + entry.name, "created", kind])
-    for step in plan.mounts:
-        if step.kind == OVERLAY:
-            top = os.open(f"{image}/upper/{step.index}", _DIRECTORY)
-            try:
-                _changes(top, step.source, step.path, rows)
-            finally:
-                os.close(top)
-    ours = {_whited_out(plan, place) for place in plan.whiteouts}
-    return [row for row in rows if not (row[0] in ours and row[1] == "deleted")]
-
-
-def _whited_out(plan: Plan, place: str) -> str:
-    index, _, name = place.partition("/")
-    return next(f"{step.path}/{name}" for step in plan.layers() if step.index == int(index))
-
-
-def _changes(here: int, lower: str, path: str, rows: list[list[str]]) -> None:
-    with os.scandir(here) as found:
-        entries = sorted(found, key=lambda e: e.name)
-    for entry in entries:
-        info = entry.stat(follow_symlinks=False)
-        inner, below_it = f"{path}/{entry.name}", f"{lower}/{entry.name}"
-        kind = kind_of(info.st_mode)
-        try:
-            old = os.lstat(below_it)
-        except OSError:
-            old = None
-        if stat.S_ISCHR(info.st_mode) and info.st_rdev == 0:
-            rows.append([inner, "deleted", kind_of(old.st_mode) if old else "other"])
-            continue
-        if old is None:
-            rows.append([inner, "created", kind])
-        elif kind != "directory" or _replaced(here, entry.name):
-            if _differs(here, entry.name, info, below_it, old):
-                rows.append([inner, "modified", kind])
-        elif stat.S_IMODE(info.st_mode) != stat.S_IMODE(old.st_mode):
-            rows.append([inner, "modified", kind])
-        if kind == "directory":
-            inside = os.open(entry.name, _DIRECTORY, dir_fd=here)
-            try:
-                _changes(inside, below_it, inner, rows)
-            finally:
-                os.close(inside)
-
-
-def _replaced(here: int, name: str) -> bool:
-    inside = os.open(name, _DIRECTORY, dir_fd=here)
-    try:
-        return os.getxattr(inside, OPAQUE) == b"y"
-    except OSError:
-        return False
-    finally:
-        os.close(inside)
-
-
-def _differs(here: int, name: str, info: os.stat_result, below_it: str, old: os.stat_result) -> bool:
-    """A file may be in an upper layer and yet be equal to the host's."""
-    if info.st_mode != old.st_mode or not stat.S_ISREG(info.st_mode) or info.st_size != old.st_size:
-        return True
-    if info.st_mtime_ns == old.st_mtime_ns:
-        return False
-    try:
-        mine = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=here)
-        with os.fdopen(mine, "rb") as new, open(below_it, "rb") as host:
-            while block := new.read(1 << 20):
-                if block != host.read(len(block)):
-                    return True
-        return False
-    except OSError:
-        return True

@@ -6,6 +6,7 @@ component by component through open directories, and the mount is made on `.` of
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from dataclasses import replace
@@ -25,8 +26,10 @@ from blackstart.sandbox.plan import (
     NODE,
     OPENED,
     OVERLAY,
+    PART,
     Plan,
     Step,
+    below,
 )
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -42,10 +45,13 @@ class Displaced(Exception):
 def furnish(image: str, plan: Plan) -> None:
     """Create the empty parts of a new image."""
     os.mkdir(f"{image}/root")
-    for part in ("copy", "fresh", "upper", "scratch"):
+    for part in ("part", "copy", "fresh", "upper", "scratch"):
         os.mkdir(f"{image}/{part}")
+    for step in (s for s in plan.mounts if s.kind == PART):
+        os.mkdir(f"{image}/part/{step.index}")
+        _own(f"{image}/part/{step.index}", step)
     for step in plan.made:
-        _make(f"{image}/root{step.path}", step)
+        _make(f"{image}/{_home_of(step, plan)}", step)
     for name in ("proc", "sys", "dev", "tmp", "run"):
         os.mkdir(f"{image}/root/{name}")
     os.chmod(f"{image}/root", plan.root_mode)
@@ -58,6 +64,14 @@ def furnish(image: str, plan: Plan) -> None:
         os.mknod(f"{image}/upper/{place}", stat.S_IFCHR, 0)
     for index, path in enumerate(FRESH):
         make_fresh(f"{image}/fresh/{index}", path)
+
+
+def _home_of(step: Step, plan: Plan) -> str:
+    """Where an entry stands in an image: in the root, or in the part that it lies in."""
+    for index, path in enumerate(plan.parts):
+        if below(step.path, [path]):
+            return f"part/{index}{step.path.removeprefix(path)}"
+    return f"root{step.path}"
 
 
 def _make(place: str, step: Step) -> None:
@@ -76,7 +90,8 @@ def _make(place: str, step: Step) -> None:
 
 def _own(place: str, step: Step) -> None:
     if (step.user, step.group) != (os.geteuid(), os.getegid()) and step.kind != HIDDEN:
-        os.chown(place, step.user, step.group)
+        with contextlib.suppress(OSError):  # an id that does not exist here
+            os.chown(place, step.user, step.group)
     os.chmod(place, stat.S_IMODE(step.mode))
 
 
@@ -188,6 +203,8 @@ def _mount_step(root: int, image: str, step: Step) -> None:
             _mount_layer(step.source, f"{image}/upper/{step.index}", f"{image}/scratch/{step.index}", ".")
         elif step.kind == COPY:
             kernel.mount(f"{image}/copy/{step.index}", ".", flags=kernel.MS_BIND)
+        elif step.kind == PART:
+            kernel.mount(f"{image}/part/{step.index}", ".", flags=kernel.MS_BIND)
         elif step.kind == NEW:
             kernel.mount(f"{image}/fresh/{step.index}", ".", flags=kernel.MS_BIND)
         elif step.kind == MASKED:

@@ -58,6 +58,12 @@ class Places:
             changed["HOME"] = f"{self._live}/root"
         return changed | dict.fromkeys(("TMPDIR", "TMP", "TEMP", "XDG_RUNTIME_DIR"), f"{self._live}/fresh/0")
 
+    def rules(self) -> tuple[tuple[str, str], ...]:
+        """What `usual` does, as (regular expression, replacement) pairs; they hold for every work area of a layout."""
+        escaped = re.escape(self._live)
+        plain = re.sub(r"blackstart\\?-[0-9a-f]{16}(?=/images/)", "blackstart-[0-9a-f]{16}", escaped)
+        return tuple((f"^{plain}{re.escape(there[len(self._live):])}(?=/|$)", usual) for there, usual in self._back)
+
     def usual(self, path: str) -> str:
         """The usual path of one that the target was seen to use."""
         for there, usual in self._back:

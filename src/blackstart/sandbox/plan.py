@@ -23,6 +23,7 @@ OVERLAYS_MAX = 240
 # Steps: what stands at a path. `source` is a path in the helper's tree.
 DIRECTORY, LINK, FILE, HIDDEN, NODE = "directory", "link", "file", "hidden", "node"
 OVERLAY, COPY, NEW, OPENED, MASKED, BOUND = "overlay", "copy", "new", "opened", "masked", "bound"
+PART = "part"
 _MADE = frozenset((DIRECTORY, LINK, FILE, HIDDEN, NODE))
 
 
@@ -43,7 +44,8 @@ class Step:
 class Plan:
     """made: plain entries of the root directory, created with an image; mounts: in the order of mounting;
     hidden: paths that are not shown, with the reason; machine_files: entries of /proc that are made read-only;
-    whiteouts: places in upper layers where an overlay is told that there is nothing."""
+    whiteouts: places in upper layers where an overlay is told that there is nothing;
+    parts: directories with mounts below them that lie in a fresh directory, and so not in the root."""
 
     made: tuple[Step, ...]
     mounts: tuple[Step, ...]
@@ -51,6 +53,7 @@ class Plan:
     root_mode: int
     machine_files: tuple[str, ...] = ()
     whiteouts: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
 
     def layers(self) -> tuple[Step, ...]:
         """The steps that need an upper directory."""
@@ -93,6 +96,7 @@ class Planner:
         self._mounts: list[Step] = []
         self._hidden: list[tuple[str, str]] = []
         self._layers = 0
+        self._parts: list[str] = []
 
     def plan(self) -> Plan:
         """The whole plan."""
@@ -100,8 +104,11 @@ class Planner:
             if name not in _OWN and not self._covered("/" + name):
                 self._entry("/" + name)
         for path in self._layout["overlays"]:
-            if not self._is_layer(path) and not below(path, self._layout["copies"]) and self._visible(path):
-                self._overlay(path)
+            if not self._is_there(path) and not below(path, self._layout["copies"]) and self._visible(path):
+                if self._covered(path) and self._has_mounts(path):
+                    self._mounts.append(self._step(PART, path, index=len(self._parts)))
+                    self._parts.append(path)
+                self._directory(path)
         for index, path in enumerate(self._layout["copies"]):
             self._mounts.append(self._step(COPY, path, index=index))
         for index, path in enumerate(FRESH):
@@ -109,10 +116,10 @@ class Planner:
         for path in self._layout["opened"]:
             self._mounts.append(Step(OPENED, path, source=HOST + path))
         whiteouts = [w for path in self._layout["omit"] if (w := self._omit(path))]
-        self._mounts.sort(key=lambda s: (s.path.split("/"), s.kind == MASKED))
+        self._mounts.sort(key=order)
         root_mode = 0o755 if self._full else 0o555
         made, mounts, hidden = tuple(self._made), tuple(self._mounts), tuple(self._hidden)
-        return Plan(made, mounts, hidden, root_mode, whiteouts=tuple(whiteouts))
+        return Plan(made, mounts, hidden, root_mode, whiteouts=tuple(whiteouts), parts=tuple(self._parts))
 
     def _omit(self, path: str) -> str:
         """Hide one path of the host: by a whiteout right below the root of an overlay, elsewhere by an empty mount."""
@@ -127,8 +134,11 @@ class Planner:
     def _covered(self, path: str) -> bool:
         return below(path, FRESH)
 
-    def _is_layer(self, path: str) -> bool:
-        return any(s.path == path for s in self._mounts)
+    def _is_there(self, path: str) -> bool:
+        return any(s.path == path for s in (*self._mounts, *self._made))
+
+    def _has_mounts(self, path: str) -> bool:
+        return any(p.startswith(HOST + path + "/") for p in self._points)
 
     def _visible(self, path: str) -> bool:
         return os.path.isdir(HOST + path) and not below(path, [p for p, _ in self._hidden])
@@ -156,14 +166,15 @@ class Planner:
     def _directory(self, path: str) -> None:
         if not os.access(HOST + path, os.X_OK):
             self._hide(path, "this user may not enter it")
-        elif any(p.startswith(HOST + path + "/") for p in self._points):
-            self._made.append(self._step(DIRECTORY, path))
+        elif self._has_mounts(path):
+            if path not in self._parts:
+                self._made.append(self._step(DIRECTORY, path))
             try:
                 names = sorted(os.listdir(HOST + path))
             except OSError:
                 names = []
             for name in names:
-                if not self._covered(f"{path}/{name}"):
+                if f"{path}/{name}" not in FRESH:
                     self._entry(f"{path}/{name}")
         elif self._layers >= OVERLAYS_MAX:
             self._hide(path, f"more than {OVERLAYS_MAX} overlays would be needed")
@@ -198,9 +209,15 @@ class Planner:
 
 
 def without_failures(plan: Plan, failed: dict[str, str]) -> Plan:
-    """The plan with overlays that the kernel refused hidden instead."""
+    """The plan with overlays that the kernel refused replaced by empty mounts."""
     if not failed:
         return plan
-    hidden = tuple(Step(HIDDEN, p, mode=0) for p in sorted(failed))
-    mounts = tuple(s for s in plan.mounts if not (s.kind in (OVERLAY, MASKED) and below(s.path, failed)))
-    return replace(plan, made=plan.made + hidden, mounts=mounts, hidden=plan.hidden + tuple(failed.items()))
+    masked = [Step(MASKED, path) for path in sorted(failed)]
+    kept = [s for s in plan.mounts if not (s.kind in (OVERLAY, MASKED) and below(s.path, failed))]
+    mounts = tuple(sorted([*kept, *masked], key=order))
+    return replace(plan, mounts=mounts, hidden=plan.hidden + tuple(failed.items()))
+
+
+def order(step: Step) -> tuple[list[str], bool]:
+    """Parents before children; at one place what hides it last."""
+    return step.path.split("/"), step.kind == MASKED

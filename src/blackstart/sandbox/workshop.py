@@ -42,7 +42,7 @@ class DirectoryImages(Images):
         os.mkdir(place, 0o700)
 
     def _furnish(self, place: str) -> None:
-        for part in ("root", "copy", "fresh", "upper", "scratch"):
+        for part in ("root", "part", "copy", "fresh", "upper", "scratch"):
             os.mkdir(f"{place}/{part}")
         for index, path in enumerate(FRESH):
             mounts.make_fresh(f"{place}/fresh/{index}", path)

@@ -1,0 +1,40 @@
+"""Directories with mounts below them are shown whole, and nothing done there leaves the sandbox."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from blackstart.sandbox import probe
+
+from .people import person
+
+pytestmark = pytest.mark.live
+SUBMOUNTED = str(Path(__file__).with_name("submounted.py"))
+
+
+def test_what_lies_on_mounts_is_shown_and_contained() -> None:
+    if not probe().namespaces:
+        pytest.skip("no namespaces on this machine")
+    with person("user") as somebody:
+        for path in (somebody.work / "state", somebody.work / "disk", somebody.work / "disk/inner"):
+            path.mkdir()
+            os.chown(path, *[somebody.work.stat().st_uid] * 2)
+        script = f'mount -t tmpfs inner {somebody.work}/disk/inner && exec "$@"'
+        inner = [somebody.python, SUBMOUNTED, str(somebody.work)]
+        ended = subprocess.run(
+            somebody.command(["unshare", "-Urm", "sh", "-c", script, "sh", *inner]),
+            env=somebody.environment(), cwd=somebody.work, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    said, changed, troubles, host = ended.stdout.splitlines()
+    assert ast.literal_eval(said) == "beforesmallafter oddllllarge refused cut".split()
+    assert ast.literal_eval(changed) == [
+        "/disk/inner/deep/file", "/disk/inner/deep/new", "/disk/odd, name:\\x/file", "/disk/plain",
+    ]  # fmt: skip
+    assert troubles == "True ''"
+    assert host == "before ['file', 'socket'] small"
