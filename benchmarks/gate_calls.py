@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import argparse
 import os
+import select
 import statistics
 import subprocess
 import sys
 import tempfile
+from fcntl import ioctl
 from pathlib import Path
 
-from blackstart.gate import DEFAULT, Recorder, Supervisor, launch
+from blackstart.gate import DEFAULT, Recorder, Supervisor, launch, notify
 from blackstart.gate import filter as gate_filter
 
 SOURCE = r"""
@@ -72,6 +74,35 @@ def gated(argv: list[str], cwd: str, record: Recorder | None, calls: frozenset[s
     return float(text)
 
 
+def floor(argv: list[str], cwd: str, calls: frozenset[str]) -> float:
+    """The same under a supervisor that only waits, receives and answers: what the kernel and Python cost at least."""
+    out, into = os.pipe()
+    launched = launch(argv, gate_filter.compile(calls), cwd=cwd, stdout=into)
+    os.close(into)
+    notify.set_sync_wake_up(launched.listener)
+    poll = select.poll()
+    poll.register(launched.listener, select.POLLIN)
+    poll.register(out, select.POLLIN)
+    buffer, zeros, text = bytearray(notify.NOTIFICATION.size), bytes(notify.NOTIFICATION.size), b""
+    while True:
+        for descriptor, what in poll.poll():
+            if descriptor == launched.listener:
+                if not what & select.POLLIN:
+                    os.waitpid(launched.pid, 0)
+                    text += os.read(out, 100)
+                    os.close(launched.listener)
+                    os.close(out)
+                    return float(text)
+                buffer[:] = zeros
+                ioctl(launched.listener, notify.RECEIVE, buffer)
+                event = notify.NOTIFICATION.unpack_from(buffer)
+                ioctl(launched.listener, notify.SEND, notify.RESPONSE.pack(event[0], 0, 0, notify.CONTINUE))
+            elif what & select.POLLIN:
+                text += os.read(out, 100)
+            else:
+                poll.unregister(out)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=5)
@@ -92,6 +123,9 @@ def main() -> None:
             ("openat, path resolved", [program, "open", n], Recorder(), only_open, 35),
             ("Python's rename, paths and frames", [sys.executable, "rename.py", n], Recorder(sites=True), DEFAULT, 35),
         ]
+        lowest = [floor([program, "pwrite", n], cwd, DEFAULT) for _ in range(chosen.rounds)]
+        least = statistics.median(lowest) / chosen.calls * 1e6
+        print(f"{'pwrite, only waited for and answered':36} {'':16} gate {least:7.2f} us")
         for title, argv, record, calls, target in cases:
             pairs = [(bare(argv, cwd), gated(argv, cwd, record, calls)) for _ in range(chosen.rounds)]
             alone, under = (statistics.median(column) / chosen.calls * 1e6 for column in zip(*pairs, strict=True))
