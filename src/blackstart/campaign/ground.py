@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-import stat
 from collections.abc import Iterable, Mapping
 
 from blackstart.core.errors import BlackstartError, TargetError
@@ -18,8 +17,10 @@ from blackstart.targets import Command
 
 STORE_NAME = ".blackstart"
 PINNED = {"PYTHONHASHSEED": "0", "TZ": "UTC", "LC_ALL": "C.UTF-8"}
-# Not part of anybody's state: the program's installation, wherever the sandbox shows the host's.
-INSTALLED = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/opt", "/boot", "/nix", "/snap")
+# Not part of anybody's state, wherever the sandbox shows the host's. Not /opt: who writes there keeps its state there.
+INSTALLED = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/boot", "/nix", "/snap")
+# What belongs to a virtual environment, in the directory that also may be a project's own.
+_OF_ENVIRONMENTS = ("bin", "include", "lib", "lib64", "share", "pyvenv.cfg")
 # Replaced by fresh ones inside, so what the target needs below them is mounted there by name.
 REPLACED = ("/tmp", "/var/tmp", "/run", "/dev/shm")
 
@@ -129,7 +130,7 @@ def state_directories(changed: Iterable[str]) -> list[str]:
         directory = os.path.dirname(path)
         while not os.path.isdir(directory):
             directory = os.path.dirname(directory)
-        if directory != "/" and not is_installation(path):
+        if directory not in ("/", *REPLACED) and not is_installation(path):
             found[directory] = None
     inner = [d for d in found if not any(d != o and d.startswith(o.rstrip("/") + "/") for o in found)]
     return sorted(inner)
@@ -139,14 +140,11 @@ def is_installation(path: str) -> bool:
     """Whether a path belongs to an installation: system directories, virtual environments, compiled byte code."""
     if path.startswith(tuple(f"{place}/" for place in INSTALLED)) or "/__pycache__/" in path or path.endswith(".pyc"):
         return True
-    directory = os.path.dirname(path)
+    directory, inside = os.path.split(path)
     while directory not in ("/", ""):
-        try:
-            if stat.S_ISREG(os.stat(os.path.join(directory, "pyvenv.cfg")).st_mode):
-                return True
-        except OSError:
-            pass
-        directory = os.path.dirname(directory)
+        if inside in _OF_ENVIRONMENTS and os.path.isfile(os.path.join(directory, "pyvenv.cfg")):
+            return True
+        directory, inside = os.path.split(directory)
     return False
 
 
