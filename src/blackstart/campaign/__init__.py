@@ -25,7 +25,8 @@ from blackstart.report import json
 from blackstart.report.model import Report
 from blackstart.report.progress import Progress
 from blackstart.report.terminal import one_line
-from blackstart.sandbox import choose, probe
+from blackstart.sandbox import choose as choose_isolation
+from blackstart.sandbox import probe
 from blackstart.store import Store
 from blackstart.trials.plan import encode
 
@@ -46,7 +47,7 @@ def _do(options: Options, progress: Progress, host: Mapping[str, str], *, is_pla
     started = datetime.now(UTC).isoformat(timespec="seconds")
     ground.command(options, host)
     allowed = [parse_allowed(text) for text in options.allow]
-    isolation = options.isolation or choose(probe())
+    isolation = options.isolation or choose_isolation(probe())
     # Opened first, so that a directory which cannot be written is told before anything is run.
     with ExitStack() as open_things:
         kept = None if is_plan else _Kept(open_things.enter_context(Store(options.cwd)), options, progress)

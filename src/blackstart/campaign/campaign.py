@@ -6,6 +6,7 @@ reproduced becomes a finding. Ctrl-C ends the trying; what is known by then is r
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ from blackstart.core.clock import SYSTEM, Clock
 from blackstart.core.errors import Undecided
 from blackstart.core.options import KINDS, Options
 from blackstart.core.randomness import Seed
-from blackstart.core.verdict import DEFECT, FAILED, PASSED, UNKNOWN, Verdict
+from blackstart.core.verdict import DEFECT, FAILED, PASSED, POLICY, UNKNOWN, Verdict, unknown
 from blackstart.faults import AnyFault, Candidate
 from blackstart.findings import Failure, Reproduction, cause_of, reproduction
 from blackstart.report.progress import Progress
@@ -72,6 +73,11 @@ class Tally:
     calibration_s: float = 0.0
     is_interrupted: bool = False
 
+    @property
+    def total(self) -> int:
+        """Trials that were done, without nulls and repetitions."""
+        return sum(sum(of_kind.values()) for of_kind in self.counts.values())
+
     def count(self, kind: str, outcome: str) -> None:
         of_kind = self.counts.setdefault(kind, {})
         of_kind[outcome] = of_kind.get(outcome, 0) + 1
@@ -111,6 +117,8 @@ class Campaign:
         self.jobs = options.jobs or max(1, len(os.sched_getaffinity(0)))
         self.tally = Tally()
         self.kinds = options.only or KINDS
+        # A number of trials is given instead of a time.
+        self.budget_s = math.inf if options.trials else options.budget_s
 
     def elapsed_s(self) -> float:
         return self.clock.monotonic() - self.began_s
@@ -125,7 +133,7 @@ class Campaign:
         self.progress.phase("scouting")
         directories = scout(self.options, target, opened, isolation)
         layout = ground.layout(self.options, target, directories, opened)
-        observer = Observer(layout, isolation, target, check, self.options.budget_s * CALIBRATION_SHARE)
+        observer = Observer(layout, isolation, target, check, self.budget_s * CALIBRATION_SHARE)
         try:
             return observer.observe(self.progress)
         except BaseException:
@@ -134,7 +142,7 @@ class Campaign:
 
     def shop(self, seen: Observation, isolation: str) -> Workshop:
         """What the workers need; the images are named by where the campaign's zygote shows them."""
-        starts = [name for name in seen.zygote.names() if name in {clean.start for clean in seen.calibration.chain}]
+        starts = self.starts(seen.calibration)
         return Workshop(
             layout=seen.layout,
             isolation=isolation,
@@ -159,8 +167,9 @@ class Campaign:
                 f"no trial of kind {', '.join(self.options.only)} is possible on this program",
                 next_step="`blackstart plan` shows what it depends on and which trials that gives",
             )
-        self.tally.chosen = len(ordered)
-        return ordered[: self.options.trials] if self.options.trials else ordered
+        wanted = ordered[: self.options.trials] if self.options.trials else ordered
+        self.tally.chosen, self.tally.cut = len(ordered), len(ordered) - len(wanted)
+        return wanted
 
     def plan_of(self, candidate: Candidate, number: int, patience: Patience, rerun: bool) -> Plan:
         """The trial that tries this candidate."""
@@ -183,12 +192,12 @@ class Campaign:
             plan = Plan(kind="null", start=starts[number % len(starts)], patience=patience, rerun=rerun)
             (queue.urgent if number < NULLS_MIN else queue.others).append(Task(plan, "null"))
         self.progress.phase("null trials")
-        share_s = self.options.budget_s * CALIBRATION_SHARE
+        share_s = self.budget_s * CALIBRATION_SHARE
         with workers(shop, self.jobs) as executor:
             for _, outcome in each(executor, queue, self.jobs, lambda: self.elapsed_s() > share_s):
                 self.null(outcome)
         self.tally.calibration_s = self.elapsed_s()
-        if self.elapsed_s() > self.options.budget_s:
+        if self.elapsed_s() > self.budget_s:
             raise Undecided(
                 f"calibration alone took {self.elapsed_s():.0f} s, more than the budget",
                 next_step=f"give it more: --budget {int(self.elapsed_s() * 3) + 1}s",
@@ -223,18 +232,18 @@ class Campaign:
                     self.take(task, outcome, queue)
         except KeyboardInterrupt:
             self.tally.is_interrupted = True
-        self.tally.cut = sum(1 for task in queue.others if task.why == "trial")
+        self.tally.cut = self.tally.chosen - self.tally.total
 
     def is_spent(self) -> bool:
         """Whether the budget is used up."""
-        return self.elapsed_s() >= self.options.budget_s
+        return self.elapsed_s() >= self.budget_s
 
     def take(self, task: Task, outcome: Outcome, queue: Queue) -> None:
         """Count one outcome; a failing one is repeated before anything else."""
         if task.why == "null":
             self.null(outcome)
             return
-        verdicts = [v for v in outcome.verdicts if v.oracle not in self.tally.muted]
+        verdicts = [self.unless_muted(verdict) for verdict in outcome.verdicts]
         failing = [v for v in verdicts if v.outcome == FAILED]
         if task.why == "repeat":
             self.repeated(task, failing, outcome, queue)
@@ -245,39 +254,56 @@ class Campaign:
         for verdict in verdicts:
             if verdict.outcome == UNKNOWN and verdict.why:
                 self.tally.unknown[verdict.why] = self.tally.unknown.get(verdict.why, 0) + 1
+        self.suspect(task, outcome, failing, queue)
+
+    def unless_muted(self, verdict: Verdict) -> Verdict:
+        """The verdict; what a muted oracle found is unknown. It may have been muted after the trial was judged."""
+        if verdict.outcome != FAILED or verdict.oracle not in self.tally.muted:
+            return verdict
+        return unknown(
+            verdict.oracle, f"muted ({self.tally.muted[verdict.oracle]}); it found: {verdict.consequence}"
+        )
+
+    def suspect(self, task: Task, outcome: Outcome, failing: list[Verdict], queue: Queue) -> None:
+        """Add failures to what is known of their causes; the same repetitions tell about all new ones of a trial."""
+        new: list[str] = []
         for verdict in failing:
-            self.suspect(task, outcome, verdict, queue)
+            failure = Failure(trial=str(task.number), history=outcome.history, verdict=verdict)
+            cause = cause_of(failure)
+            if cause not in self.tally.suspicions:
+                self.tally.suspicions[cause] = Suspicion(task.plan, [], found_s=self.elapsed_s())
+                new.append(cause)
+            self.tally.suspicions[cause].failures.append(failure)
+        if new:
+            self.ask_again(new, REPEATS, queue)
 
-    def suspect(self, task: Task, outcome: Outcome, verdict: Verdict, queue: Queue) -> None:
-        """Add a failure to what is known of its cause; a new cause is repeated, a defect before anything else."""
-        failure = Failure(trial=str(task.number), history=outcome.history, verdict=verdict)
-        cause = cause_of(failure)
-        known = self.tally.suspicions.get(cause)
-        if known is None:
-            known = Suspicion(task.plan, [], found_s=self.elapsed_s())
-            self.tally.suspicions[cause] = known
-            self.ask_again(task.plan, cause, known, REPEATS, verdict.label, queue)
-        known.failures.append(failure)
-
-    def ask_again(self, plan: Plan, cause: str, known: Suspicion, count: int, label: str, queue: Queue) -> None:
-        """Queue repetitions: of a defect at once, of a note or a policy when its turn comes."""
-        known.asked += count
-        tasks = [Task(plan, "repeat", cause) for _ in range(count)]
-        if label == DEFECT:
+    def ask_again(self, causes: list[str], count: int, queue: Queue) -> None:
+        """Queue repetitions: of a defect at once, of a policy before other trials, of a note after them."""
+        known = [self.tally.suspicions[cause] for cause in causes]
+        for one in known:
+            one.asked += count
+        tasks = [Task(known[0].plan, "repeat", tuple(causes)) for _ in range(count)]
+        labels = {one.label for one in known}
+        if DEFECT in labels:
             queue.urgent.extend(tasks)
-        else:
+        elif POLICY in labels:
             queue.others.extendleft(tasks)
+        else:
+            queue.others.extend(tasks)
 
     def repeated(self, task: Task, failing: list[Verdict], outcome: Outcome, queue: Queue) -> None:
         """Note how a repetition went; where they disagree, three more decide."""
-        known = self.tally.suspicions[task.cause]
-        causes = {cause_of(Failure(history=outcome.history, verdict=v)) for v in failing}
-        known.repeats.append(task.cause in causes)
-        state = known.reproduction
-        if len(known.repeats) == known.asked and state.more:
-            self.ask_again(known.plan, task.cause, known, state.more, known.label, queue)
-        elif len(known.repeats) == known.asked and state.shown and known.label == DEFECT:
-            self.keep.found(task.cause, known)
+        seen = {cause_of(Failure(history=outcome.history, verdict=v)) for v in failing}
+        for cause in task.causes:
+            known = self.tally.suspicions[cause]
+            known.repeats.append(cause in seen)
+            state = known.reproduction
+            if len(known.repeats) < known.asked:
+                continue
+            if state.more:
+                self.ask_again([cause], state.more, queue)
+            elif state.shown and known.label == DEFECT:
+                self.keep.found(cause, known)
 
 
 def _faults_of(candidate: Candidate) -> tuple[AnyFault, ...]:

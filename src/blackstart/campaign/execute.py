@@ -10,21 +10,23 @@ import multiprocessing
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from blackstart.campaign.worker import Outcome, Workshop, begin, work
+from blackstart.core.errors import Undecided
 from blackstart.trials import Plan
 
 
 @dataclass
 class Task:
-    """A trial to do; why is `null`, `trial` or `repeat`; cause ties repetitions to what they repeat;
+    """A trial to do; why is `null`, `trial` or `repeat`; causes tie repetitions to what they repeat;
     number: where the store keeps it."""
 
     plan: Plan
     why: str
-    cause: str = ""
+    causes: tuple[str, ...] = ()
     number: int = 0
 
 
@@ -81,4 +83,14 @@ def each(
             return
         done, _ = wait(running, return_when=FIRST_COMPLETED)
         for future in done:
-            yield running.pop(future), future.result()
+            yield running.pop(future), _outcome(future)
+
+
+def _outcome(future: Future[Outcome]) -> Outcome:
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        raise Undecided(
+            "a worker was ended from outside in the middle of a trial",
+            next_step="look whether memory is short (the kernel's log tells); fewer trials at once need less: -j 1",
+        ) from None

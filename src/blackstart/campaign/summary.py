@@ -65,7 +65,7 @@ def report_of(
         surface=_surface(seen),
         doors=tuple(msgspec.convert(msgspec.to_builtins(d), ReportDoor) for d in doors),
         calibration=_calibration(seen, tally),
-        trials=_trials(tally, planned),
+        trials=_trials(tally, options, planned),
         findings=findings,
         muted=tuple(Omission(what=what, why=why) for what, why in sorted(tally.muted.items())),
         uncovered=(*_uncovered(seen), *unproven),
@@ -125,7 +125,7 @@ def _calibration(seen: Observation, tally: Tally) -> CalibrationSummary:
     )
 
 
-def _trials(tally: Tally, planned: Iterable[Candidate]) -> TrialsSummary:
+def _trials(tally: Tally, options: Options, planned: Iterable[Candidate]) -> TrialsSummary:
     kinds = tuple(
         KindCounts(
             kind=kind,
@@ -136,7 +136,11 @@ def _trials(tally: Tally, planned: Iterable[Candidate]) -> TrialsSummary:
         )
         for kind, counts in sorted(tally.counts.items())
     )
-    why = "it was interrupted" if tally.is_interrupted else "the budget was spent"
+    why = "the budget was spent"
+    if tally.is_interrupted:
+        why = "it was interrupted"
+    elif options.trials:
+        why = f"--trials {options.trials} asks for no more"
     cut = (Cut(count=tally.cut, why=why),) if tally.cut else ()
     shown = tuple(
         PlannedTrial(
@@ -148,14 +152,17 @@ def _trials(tally: Tally, planned: Iterable[Candidate]) -> TrialsSummary:
 
 
 def _findings(tally: Tally, options: Options) -> tuple[tuple[Finding, ...], list[Omission]]:
-    """What reproduced, the most severe first; what did not is said to be so."""
+    """What reproduced, the most severe first; what did not, or whose oracle was muted since, is said to be so."""
     shown: dict[str, Suspicion] = {}
     unproven: list[Omission] = []
     for cause, suspicion in tally.suspicions.items():
-        if suspicion.reproduction.shown:
+        first = suspicion.failures[0]
+        if first.verdict.oracle in tally.muted:
+            why = f"muted: `{first.verdict.oracle}` fails without any fault; it had found: {first.verdict.consequence}"
+            unproven.append(Omission(what=first.fault, why=why))
+        elif suspicion.reproduction.shown:
             shown[cause] = suspicion
         elif suspicion.label == DEFECT:
-            first = suspicion.failures[0]
             why = f"{first.verdict.consequence} was seen once and reproduced {suspicion.reproduction}"
             unproven.append(Omission(what=first.fault, why=why))
     failures = [failure for suspicion in shown.values() for failure in suspicion.failures]

@@ -11,6 +11,7 @@ import signal
 import msgspec
 
 from blackstart.core.calibration import Calibration
+from blackstart.core.errors import BlackstartError
 from blackstart.core.history import History
 from blackstart.core.masking import Masker
 from blackstart.core.verdict import FAILED, Verdict
@@ -41,7 +42,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     verdicts: tuple[Verdict, ...]
 
 
-_bench: Bench | None = None
+_bench: Bench | BlackstartError | None = None
 
 
 def open_bench(shop: Workshop) -> Bench:
@@ -65,11 +66,16 @@ def begin(shop: Workshop) -> None:
     # A worker must not outlive the campaign, and Ctrl-C is the campaign's to answer.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _bench = open_bench(shop)
+    try:
+        _bench = open_bench(shop)
+    except BlackstartError as error:
+        _bench = error  # told by the first trial: what escapes from here is only said to have broken the pool
 
 
 def work(plan: Plan) -> Outcome:
     """Do one trial and judge it. What a passing trial read is not sent back: it can be large, and tells nothing."""
+    if isinstance(_bench, BlackstartError):
+        raise _bench
     assert _bench is not None
     outcome = try_and_judge(plan, _bench)
     if any(verdict.outcome == FAILED for verdict in outcome.verdicts):
