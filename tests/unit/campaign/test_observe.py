@@ -1,0 +1,64 @@
+"""What is said when the clean run itself does not work: nothing can be compared with then."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from blackstart.campaign.observe import _must_work
+from blackstart.core.errors import Undecided
+from blackstart.core.history import DEADLINE, EXITED, SIGNALED, End, Output, Run, Wait
+from blackstart.core.trace import Operation
+
+
+def run(stderr: bytes = b"", **end: Any) -> Run:
+    outputs = (Output(stream="stderr", data=stderr),) if stderr else ()
+    return Run(phase="scouting", end=End(**end), outputs=outputs)
+
+
+def connecting(*addresses: str) -> tuple[Operation, ...]:
+    return tuple(Operation(index=k, call="connect", path=address) for k, address in enumerate(addresses))
+
+
+def refused(one: Run, trace: tuple[Operation, ...] = ()) -> Undecided:
+    with pytest.raises(Undecided) as caught:
+        _must_work(one, trace)
+    assert caught.value.exit_status == 3
+    assert caught.value.next_step
+    return caught.value
+
+
+def test_a_clean_run_that_works_says_nothing() -> None:
+    _must_work(run(how=EXITED), ())
+    _must_work(run(how=EXITED), connecting("socket:inet:1.2.3.4:80"))
+
+
+def test_a_program_that_never_ends_is_asked_for_an_end() -> None:
+    error = refused(run(how=DEADLINE, wait=Wait(state="blocked", call="accept")))
+    assert "did not end within 30 s (it waits in accept)" in error.what
+    assert "--once" in error.next_step
+
+
+def test_a_failing_clean_run_shows_its_last_words() -> None:
+    error = refused(run(b"one\ntwo\nthree\nno such table\n", how=EXITED, code=4))
+    assert "exit status 4" in error.what
+    assert error.where == "two | three | no such table"
+
+
+def test_a_signal_and_bytes_that_are_no_text() -> None:
+    assert "signal 11" in refused(run(b"\xff\xfe", how=SIGNALED, signal=11)).what
+
+
+def test_a_needed_door_is_named() -> None:
+    error = refused(run(how=EXITED, code=1), connecting("socket:unix:/run/db.sock", "socket:inet:1.2.3.4:80"))
+    assert "socket:inet:1.2.3.4:80" in error.what
+    assert "--allow socket:/run/db.sock" in error.next_step
+
+
+def test_a_needed_peer_is_to_be_started_inside() -> None:
+    assert "sh -c" in refused(run(how=EXITED, code=1), connecting("socket:inet:1.2.3.4:80")).next_step
+
+
+def test_abstract_sockets_are_no_doors() -> None:
+    assert "refuses" not in refused(run(how=EXITED, code=1), connecting("socket:unix:@x")).what
