@@ -81,9 +81,11 @@ def _search(table: bytes, texts: bytes, names: Collection[bytes]) -> dict[bytes,
     """The names among these symbols. The few that are wanted are searched in the texts first: it is much faster."""
     places = {}
     for name in names:
-        at = texts.find(b"\0" + name + b"\0")
-        if at >= 0:
-            places[at + 1] = name
+        # A name may be the end of a longer one, whose text it shares.
+        at = texts.find(name + b"\0")
+        while at >= 0:
+            places[at] = name
+            at = texts.find(name + b"\0", at + 1)
     found = {}
     for offset, _, _, section, value, _ in _SYMBOL.iter_unpack(table[: len(table) - len(table) % _SYMBOL.size]):
         if offset in places and section:
