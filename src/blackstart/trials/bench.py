@@ -10,10 +10,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 
+import msgspec
+
 from blackstart.core.calibration import Calibration
 from blackstart.core.history import EXITED, Run
 from blackstart.core.masking import CWD, HOME, Masker
 from blackstart.core.reading import Image, Reading
+from blackstart.core.trace import Operation
 from blackstart.gate import Recorder, Tamper
 from blackstart.gate.calls import expand
 from blackstart.probes import Prober
@@ -59,27 +62,28 @@ class Bench:
         patience: Patience | None = None,
         on_operation: OnOperation | None = None,
         drop_capabilities: Sequence[str] = (),
-        base: str = "",
     ) -> tuple[Run, Conducted]:
         """One start of the target on this sandbox; the Run holds the image as it was afterwards."""
         gate = None
         if calls or tampers:
             wanted = calls.union(*(expand(tamper.match.call) for tamper in tampers))
-            gate = GateOrder(calls=wanted, tampers=tuple(tampers), recorder=recorder, mask=self.masker)
-        conducted = conduct(
-            sandbox,
-            self.command,
-            gate=gate,
-            patience=patience,
-            on_operation=on_operation,
-            drop_capabilities=drop_capabilities,
+            gate = GateOrder(calls=wanted, tampers=tuple(tampers), recorder=recorder, mask=self._mask)
+        conducted = self._usual(
+            conduct(
+                sandbox,
+                self.command,
+                gate=gate,
+                patience=patience,
+                on_operation=None if on_operation is None else self._translated(on_operation),
+                drop_capabilities=drop_capabilities,
+            )
         )
         readings = (self.ask_check(image, phase),) if self.check else ()
         run = Run(
             phase=phase,
             end=conducted.end,
             outputs=conducted.outputs,
-            image=self.read(image, base),
+            image=self.read(image),
             readings=readings,
             left=conducted.left,
         )
@@ -95,8 +99,31 @@ class Bench:
             return next(found, plain)
         return plain
 
-    def read(self, image: str, base: str = "") -> Image:
-        """The state files of an image with their logical content, by masked path."""
+    def _mask(self, path: str) -> str:
+        """The masked path of one that the target was seen to use."""
+        return self.masker(self.zygote.places.usual(path))
+
+    def _translated(self, on_operation: OnOperation) -> OnOperation:
+        """Where the target runs in another place than usual, whoever looks at it still sees the usual paths."""
+        if not self.zygote.places.writable:
+            return on_operation
+        return lambda operation: on_operation(self._usual_operation(operation))
+
+    def _usual_operation(self, operation: Operation) -> Operation:
+        usual = self.zygote.places.usual
+        return msgspec.structs.replace(operation, path=usual(operation.path), path2=usual(operation.path2))
+
+    def _usual(self, conducted: Conducted) -> Conducted:
+        places = self.zygote.places
+        if not places.writable:
+            return conducted
+        outputs = tuple(msgspec.structs.replace(o, data=places.usual_output(o.data)) for o in conducted.outputs)
+        trace = tuple(self._usual_operation(operation) for operation in conducted.trace)
+        uncovered = {places.usual(path): why for path, why in conducted.uncovered.items()}
+        return msgspec.structs.replace(conducted, outputs=outputs, trace=trace, uncovered=uncovered)
+
+    def read(self, image: str) -> Image:
+        """The state files of an image with their logical content, by path."""
         return self.prober.image(image)
 
     def ask_check(self, image: str, when: str) -> Reading:

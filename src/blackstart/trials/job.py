@@ -114,7 +114,6 @@ class _Trial:
             tampers=scene.tampers,
             patience=self.plan.patience,
             drop_capabilities=scene.drop_capabilities,
-            base=scene.start,
         )
         self.runs.append(run)
         for fault, first in armed:
@@ -134,7 +133,7 @@ class _Trial:
 
     def _once(self, image: str, phase: str) -> Run:
         with self.bench.zygote.sandbox(image) as sandbox:
-            run, _ = self.bench.start(sandbox, image, phase, patience=self.plan.patience, base=self.plan.start)
+            run, _ = self.bench.start(sandbox, image, phase, patience=self.plan.patience)
         return run
 
 

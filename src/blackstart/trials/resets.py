@@ -30,7 +30,7 @@ class Resets:
 
     def search(self, crash: str) -> tuple[Reset, ...]:
         """All attempts in order; of those that helped, the one with the fewest paths names the culprit."""
-        before, after = self._bench.read(self._plan.start), self._bench.read(crash, self._plan.start)
+        before, after = self._bench.read(self._plan.start), self._bench.read(crash)
         for attempt in attempts(before, after):
             if self._helps(crash, attempt):
                 self._shrink(crash, attempt)
@@ -62,7 +62,7 @@ class Resets:
             for path in attempt.put_back:
                 bench.zygote.put(image, path, plan.start)
             with bench.zygote.sandbox(image) as sandbox:
-                run, _ = bench.start(sandbox, image, "reset", patience=plan.patience, base=plan.start)
+                run, _ = bench.start(sandbox, image, "reset", patience=plan.patience)
         helped = self._is_clean(run)
         self._tried.append(msgspec.structs.replace(attempt, helped=helped))
         return helped
