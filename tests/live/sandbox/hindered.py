@@ -14,7 +14,7 @@ with Zygote(Layout.of(cwd=base, home=base)) as zygote:
     zygote.capture("S0")
     for path in (shared, own, locked):
         with zygote.sandbox("S0") as sandbox:
-            sandbox.start(["sh", "-c", f"echo x >> {path}"], env={}, stdin=null, stdout=null, stderr=null)
+            sandbox.start(["sh", "-c", f"echo x >> {path}"], env={}, stdin=null, stdout=null, stderr=2)
             ended = sandbox.event(20)
             assert ended is not None
             print(os.path.basename(os.path.dirname(path)), ended.status == 0, repr(sandbox.trouble([path])))

@@ -149,16 +149,22 @@ class Canaries:
     def look(self) -> dict[str, Any]:
         """All of the host that must not change."""
         seen: dict[str, Any] = {f"tree {p}": row for p, row in _tree(self.base)}
-        for path in ("/", "/etc", "/usr", "/dev", "/dev/shm", "/dev/null", "/tmp/blackstart-escape-canary"):
+        for path in ("/dev/null", "/tmp/blackstart-escape-canary"):
             seen[f"stat {path}"] = _stat(path)
-        for path in ("/", "/etc", "/usr", "/dev/shm", "/dev/mqueue"):
-            seen[f"list {path}"] = sorted(os.listdir(path)) if os.path.isdir(path) else None
+        # Others may be at work on this machine, so of shared directories only the names that the program uses count.
+        for path in ("/", "/etc", "/usr", "/dev", "/dev/shm", "/dev/mqueue"):
+            with contextlib.suppress(FileNotFoundError):
+                info = os.stat(path)
+                seen[f"stat {path}"] = [info.st_mode, info.st_uid, info.st_gid]
+                seen[f"list {path}"] = sorted(n for n in os.listdir(path) if "newfile-in" in n or self.shm_name in n)
         seen.update({f"setting {k}": v for k, v in _settings()})
         with open("/proc/self/mountinfo") as file:
             seen["mounts"] = file.read()
         for name in ("shm", "sem", "msg"):
             with open(f"/proc/sysvipc/{name}") as file:
-                seen[f"ids {name}"] = [line.split()[:3] for line in file]
+                rows = [line.split() for line in file]
+            ours = (self.shm_id, self.sem_id, self.msg_id, 0x62730099, 0x62730098, 0x62730097)
+            seen[f"ids {name}"] = [row[:3] for row in rows if {str(i) for i in ours} & set(row[:2])]
         seen["shared memory"] = _shared_content(self.shm_id)
         seen["posix memory"] = _read(f"/dev/shm/{self.shm_name}")
         seen["queue"] = _syscall(240, 180, self.mq_name.encode(), os.O_RDWR, 0, None) > 0
@@ -298,7 +304,7 @@ def _stat(path: str) -> Any:
         attributes = [(n, os.getxattr(path, n, follow_symlinks=False).hex()) for n in os.listxattr(path)]
     except OSError:
         attributes = []
-    ours = path in ("/dev/shm", "/dev") or path.endswith("app/state")  # changed by this program itself
+    ours = path.endswith("app/state")  # changed by this program itself
     times = (info.st_mtime_ns, info.st_ctime_ns) if not ours else ()
     owner = (info.st_mode, info.st_uid, info.st_gid, info.st_nlink)
     return [owner, info.st_size * bool(digest), times, digest, attributes]
@@ -366,7 +372,8 @@ def _tick() -> int:
 
 def _groups() -> Iterator[str]:
     for top, directories, _ in os.walk("/sys/fs/cgroup"):
-        yield top
+        if "escaped" in top:
+            yield top
         if top.count("/") > 5:
             directories.clear()
 

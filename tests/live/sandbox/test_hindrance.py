@@ -31,7 +31,7 @@ def test_an_ordinary_user_is_told_which_refusals_are_the_sandboxes() -> None:
         ended = somebody.run(HINDERED, str(somebody.work))
     assert ended.returncode == 0, ended.stderr
     rows = dict(line.split(" ", 1) for line in ended.stdout.splitlines())
-    assert rows["own"] == "True ''"
+    assert rows["own"] == "True ''", ended.stderr
     assert rows["locked"] == "False ''"
     assert rows["shared"].startswith("False") and "EOVERFLOW" in rows["shared"] and "--state" in rows["shared"]
     assert "EXDEV" in rows["rename"] and rows["rename"].count("EXDEV") == 1
