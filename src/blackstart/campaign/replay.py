@@ -71,9 +71,9 @@ def _outcome(outcome: Outcome, finding: Mapping[str, Any]) -> str:
         same_files = set(verdict.paths) == set(finding.get("paths", ()))
         if again == finding.get("fingerprint") or (verdict.consequence == finding.get("consequence") and same_files):
             return FAILED
-    if any(v.oracle == "fired" and v.outcome != PASSED for v in outcome.verdicts) or outcome.history.trouble:
-        return UNKNOWN
-    return PASSED
+    # An oracle that could not say would not have seen it: only a trial that was judged whole is a pass.
+    undecided = any(verdict.outcome == UNKNOWN for verdict in outcome.verdicts)
+    return UNKNOWN if undecided or outcome.history.trouble else PASSED
 
 
 def _story(plan: Plan, outcome: Outcome) -> Iterator[str]:

@@ -51,6 +51,11 @@ def test_trouble_of_the_sandbox_decides_nothing() -> None:
     assert _outcome(troubled, finding()) == UNKNOWN
 
 
+def test_an_oracle_that_could_not_say_decides_nothing() -> None:
+    made = outcome(plan(), passed("fired"), unknown("state", "the file cannot be masked"))
+    assert _outcome(made, finding()) == UNKNOWN
+
+
 def test_what_no_longer_fails() -> None:
     assert _outcome(outcome(plan(), passed("fired"), passed("state")), finding()) == PASSED
 
