@@ -85,6 +85,15 @@ def test_a_content_that_fell_back_to_an_earlier_version_is_lost() -> None:
     assert judge_accounts(accounts(1, 1)).consequence == "lost"
 
 
+def test_all_that_is_legal_and_something_known_besides_is_not_judged() -> None:
+    path = "$CWD/turn.json"
+    turns = [file(json.dumps({"turn": [f"player {k}"]}).encode(), path) for k in range(4)]
+    chain = tuple(clean(k, files={path: turns[k + 1]}, versions={path: (turns[k], turns[k + 1])}) for k in range(3))
+    both = file(json.dumps({"turn": ["player 1", "player 2"]}).encode(), path)
+    given = history("kill", (run("run", {path: turns[1]}), run("restart", {path: both})))
+    assert judge(given, calibration(roles={path: "state"}, chain=chain)).outcome == UNKNOWN
+
+
 def test_a_new_value_and_a_value_more_are_not_judged() -> None:
     assert judge_accounts(accounts(3, "a debt")).outcome == UNKNOWN
     assert judge_accounts(accounts(2, 2, both="has 2")).outcome == UNKNOWN
