@@ -38,7 +38,10 @@ CALLER_GONE = (errno.ENOENT, errno.EINPROGRESS)
 
 
 class Step(msgspec.Struct, frozen=True):
-    """A call that was taken, and what was decided for it: a signal may send it back to be begun again."""
+    """A call that was taken, and what was decided for it: a signal may send it back to be begun again.
+
+    written: how many bytes the gate has already written in its place.
+    """
 
     event: Event
     operation: Operation
@@ -46,6 +49,7 @@ class Step(msgspec.Struct, frozen=True):
     term: Term | None = None
     tamper_index: int = -1
     matched: bool | None = None
+    written: int = -1
 
 
 class _Stop(msgspec.Struct, frozen=True):
@@ -80,6 +84,7 @@ class Actions:
         self._kill = kill
         self._clock = clock
         self._with_stacks = with_stacks
+        self._waits_killably = notify.waits_killably()
         self._late: list[tuple[float, int]] = []
         self._hung: list[int] = []
 
@@ -98,9 +103,9 @@ class Actions:
         term = step.term
         assert term is not None and step.call is not None
         verb, delivered, note = term.verb, True, ""
-        wants_stack = self._wants_stack(step)
+        wants_stack = self._with_stacks and self._wants_stack(step)
         if wants_stack:
-            _stop(thread)
+            self._stop_before(thread)
         if verb == "raise":
             delivered = self.answer(notification, 0, -term.exception.number, 0)
         elif verb in ("sleep", "delay"):
@@ -129,11 +134,14 @@ class Actions:
                 )
             )
         if wants_stack:
+            self._stop_after(thread)
             self._hold(thread, self._read_stack)
 
     def _shorten(self, notification: int, thread: Thread, step: Step, wanted: int) -> tuple[bool, str]:
         """(whether the short write took place, why not)"""
         assert step.call is not None
+        if step.written >= 0:
+            return self.answer(notification, step.written, 0, 0), ""
         if not notify.is_waiting(self._listener, notification):
             return False, ""
         try:
@@ -143,18 +151,34 @@ class Actions:
             return False, str(error)
         except OSError as error:
             return self.answer(notification, 0, -(error.errno or errno.EIO), 0), f"carried out, and failed: {error}"
-        return self.answer(notification, written, 0, 0), ""
+        if self.answer(notification, written, 0, 0):
+            return True, ""
+        # It is done; when the call comes once more, only the answer is missing.
+        self.again[thread.tid] = msgspec.structs.replace(step, written=written)
+        return True, ""
 
     def _kill_after(self, notification: int, thread: Thread) -> bool:
-        _stop(thread)
+        self._stop_before(thread)
         if not self.answer(notification, 0, 0, notify.CONTINUE):
             return False
+        self._stop_after(thread)
         self._hold(thread, self._kill_all)
         return True
 
     def _wants_stack(self, step: Step) -> bool:
         is_first = not any(firing.tamper_index == step.tamper_index for firing in self.firings)
-        return self._with_stacks and is_first and step.term is not None and step.term.verb in ("raise", "return")
+        return is_first and step.term is not None and step.term.verb in ("raise", "return")
+
+    def _stop_before(self, thread: Thread) -> None:
+        if self._waits_killably:
+            _stop(thread)
+
+    def _stop_after(self, thread: Thread) -> None:
+        """Where a signal would take the thread away from the gate (Linux < 5.19), it is sent behind the answer: the
+        thread may go on for a moment then, but not through another call, since none is answered.
+        """
+        if not self._waits_killably:
+            _stop(thread)
 
     def _read_stack(self, thread: Thread) -> None:
         self.firings[-1] = msgspec.structs.replace(self.firings[-1], stack=stack_of(thread.tid))

@@ -362,3 +362,41 @@ def test_thousands_of_processes_leave_no_open_files(stage: Stage) -> None:
     assert len(ran.calls("write")) == 300
     assert len(os.listdir("/proc/self/fd")) == before
     assert Path(stage.cwd, "f6").exists()
+
+
+@pytest.mark.needs("gcc")
+def test_an_exec_by_another_thread_and_vfork_are_followed(stage: Stage) -> None:
+    program = stage.c(r"""
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <pthread.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+extern char **environ;
+static void *work(void *unused) {
+    int fd = open("thread", O_CREAT | O_WRONLY | O_CLOEXEC, 0600); write(fd, "t", 1);
+    if (!vfork()) { execlp("sh", "sh", "-c", "echo v > vforked", (char *)0); }
+    execlp("sh", "sh", "-c", "echo x > executed; echo y >> executed", (char *)0); return 0; }
+int main(void) {
+    pid_t child; char *argv[] = {"sh", "-c", "echo s > spawned", 0};
+    posix_spawnp(&child, "sh", 0, 0, argv, environ); waitpid(child, 0, 0);
+    pthread_t one; pthread_create(&one, 0, work, 0); pthread_join(one, 0); return 1; }
+""")
+    ran = stage.run([program], record=Recorder(data=True))
+    assert ran.code == 0
+    found = {(o.masked, o.data) for o in ran.calls("write")}
+    assert found == {
+        ("$CWD/thread", b"t"), ("$CWD/vforked", b"v\n"), ("$CWD/spawned", b"s\n"), ("$CWD/executed", b"x\n"),
+        ("$CWD/executed", b"y\n"),
+    }  # fmt: skip
+
+
+def test_subprocesses_of_python_are_seen(stage: Stage) -> None:
+    script = """
+import subprocess, sys
+subprocess.run([sys.executable, "-c", "open('f', 'w').write('hello')"], check=True)
+"""
+    ran = stage.run([sys.executable, "-c", script], record=Recorder(data=True, sites=True))
+    (write,) = ran.calls("write")
+    assert write.data == b"hello" and write.site == ("<string>:<module>:1",)

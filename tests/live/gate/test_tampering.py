@@ -363,6 +363,45 @@ def test_match_values_round_trip() -> None:
     assert msgspec.json.decode(msgspec.json.encode(value), type=Tamper) == value
 
 
+@pytest.fixture
+def older_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without WAIT_KILLABLE_RECV and SYNC_WAKE_UP, as before Linux 5.19."""
+    from blackstart.gate import notify
+
+    monkeypatch.setattr(notify, "_WAIT_KILLABLE", 0)
+    monkeypatch.setattr(notify, "waits_killably", lambda: False)
+    monkeypatch.setattr(notify, "set_sync_wake_up", lambda listener: False)
+
+
+def test_on_an_older_kernel_signals_do_not_shift_the_count(stage: Stage, older_kernel: None) -> None:
+    script = """
+import os, signal
+signal.signal(signal.SIGALRM, lambda *_: None); signal.setitimer(signal.ITIMER_REAL, 0.0002, 0.0002)
+fd = os.open("f", os.O_CREAT | os.O_WRONLY)
+for i in range(3000):
+    try: os.pwrite(fd, b"x", i)
+    except OSError as error: print(i, error.errno)
+signal.setitimer(signal.ITIMER_REAL, 0); os.write(fd, b"abcdef")
+"""
+    ran = python(
+        stage,
+        script,
+        tamper("pwrite64", "$CWD/f", "@2000 raise(OSError: EIO)"),
+        tamper("write", "$CWD/f", "return(3)"),
+    )
+    assert ran.output == b"1999 5\n"
+    assert [o.offset for o in ran.calls("pwrite64")] == list(range(3000))
+    assert (stage.cwd / "f").read_bytes()[:6] == b"abcxxx"
+
+
+@pytest.mark.parametrize(("rule", "content"), [("@2 kill", b"one."), ("@2 kill(after)", b"one.two.")])
+def test_on_an_older_kernel_kills_fall_before_and_after(
+    stage: Stage, older_kernel: None, rule: str, content: bytes
+) -> None:
+    ran = python(stage, WRITER, tamper("write", "$CWD/f", rule))
+    assert ran.code == -signal.SIGKILL and (stage.cwd / "f").read_bytes() == content
+
+
 NATIVE = r"""
 #include <fcntl.h>
 #include <unistd.h>
