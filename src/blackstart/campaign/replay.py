@@ -12,7 +12,9 @@ from typing import Any
 
 import msgspec
 
+from blackstart.campaign import choose
 from blackstart.campaign.campaign import Campaign
+from blackstart.campaign.observe import Observation
 from blackstart.campaign.worker import Outcome, try_and_judge
 from blackstart.core.errors import BlackstartError
 from blackstart.core.history import DEADLINE, EXITED, KILLED, Run
@@ -21,10 +23,13 @@ from blackstart.core.verdict import FAILED, PASSED, UNKNOWN
 from blackstart.findings import Failure, cause_of
 from blackstart.guard import parse_allowed
 from blackstart.report.progress import Progress
-from blackstart.sandbox import choose, probe
+from blackstart.sandbox import choose as choose_isolation
+from blackstart.sandbox import probe
+from blackstart.targets import Patience
 from blackstart.trials import Plan
 
 SAID_MAX = 3
+NEIGHBOURS_MAX = 24
 
 
 class ReplayResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,7 +52,7 @@ def replay(
             next_step="make the report again with this version of blackstart",
         ) from None
     allowed = [parse_allowed(text) for text in options.allow]
-    isolation = options.isolation or choose(probe())
+    isolation = options.isolation or choose_isolation(probe())
     campaign = Campaign(options, progress)
     seen = campaign.observe(isolation, tuple(a.address for a in allowed), host)
     try:
@@ -57,10 +62,39 @@ def replay(
                 next_step="run blackstart anew: the program now behaves differently without any fault",
             )
         progress.phase("replaying")
+        seen.bench.calibration = seen.calibration
         outcome = try_and_judge(plan, seen.bench)
+        result, lines = _outcome(outcome, finding), list(_story(plan, outcome))
+        if result == UNKNOWN and not outcome.history.trouble and not any(i.fired for i in outcome.history.injected):
+            result, more = _neighbours(campaign, seen, plan, finding)
+            lines += more
     finally:
         seen.zygote.close()
-    return ReplayResult(outcome=_outcome(outcome, finding), lines=tuple(_story(plan, outcome)))
+    return ReplayResult(outcome=result, lines=tuple(lines))
+
+
+def _neighbours(campaign: Campaign, seen: Observation, plan: Plan, finding: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """The program no longer comes to the place of the fault: faults of the same kind elsewhere in it decide.
+
+    A repair often removes the very call that failed; not to have fired is no pass, so its successors are tried.
+    """
+    found = choose.order(choose.candidates(seen.calibration, (plan.kind,), (plan.start,)), (plan.start,))
+    patience = Patience.after(seen.calibration.slowest_s)
+    conclusive = 0
+    for number, candidate in enumerate(found[:NEIGHBOURS_MAX]):
+        neighbour = campaign.plan_of(candidate, number, patience, plan.rerun)
+        outcome = try_and_judge(neighbour, seen.bench)
+        result = _outcome(outcome, finding)
+        if result == FAILED:
+            return FAILED, [
+                "the place is gone, but another fault of this kind does the same:",
+                *_story(neighbour, outcome),
+            ]
+        conclusive += result == PASSED
+    if not conclusive:
+        return UNKNOWN, []
+    told = f"the place is gone; {conclusive} other faults of kind {plan.kind} were tried, and none does the same"
+    return PASSED, [told]
 
 
 def _outcome(outcome: Outcome, finding: Mapping[str, Any]) -> str:
