@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from blackstart.core.calibration import CleanRun, Mask
+from blackstart.core.calibration import CleanRun
 from blackstart.core.masking import CWD, HOME, Masker, same
 from blackstart.core.reading import FileState, Image
 from blackstart.core.trace import DIRECTORY, OPENING, Operation
@@ -60,21 +60,22 @@ class Deletion(msgspec.Struct, frozen=True, kw_only=True):
     rebuilt_equal: bool
 
 
-def uses(traces: Iterable[Sequence[Operation]], masker: Masker) -> dict[str, Use]:
-    """How each masked path was used."""
+def uses(traces: Iterable[Sequence[Operation]], masker: Masker | None) -> dict[str, Use]:
+    """How each masked path was used; without a masker, by the masked paths that the operations carry."""
     found: dict[str, Use] = {}
     for trace in traces:
         for operation in trace:
             if operation.path == "stdout":
                 found.setdefault("stdout", Use()).filled = True
+            name = operation.masked
             if operation.path.startswith("/"):
-                name = operation.masked or masker(operation.path)
+                name = masker(operation.path) if masker else operation.masked or operation.path
                 _note(found.setdefault(name, Use()), operation)
             if operation.path2.startswith("/"):
-                onto = found.setdefault(masker(operation.path2), Use())
+                onto = found.setdefault(masker(operation.path2) if masker else operation.path2, Use())
                 if operation.call.startswith(("rename", "link")):
                     onto.moved_onto = onto.written = True
-                    onto.sources.add(operation.masked or masker(operation.path))
+                    onto.sources.add(name)
     return found
 
 
@@ -228,12 +229,13 @@ def judge_deletion(
     Answers are exit status, stdout, `--check`, and the other files that the run wrote. Messages on stderr and in logs
     are none: a program may say that it rebuilds its cache.
     """
-    used = uses([clean.trace], Masker(Mask()))
-    others = {p for p, use in used.items() if p != path and (use.filled or use.moved_onto) and not _is_log(use)}
+    logs = {p for p, use in uses([clean.trace], None).items() if _is_log(use)}
     answers = ((clean.stdout, stdout), (clean.check.partition("\n")[2], check.partition("\n")[2]))
-    changed = clean.code != code or any(expected != seen for expected, seen in answers)
-    changed = changed or clean.check != check or any(not same(clean.files.get(p), files.get(p)) for p in others)
-    could_differ = any(expected.strip(" \n*") for expected, _ in answers) or any(p in clean.files for p in others)
+    others = (clean.files.keys() | files.keys()) - logs - {path}
+    changed = clean.code != code or clean.check != check or any(expected != seen for expected, seen in answers)
+    changed = changed or any(not same(clean.files.get(p), files.get(p)) for p in others)
+    could_differ = any(expected.strip(" \n*") for expected, _ in answers)
+    could_differ = could_differ or any(len(clean.versions.get(p, ())) > 1 for p in others)
     return Deletion(
         path=path,
         answers_changed=changed,

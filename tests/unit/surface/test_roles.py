@@ -158,8 +158,12 @@ def test_answers_are_exit_status_stdout_check_and_files_written_but_not_logs() -
     assert deleted(clean, check="1\nfine\n").answers_changed
     assert deleted(clean, files={**files, **image("/d/o", text="y")}).answers_changed
     assert not deleted(clean, files={**files, **image("/d/n", text="y")}).rebuilt_equal
-    silent = CleanRun(start="S1", code=0, elapsed_s=0.1, stdout="*\n", files=image("/d/n"), trace=(wrote("/d/n"),))
+    silent = CleanRun(start="S1", code=0, elapsed_s=0.1, stdout="*\n", files=files, trace=trace)
     assert not deleted(silent).answers_could_differ
+    changing = CleanRun(
+        start="S1", code=0, elapsed_s=0.1, files=files, trace=trace, versions={"/d/o": (None, files["/d/o"])}
+    )
+    assert deleted(changing).answers_could_differ
 
 
 def test_the_surface_lists_files_peers_ports_and_programs() -> None:
