@@ -270,12 +270,21 @@ class Campaign:
         for verdict in failing:
             failure = Failure(trial=str(task.number), history=outcome.history, verdict=verdict)
             cause = cause_of(failure)
+            if self.is_explained(task.plan, failure):
+                continue
             if cause not in self.tally.suspicions:
                 self.tally.suspicions[cause] = Suspicion(task.plan, [], found_s=self.elapsed_s())
                 new.append(cause)
             self.tally.suspicions[cause].failures.append(failure)
         if new:
             self.ask_again(new, REPEATS, queue)
+
+    def is_explained(self, plan: Plan, failure: Failure) -> bool:
+        """Whether the crash alone, without the fault that fell into recovery from it, is known to do the same."""
+        if len(plan.faults) < 2:
+            return False
+        history = msgspec.structs.replace(failure.history, kind=plan.faults[0].kind)
+        return cause_of(Failure(history=history, verdict=failure.verdict)) in self.tally.suspicions
 
     def ask_again(self, causes: list[str], count: int, queue: Queue) -> None:
         """Queue repetitions: of a defect at once, of a policy before other trials, of a note after them."""
