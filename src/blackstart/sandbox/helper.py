@@ -22,7 +22,7 @@ from blackstart.sandbox import init, kernel, launcher, mounts, wire
 from blackstart.sandbox.changes import changes
 from blackstart.sandbox.copying import TooMuch
 from blackstart.sandbox.images import Images
-from blackstart.sandbox.plan import HOST, Plan, Planner, mount_points, without_failures
+from blackstart.sandbox.plan import BOUND, HOST, Plan, Planner, mount_points, without_failures
 
 _WORLD = kernel.NEWPID | kernel.NEWNS | kernel.NEWNET | kernel.NEWIPC | kernel.NEWUTS
 
@@ -196,7 +196,7 @@ def _work_outside(channel: socket.socket, setup: dict[str, Any]) -> NoReturn:
     images, area = workshop.prepare(setup)
     shop = workshop.Workshop(channel, setup["layout"], images, area)
     try:
-        wire.send(channel, {"hidden": [], "layers": [], "live": f"{area}/images/{workshop.LIVE}"})
+        wire.send(channel, {"hidden": [], "layers": [], "bound": [], "live": f"{area}/images/{workshop.LIVE}"})
         shop.serve()
     except wire.Closed:
         pass
@@ -226,7 +226,8 @@ def main(arguments: list[str]) -> None:
         plan = mounts.completed(plan, "/lower")
         plan = without_failures(plan, mounts.test_layers(plan, "/test"))
         images = Images("/images", setup["layout"], plan, setup["limit_bytes"])
-        wire.send(channel, {"hidden": plan.hidden, "layers": [s.path for s in plan.layers()]})
+        bound = [s.path for s in plan.mounts if s.kind == BOUND]
+        wire.send(channel, {"hidden": plan.hidden, "layers": [s.path for s in plan.layers()], "bound": bound})
         Zygote(channel, setup["layout"], plan, images).serve()
     except wire.Closed:
         pass

@@ -1,9 +1,9 @@
 """What the sandbox refuses although the system would not: findings about it would be false.
 
-Three artefacts are known. Where only one user id exists inside, nothing below a directory of another owner can be
+Four artefacts are known. Where only one user id exists inside, nothing below a directory of another owner can be
 copied up (EOVERFLOW), although the user may write there. A directory of the host cannot be renamed on an overlay
-(EXDEV). And what the kernel cannot overlay is hidden. All three can be told from the host's tree and the paths that
-the target tried to change; the fourth, a full image, shows in the image.
+(EXDEV). What the kernel cannot overlay is hidden. A large file beside a mount can only be read (EROFS). All can be
+told from the host's tree and the paths that the target tried to change; a fifth, a full image, shows in the image.
 """
 
 from __future__ import annotations
@@ -46,6 +46,8 @@ def _unwritable(zygote: Zygote, path: str) -> str:
     for hidden, why in zygote.hidden.items():
         if below(path, [hidden]) and os.access(hidden, os.W_OK | os.X_OK):
             return f"{path} is not visible inside: {why}"
+    if path in zygote.read_only and os.access(path, os.W_OK):
+        return f"{path} can only be read inside (EROFS: it lies beside a mount): name its directory with --state"
     layer = _layer(zygote, path)
     if not layer or zygote.all_users:
         return ""

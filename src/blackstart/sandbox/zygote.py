@@ -88,6 +88,7 @@ class Zygote:
             raise _translated(answer, "the sandbox cannot be made on this machine")
         self.hidden: dict[str, str] = dict(answer["hidden"])
         self._layers: tuple[str, ...] = tuple(answer["layers"])
+        self.read_only = frozenset(answer["bound"])
         if self.isolation == LANDLOCK:
             self.places = Places(layout["copies"], answer["live"], self.layout.home)
 
