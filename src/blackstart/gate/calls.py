@@ -243,10 +243,10 @@ GROUPS["growing"] = GROWING
 GROUPS["modifying"] = MODIFYING
 
 # Calls after which a descriptor number, or a name, may mean another file. Where all of them pass the gate, the path
-# of a descriptor is looked up once; otherwise at every call.
-BOOKKEEPING = DESCRIPTORS | RENAMES | REMOVES | {"execve", "execveat"}
+# of a descriptor, and the working directory, is looked up once; otherwise at every call.
+BOOKKEEPING = DESCRIPTORS | RENAMES | REMOVES | {"execve", "execveat", "chdir", "fchdir"}
 # What a recording of a program needs: everything that faults are made of or that roles are read from.
-DEFAULT = FILES | ENTRIES | (SOCKETS - _group("socket recvfrom recvmsg")) | {"execve", "execveat"}
+DEFAULT = FILES | ENTRIES | BOOKKEEPING | (SOCKETS - _group("socket recvfrom recvmsg"))
 
 
 def closure(names: Collection[str]) -> frozenset[str]:

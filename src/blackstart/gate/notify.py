@@ -51,7 +51,7 @@ def _syscall(number: int, *arguments: int | bytes | None) -> int:
 
 
 def waits_killably() -> bool:
-    """Whether only deadly signals take a caller away from the gate: from Linux 5.19 on, where the loader asks for it."""
+    """Whether only deadly signals take a caller away from the gate: from Linux 5.19 on, if the loader asks for it."""
     version = re.match(r"(\d+)\.(\d+)", os.uname().release)
     return version is not None and (int(version[1]), int(version[2])) >= (5, 19)
 

@@ -11,19 +11,16 @@ import os
 import struct
 from collections.abc import Callable
 
-from blackstart.core.trace import DIRECTORY, FILE, OTHER, Operation
+from blackstart.core.trace import FILE, OTHER, Operation
 from blackstart.gate.calls import Call
-from blackstart.gate.places import Places, kind_of_path, socket_name
+from blackstart.gate.places import Places, kind_of_entry, socket_name
 from blackstart.gate.tasks import Process, Thread
 
 _AT_CWD = -100
-_AT_REMOVEDIR = 0x200
-_O_DIRECTORY = os.O_DIRECTORY
 _SIZE_MAX = (1 << 63) - 1
 _NEGATIVE = 1 << 63
 _VECTOR_MAX = 1024
 _KNOWN_MAX = 65536
-_NAMED_BY_MAKER = frozenset({"mkdir", "mkdirat", "rmdir"})
 _POSITIONED = frozenset({"write", "writev", "read", "readv"})
 
 # A notification as it was received: id, thread, flags, call number, architecture, instruction pointer, six arguments.
@@ -109,7 +106,7 @@ class Reader:
             flags = _open_how_flags(thread.process, event[call.how])
         if call.path >= 0:
             path, path2 = self._paths(call, thread, event)
-            kind = self._kind_of_entry(call, path, flags)
+            kind = kind_of_entry(call.name, path, flags)
         if call.fd >= 0:
             number = signed(event[call.fd])
             path, kind = self.places.descriptor(thread, number)
@@ -134,12 +131,6 @@ class Reader:
         if call.target >= 0:
             return path, os.fsdecode(process.text(event[call.target]))
         return path, ""
-
-    def _kind_of_entry(self, call: Call, path: str, flags: int) -> str:
-        if call.name in _NAMED_BY_MAKER or (call.name == "unlinkat" and flags & _AT_REMOVEDIR):
-            return DIRECTORY
-        kind = kind_of_path(path)
-        return DIRECTORY if kind == FILE and call.name.startswith("open") and flags & _O_DIRECTORY else kind
 
     def _address(self, call: Call, thread: Thread, event: Event, number: int) -> str:
         address = event[call.address]

@@ -20,6 +20,8 @@ from blackstart.gate.tasks import Process, Thread
 _SETTLED_AFTER_S = 0.05
 _KEPT_MAX = 4096
 _AT_CWD = -100
+_AT_REMOVEDIR = 0x200
+_OF_DIRECTORIES = frozenset({"mkdir", "mkdirat", "rmdir", "chdir"})
 _AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK = 1, 2, 10, 16
 _KINDS = {stat.S_IFREG: FILE, stat.S_IFDIR: DIRECTORY, stat.S_IFIFO: PIPE, stat.S_IFSOCK: SOCKET}
 
@@ -74,12 +76,12 @@ class Places:
             self._ancestors.clear()
 
     def descriptor(self, thread: Thread, number: int) -> tuple[str, str]:
-        """(path, kind) of a descriptor; ("", other) if it is not open."""
+        """(path, kind) of a descriptor; ("", other) if it is not open. AT_FDCWD is the working directory."""
         process = thread.process
         found = process.described.get(number)
         if found is not None:
             return found
-        if number < 0:
+        if number < 0 and number != _AT_CWD:
             return "", OTHER
         found = self._look_up(thread, number)
         if self._keep and not self.unsettled:
@@ -93,6 +95,11 @@ class Places:
     def _look_up(self, thread: Thread, number: int) -> tuple[str, str]:
         if self._streams is None:
             self._streams = _standard_streams(thread.tid)
+        if number == _AT_CWD:
+            try:
+                return os.readlink(f"/proc/{thread.tid}/cwd"), DIRECTORY
+            except OSError:
+                return "", OTHER
         place = f"/proc/{thread.tid}/fd/{number}"
         try:
             link = os.readlink(place)
@@ -139,11 +146,6 @@ class Places:
         return f"{self._directory(thread, head)}/{tail}" if head else text
 
     def _base(self, thread: Thread, directory: int) -> str:
-        if directory == _AT_CWD:
-            try:
-                return os.readlink(f"/proc/{thread.tid}/cwd")
-            except OSError:
-                return "?"
         return self.descriptor(thread, directory)[0] or "?"
 
     def _directory(self, thread: Thread, asked: str) -> str:
@@ -175,6 +177,14 @@ class Places:
                 self._ancestors.add(asked)
                 asked = asked.rpartition("/")[0]
         return real
+
+
+def kind_of_entry(call: str, path: str, flags: int) -> str:
+    """The kind of what a call names by a path: what the call itself says of it, else by its place."""
+    if call in _OF_DIRECTORIES or (call == "unlinkat" and flags & _AT_REMOVEDIR):
+        return DIRECTORY
+    kind = kind_of_path(path)
+    return DIRECTORY if kind == FILE and call.startswith("open") and flags & os.O_DIRECTORY else kind
 
 
 def kind_of_path(path: str) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from blackstart.core.trace import DIRECTORY, FILE, OTHER, PIPE, SOCKET, TTY, Operation
 from blackstart.gate.calls import CALLS, Call
 from blackstart.gate.filter import LOCK_COMMANDS
-from blackstart.gate.places import kind_of_path, socket_name
+from blackstart.gate.places import kind_of_entry, kind_of_path, socket_name
 
 # What strace has to be asked for besides, to know the working directories.
 FOLLOWED = frozenset("chdir fchdir fork vfork clone clone3".split())
@@ -24,7 +24,6 @@ _RESUMED = re.compile(r"<\.\.\. (\w+) resumed>(.*)$", re.DOTALL)
 _TEXT = re.compile(r'@?"((?:\\x[0-9a-f]{2})*)"')
 _DESCRIPTOR = re.compile(r"(-?\d+)(?:<((?:\\x[0-9a-f]{2})*)(?:<[^>]*>)?>(\(deleted\))?)?$")
 _SHARED, _ANONYMOUS, _WRITABLE = 1, 0x20, 2
-_AT_REMOVEDIR = 0x200
 
 
 class Line:
@@ -162,7 +161,7 @@ class Interpreter:
             path=path,
             path2=path2,
             masked=masked,
-            kind=self._kind_of_entry(call, path, flags) if call.path >= 0 else kind,
+            kind=kind_of_entry(call.name, path, flags) if call.path >= 0 else kind,
             process=line.thread,
             thread=line.thread,
             fd=descriptor,
@@ -207,7 +206,7 @@ class Interpreter:
         text = os.path.normpath(text if text.startswith("/") else f"{base.rstrip('/')}/{text}")
         head, _, tail = text.rpartition("/")
         if head not in self._real:
-            self._real[head] = os.path.realpath(head) if os.path.isdir(head or "/") else head
+            self._real[head] = os.path.realpath(head) if head and os.path.isdir(head) else head
         return f"{self._real[head].rstrip('/')}/{tail}"
 
     def _descriptor(self, text: str) -> tuple[int, str, str]:
@@ -229,12 +228,6 @@ class Interpreter:
         if link.startswith("socket:"):
             return descriptor, self._sockets.get(link, "socket:"), SOCKET
         return descriptor, "pipe:" if link.startswith("pipe:") else link, PIPE if link.startswith("pipe:") else OTHER
-
-    def _kind_of_entry(self, call: Call, path: str, flags: int) -> str:
-        if call.name in ("mkdir", "mkdirat", "rmdir") or (call.name == "unlinkat" and flags & _AT_REMOVEDIR):
-            return DIRECTORY
-        kind = kind_of_path(path)
-        return DIRECTORY if kind == FILE and call.name.startswith("open") and flags & os.O_DIRECTORY else kind
 
 
 def _is_left_out(line: Line) -> bool:

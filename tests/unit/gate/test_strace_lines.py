@@ -45,7 +45,7 @@ def test_working_directories_are_followed_through_forks() -> None:
         f"12 mkdir({hexed(b'y')}, 0777) = 0",
         f"10 chdir({hexed(b'none')}) = -1 ENOENT (No such file or directory)",
         f"10 rename({hexed(b'a')}, {hexed(b'/b')}) = 0",
-    )] == [("mkdir", "$CWD/sub/x"), ("mkdir", "$CWD/y"), ("rename", "$CWD/sub/a")]  # fmt: skip
+    ) if row[0] != "chdir"] == [("mkdir", "$CWD/sub/x"), ("mkdir", "$CWD/y"), ("rename", "$CWD/sub/a")]  # fmt: skip
 
 
 def test_streams_deleted_files_and_sockets() -> None:
