@@ -18,6 +18,7 @@ from blackstart.oracles.view import View
 from blackstart.oracles.waits import died, hangs
 from blackstart.oracles.words import difference
 
+OWN_ROLES = ("state", "cache")
 _COMPANIONS = ("-wal", "-journal", "-shm")
 
 
@@ -58,9 +59,17 @@ def _is_set_aside(view: View, run: Run, path: str, was: FileState) -> bool:
 
 
 def _hurt(view: View, name: str, damaged: frozenset[str]) -> list[Verdict]:
-    """Other state files that were good at the start and are gone, empty or unreadable at the end."""
+    """Other state files that were good at the start and are no longer.
+
+    What the program makes of a damaged input or config is its answer to it, and so is a file that shrinks because
+    the program began afresh. So only the program's own files count, and one that is gone or empty only where the
+    program refused to go on.
+    """
+    if not any(view.calibration.roles.get(path) in OWN_ROLES for path in damaged):
+        return []
     last = view.restarts[-1] if view.restarts else view.first
     assert last is not None
+    refused = not any(view.ends_as_clean(run) for run in view.history.runs if run.phase != "before")
     found = []
     for path in view.judged(("state",)):
         if path in damaged or any(path == one + suffix for one in damaged for suffix in _COMPANIONS):
@@ -70,7 +79,7 @@ def _hurt(view: View, name: str, damaged: frozenset[str]) -> list[Verdict]:
         if is_empty(start) or any(is_empty(version) for version in versions):
             continue
         why = is_broken(state, versions)
-        if why or is_empty(state):
+        if why or (refused and is_empty(state)):
             text = f"another file was damaged, and {difference(path, state, start, why)}"
             found.append(failed(name, "corrupt" if why else "lost", text, paths=[path]))
     return found

@@ -18,7 +18,7 @@ from blackstart.core.reading import FileState, Image
 from blackstart.core.trace import DIRECTORY, OPENING, Operation
 
 _WRITE_FLAGS = 0o3  # O_WRONLY or O_RDWR
-_DIRECTORY = 0o200000
+_DIRECTORY, _PATH_ONLY = 0o200000, 0o10000000
 _READS = ("read", "pread64", "readv", "preadv", "preadv2", "mmap")
 _READ_WRITE, _CREATE, _EXCLUSIVE, _TRUNCATE, _APPEND = 0o2, 0o100, 0o200, 0o1000, 0o2000
 _SYSTEM = ("/usr/", "/lib/", "/lib64/", "/lib32/", "/bin/", "/sbin/", "/etc/", "/opt/", "/proc/", "/sys/", "/dev/",
@@ -91,7 +91,7 @@ def _note(use: Use, operation: Operation) -> None:
             use.truncated = use.truncated or call == "creat" or bool(flags & _TRUNCATE)
             use.rewritten = use.rewritten or not flags & _APPEND
         else:
-            use.opened = True
+            use.opened = use.opened or not flags & (_DIRECTORY | _PATH_ONLY)
     elif call in _READS:
         use.read = True
     elif call.startswith("exec"):
@@ -165,7 +165,7 @@ def _role(path: str, use: Use, stood: Sequence[bool], deletion: Deletion | None,
     if use.locked and not use.filled and not use.moved_onto:
         return "lock"  # it stays, but never holds anything
     if not any(stood):
-        return "scratch"
+        return "scratch" if use.written or use.moved_onto or use.moved_away else ""
     if _is_log(use) or (use.sources and all(_is_log(used.get(source, Use())) for source in use.sources)):
         return "log"
     if not is_read:

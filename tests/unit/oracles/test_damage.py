@@ -70,6 +70,25 @@ def test_another_state_file_that_is_hurt_is_a_finding() -> None:
     ]
 
 
+def test_what_is_made_of_a_damaged_input_is_an_answer_and_no_harm() -> None:
+    source = "$CWD/in.txt"
+    yardstick = calibration(roles={NOTES: "state", source: "config"})
+    fault = Injected(fault=f"{source} is garbage", kind="file", hits=1, fired=1)
+    runs = [run(phase, {NOTES: GARBAGE, source: GARBAGE}) for phase in ("run", "restart")]
+    assert failing(history("file", runs, injected=(fault,)), yardstick) == []
+
+
+def test_a_file_that_shrinks_because_the_program_began_afresh_is_not_hurt() -> None:
+    index = file(b'{"a": 1}', INDEX)
+    chain = tuple(
+        clean(k, files={NOTES: notes(k + 1), INDEX: index}, versions={NOTES: (notes(k),), INDEX: (index, index)})
+        for k in range(3)
+    )
+    yardstick = calibration(roles={NOTES: "state", INDEX: "state"}, chain=chain)
+    empty = file(b"{}", INDEX)
+    assert failing(damaged(GARBAGE, FRESH, more={INDEX: empty}, stderr=b"begun afresh\n"), yardstick) == []
+
+
 def test_a_hang_or_a_crash_on_damage_is_a_finding() -> None:
     hung = End(how=DEADLINE, elapsed_s=9.0, wait=Wait(state="blocked", seen_s=3.0, call="read"))
     assert ("end", "hung", ()) in failing(damaged(GARBAGE, GARBAGE, end=hung))

@@ -123,6 +123,11 @@ def test_a_file_that_a_tool_tried_to_open_as_a_folder_is_a_file() -> None:
     assert role("/d/n", trace) == "state"
 
 
+def test_a_path_that_was_only_looked_up_was_not_read() -> None:
+    assert role("/d/o", [opened("/d/o", 0o10000000), opened("/d/o", WRITE | TRUNCATE), wrote("/d/o")]) == "output"
+    assert role("/d/x", [op("unlink", "/d/x")], {}, {}) == ""
+
+
 def test_files_that_nobody_used_and_directories_have_no_role() -> None:
     assert roles([[]], [image("/d/x"), image("/d/x")], {}, MASKER) == {}
     assert roles([[op("mkdir", "/d/x")]], [{}, image("/d/x", kind="directory")], {}, MASKER) == {}
