@@ -155,6 +155,8 @@ def _is_lock(use: Use, states: Sequence[object]) -> bool:
 
 
 def _role(path: str, use: Use, stood: Sequence[bool], deletion: Deletion | None, used: Mapping[str, Use]) -> str:
+    if "/__pycache__/" in path:
+        return "install"  # the interpreter's own, whoever writes it
     is_read = use.read or (use.opened and any(stood))
     if not (use.written or use.moved_onto or use.moved_away or use.removed):
         if not is_read and not use.executed:

@@ -42,6 +42,8 @@ def test_only_read_is_config_and_code_is_install() -> None:
     assert role("/d/app.py", [opened("/d/app.py")]) == "install"
     assert role("/usr/lib/x.so.1", [opened("/usr/lib/x.so.1")]) == "install"
     assert role("/d/tool", [op("execve", "/d/tool")]) == "install"
+    compiled = "/d/__pycache__/app.pyc"
+    assert role(compiled, [op("read", compiled), opened(compiled, WRITE | CREATE), wrote(compiled)]) == "install"
 
 
 def test_what_lies_beside_an_executed_program_is_its_installation() -> None:
