@@ -25,7 +25,7 @@ class Content(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class FileState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One directory entry: kind is file, directory, link, socket, fifo or other; size in bytes; mode: permission bits."""
+    """One directory entry: kind is file, directory, link, socket, fifo or other; size in bytes; mode: its bits."""
 
     path: str
     kind: str = "file"
