@@ -36,6 +36,7 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 _QUIET = kernel.MS_NOSUID | kernel.MS_NODEV
 STAGE = "/stage"
+PIDS_MAX = 16384
 
 
 class Displaced(Exception):
@@ -242,6 +243,7 @@ def _kernel_views(root: int, plan: Plan) -> int:
         last_pid = os.open("proc/sys/kernel/ns_last_pid", os.O_RDWR | os.O_CLOEXEC)
     except OSError:
         last_pid = -1
+    _limit_processes()
     _protect_proc(plan.machine_files)
     try:
         kernel.mount("sysfs", "sys", "sysfs", _QUIET | kernel.MS_NOEXEC | kernel.MS_RDONLY)
@@ -249,6 +251,17 @@ def _kernel_views(root: int, plan: Plan) -> int:
         os.chmod("sys", 0o555)  # an empty /sys: some containers refuse a new view
     _devices(root)
     return last_pid
+
+
+def _limit_processes() -> None:
+    """Leave the machine enough process ids whatever the target does.
+
+    Since Linux 6.14 each pid namespace has a limit of its own; before, this file is the machine's: not to be touched.
+    """
+    release = [int("".join(filter(str.isdigit, part)) or 0) for part in os.uname().release.split(".")[:2]]
+    if release >= [6, 14]:
+        with contextlib.suppress(OSError):
+            kernel.write_setting("proc/sys/kernel/pid_max", str(PIDS_MAX).encode())
 
 
 def machine_files() -> tuple[str, ...]:

@@ -144,3 +144,12 @@ def test_a_target_that_forks_without_end_is_killed_whole(world: World, zygote: Z
         sandbox.kill()
         assert sandbox.census() == []
         assert world.shell(sandbox, "echo usable") == "usable\n"
+
+
+def test_a_target_cannot_use_up_the_process_ids_of_the_machine(world: World, zygote: Zygote) -> None:
+    outside = Path("/proc/sys/kernel/pid_max").read_text()
+    with zygote.sandbox("S0") as sandbox:
+        inside = int(world.shell(sandbox, "cat /proc/sys/kernel/pid_max"))
+    assert Path("/proc/sys/kernel/pid_max").read_text() == outside
+    if tuple(int(n) for n in os.uname().release.split("-")[0].split(".")[:2]) >= (6, 14):
+        assert inside <= 16384
