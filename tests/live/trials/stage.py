@@ -12,17 +12,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from blackstart.campaign import ground
 from blackstart.core.calibration import Calibration, CleanRun, Mask
 from blackstart.core.history import History, Run
 from blackstart.core.masking import Masker, rooted
-from blackstart.core.options import Options
 from blackstart.core.trace import Operation
 from blackstart.faults import AnyFault
 from blackstart.faults.point import Point, slim
 from blackstart.gate import DEFAULT, Recorder, Tamper
 from blackstart.probes import Prober
-from blackstart.sandbox import Zygote
+from blackstart.sandbox import Layout, Zygote
 from blackstart.targets import Command, Conducted, Patience, conduct
 from blackstart.targets.command import GateOrder
 from blackstart.trials import Bench, Plan, run_trial
@@ -49,9 +47,11 @@ class Stage:
         for name, data in (files or {}).items():
             (self.cwd / name).write_bytes(data)
         self.argv: tuple[str, ...] = (PYTHON, "-c", script)
-        # As a campaign lays it out: the interpreter may lie below a place that is replaced inside.
-        options = Options(command=self.argv, cwd=str(self.cwd))
-        self.zygote = Zygote(ground.layout(options, self.command(self.argv), [str(self.cwd)], ()))
+        # The interpreter may lie below a place that is replaced inside.
+        top = Path(*Path(PYTHON).parts[:3])
+        overlays = [str(top)] if top.parent == Path("/tmp") else []
+        layout = Layout.of(cwd=str(self.cwd), home=str(self.home), copies=[str(self.cwd)], overlays=overlays)
+        self.zygote = Zygote(layout)
         self.zygote.capture("S0")
         chain = (CleanRun(start="S0", code=0, elapsed_s=0.1), CleanRun(start="S1", code=0, elapsed_s=0.1))
         self.bench = Bench(
