@@ -258,8 +258,8 @@ def _limit_processes() -> None:
 
     Since Linux 6.14 each pid namespace has a limit of its own; before, this file is the machine's: not to be touched.
     """
-    release = [int("".join(filter(str.isdigit, part)) or 0) for part in os.uname().release.split(".")[:2]]
-    if release >= [6, 14]:
+    release = os.uname().release.partition("-")[0].split(".")[:2]
+    if [int("".join(filter(str.isdigit, part)) or 0) for part in release] >= [6, 14]:
         with contextlib.suppress(OSError):
             kernel.write_setting("proc/sys/kernel/pid_max", str(PIDS_MAX).encode())
 
