@@ -142,10 +142,14 @@ class Actions:
         assert step.call is not None
         if step.written >= 0:
             return self.answer(notification, step.written, 0, 0), ""
-        if not notify.is_waiting(self._listener, notification):
-            return False, ""
+
+        def is_waiting() -> bool:
+            return notify.is_waiting(self._listener, notification)
+
         try:
-            written = effects.short_write(step.call, thread, step.operation, step.event, wanted)
+            written = effects.short_write(step.call, thread, step.operation, step.event, wanted, is_waiting)
+        except effects.CallerGone:
+            return False, ""
         except effects.NotCarriedOut as error:
             self.answer(notification, 0, 0, notify.CONTINUE)
             return False, str(error)

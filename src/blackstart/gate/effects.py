@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 
 from blackstart.core.trace import FILE, Operation
 from blackstart.gate import notify
@@ -24,8 +25,17 @@ class NotCarriedOut(Exception):
     """The gate could not do this call in the target's place; the text says why. The call then goes on untouched."""
 
 
-def short_write(call: Call, thread: Thread, operation: Operation, event: Event, wanted: int) -> int:
-    """Write the first `wanted` bytes of this write where the target would have; the number written, or OSError."""
+class CallerGone(Exception):
+    """The caller died, or a signal took it away; in that case its call comes again."""
+
+
+def short_write(
+    call: Call, thread: Thread, operation: Operation, event: Event, wanted: int, is_waiting: Callable[[], bool]
+) -> int:
+    """Write the first `wanted` bytes of this write where the target would have; the number written, or OSError.
+
+    is_waiting: whether the caller still waits. Asked last: only then does what was read and borrowed belong to it.
+    """
     if operation.kind != FILE:
         raise NotCarriedOut(f"a short write is carried out on regular files only, not on a {operation.kind}")
     if call.name == "pwritev2" and operation.flags:
@@ -39,6 +49,8 @@ def short_write(call: Call, thread: Thread, operation: Operation, event: Event, 
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise NotCarriedOut("a short write is carried out on regular files only")
+        if not is_waiting():
+            raise CallerGone
         return os.pwrite(descriptor, data, operation.offset) if has_offset else os.write(descriptor, data)
     finally:
         os.close(descriptor)

@@ -21,6 +21,8 @@ _SIZE_MAX = (1 << 63) - 1
 _NEGATIVE = 1 << 63
 _VECTOR_MAX = 1024
 _KNOWN_MAX = 65536
+# A target that makes up names without end is not counted without end.
+_COUNTED_MAX = 1_000_000
 _POSITIONED = frozenset({"write", "writev", "read", "readv"})
 
 # A notification as it was received: id, thread, flags, call number, architecture, instruction pointer, six arguments.
@@ -96,6 +98,8 @@ class Reader:
         if len(self._known) >= _KNOWN_MAX:
             self._known.clear()
         masked = self._mask(path)
+        if masked not in self._counts and len(self._counts) >= _COUNTED_MAX:
+            return masked, {}
         found = self._known[path] = masked, self._counts.setdefault(masked, {})
         return found
 

@@ -84,7 +84,8 @@ class Places:
         if number < 0 and number != _AT_CWD:
             return "", OTHER
         found = self._look_up(thread, number)
-        if self._keep and not self.unsettled:
+        # What is not open is not kept: the next open may give this number.
+        if self._keep and not self.unsettled and found[0]:
             if len(process.described) >= _KEPT_MAX:
                 process.described.clear()
             if not process.described:

@@ -32,6 +32,7 @@ from blackstart.gate.tasks import Tasks, Thread
 _MOVES = tables.RENAMES | tables.REMOVES | tables.MAKES
 _EXECUTES = frozenset({"execve", "execveat"})
 _SPECIAL = tables.BOOKKEEPING | _MOVES | {"mmap", "io_uring_setup"}
+_UNCOVERED_MAX = 1000
 _ZEROS = bytes(notify.NOTIFICATION.size)
 _unpack = notify.NOTIFICATION.unpack_from
 _pack = notify.RESPONSE.pack
@@ -40,9 +41,9 @@ _RECEIVE, _SEND, _CONTINUE = notify.RECEIVE, notify.SEND, notify.CONTINUE
 
 class Recorder(msgspec.Struct, frozen=True):
     """What is kept of each operation. mask: run-specific path -> masked path; data: the bytes written, at most
-    `data_max` of each; sites: the frames of interpreted programs at calls that change or sync something, and at all
-    calls below `roots`; offsets: of plain writes too, which have none among their arguments; roots: keep only what
-    happens below these paths, and to streams and sockets (none: all); limit: how many operations are kept.
+    `data_max` of each and `data_total_max` of all; sites: where in the program the calls are made that change or sync
+    something, and all calls below `roots`; offsets: of plain writes too, which have none among their arguments; roots:
+    keep only what happens below these paths, and to streams and sockets (none: all); limit: how many are kept.
     """
 
     mask: Callable[[str], str] | None = None
@@ -51,6 +52,7 @@ class Recorder(msgspec.Struct, frozen=True):
     offsets: bool = False
     roots: tuple[str, ...] = ()
     data_max: int = 1 << 20
+    data_total_max: int = 256 << 20
     limit: int = 2_000_000
 
 
@@ -91,8 +93,9 @@ class Supervisor:
         self._clock = clock
         self._started_s = clock.monotonic()
         self._index = 0
-        random = random or Seed(0).source("gate")
-        self._armed = [Armed(index, tamper, random) for index, tamper in enumerate(tampers)]
+        self._data_left = record.data_total_max if record else 0
+        source = random or Seed(0).source("gate")
+        self._armed = [Armed(index, tamper, source) for index, tamper in enumerate(tampers)]
         self._tasks = Tasks()
         self._threads = self._tasks.threads
         self._places = Places(streams=streams, keep=gated is not None and gated >= tables.BOOKKEEPING)
@@ -100,9 +103,8 @@ class Supervisor:
         data_max = record.data_max if record and record.data else 0
         self._reader = Reader(self._places, mask, data_max=data_max, positions=bool(record and record.offsets))
         self._sites = Sites(self._reader.masked)
-        machine = tables.machine()
-        self._architecture = AUDIT_ARCH[machine]
-        self._calls = tables.numbers(tables.CALLS, machine)
+        self._architecture = AUDIT_ARCH[tables.machine()]
+        self._calls = tables.numbers(tables.CALLS, tables.machine())
         self._by_call = {
             name: [armed for armed in self._armed if name in armed.calls]
             for name in frozenset().union(*(armed.calls for armed in self._armed))
@@ -310,21 +312,30 @@ class Supervisor:
             return operation
         if record.sites and (operation.changes or operation.call in SYNCING or (record.roots and path[:1] == "/")):
             operation = msgspec.structs.replace(operation, site=self._sites.label(thread, operation.call, path))
-        if len(self.trace) < record.limit:
-            self.trace.append(operation)
-        else:
-            self.uncovered.setdefault("trace", f"only the first {record.limit} operations were kept")
+        if len(self.trace) >= record.limit:
+            self._not_covered("trace", f"only the first {record.limit} operations were kept")
+            return operation
+        self.trace.append(operation)
+        if operation.data:
+            self._data_left -= len(operation.data)
+            if self._data_left <= 0:
+                self._reader.data_max = 0
+                self._not_covered("data", f"only the first {record.data_total_max} bytes written were kept")
         return operation
+
+    def _not_covered(self, what: str, why: str) -> None:
+        if len(self.uncovered) < _UNCOVERED_MAX:
+            self.uncovered.setdefault(what, why)
 
     def _prepare(self, call: tables.Call, thread: Thread, event: Event, operation: Operation | None) -> None:
         """Before a call that changes what descriptors and paths mean, or whose effects the gate cannot see."""
         name = call.name
         if name == "io_uring_setup":
-            self.uncovered["io_uring"] = "io_uring_setup was refused with ENOSYS: calls through a ring cannot be seen"
+            self._not_covered("io_uring", "io_uring_setup was refused with ENOSYS: a ring's calls cannot be seen")
         elif name == "mmap":
             operation = operation or self._reader.operation(call, thread, event, -1, 0.0)
             if operation.kind == FILE:
-                self.uncovered[operation.path] = "mapped shared and writable: writes through the mapping are not seen"
+                self._not_covered(operation.path, "mapped shared and writable: its writes are not seen")
         else:
             if name in _EXECUTES:
                 self._sites.forget(thread.process)
@@ -342,7 +353,7 @@ class Supervisor:
         except OSError:
             program = "a program"
         is_x32 = architecture == self._architecture and number & X32_BIT
-        self.uncovered[program] = f"makes {'x32' if is_x32 else '32-bit'} system calls, which the gate cannot read"
+        self._not_covered(program, f"makes {'x32' if is_x32 else '32-bit'} system calls, which the gate cannot read")
         self._actions.answer(notification, 0, 0, notify.CONTINUE)
 
     def _let_go(self, event: Event, name: str, operation: Operation | None) -> None:

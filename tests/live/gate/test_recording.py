@@ -401,3 +401,26 @@ subprocess.run([sys.executable, "-c", "open('f', 'w').write('hello')"], check=Tr
     ran = stage.run([sys.executable, "-c", script], record=Recorder(data=True, sites=True))
     (write,) = ran.calls("write")
     assert write.data == b"hello" and write.site == ("<string>:<module>:1",)
+
+
+def test_the_bytes_kept_are_bounded_in_all(stage: Stage) -> None:
+    script = "import os\nfd = os.open('f', os.O_CREAT | os.O_WRONLY)\nfor _ in range(100): os.write(fd, b'x' * 1000)"
+    ran = stage.run([sys.executable, "-c", script], record=Recorder(data=True, data_total_max=10_000))
+    kept = sum(len(o.data) for o in ran.gate.trace)
+    assert 10_000 <= kept < 12_000 and "data" in ran.gate.uncovered
+    assert sum(o.size for o in ran.calls("write")) == 100_000
+
+
+def test_a_number_that_was_not_open_gets_its_name_when_it_is(stage: Stage) -> None:
+    script = """
+import os
+for _ in range(3):
+    try: os.write(9, b"nothing")
+    except OSError: pass
+fd = os.open("f", os.O_CREAT | os.O_WRONLY)
+import fcntl
+assert fcntl.fcntl(fd, fcntl.F_DUPFD, 9) == 9
+os.write(9, b"x")
+"""
+    ran = stage.run([sys.executable, "-c", script])
+    assert [o.masked for o in ran.gate.trace if o.call == "write" and o.fd == 9] == ["", "", "", "$CWD/f"]
