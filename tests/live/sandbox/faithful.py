@@ -40,8 +40,8 @@ def furnish(state: Path) -> None:
     (state / "script").chmod(0o755)
     (state / "link").symlink_to("odd/../dated")
     (state / "odd").mkdir()
-    for name in (b"\xff\xfe", b"new\nline", b"a,b:c\\d", "ü".encode(), b"-rf", b" "):
-        (state / "odd" / os.fsdecode(name)).write_text("")
+    for odd in (b"\xff\xfe", b"new\nline", b"a,b:c\\d", "ü".encode(), b"-rf", b" "):
+        (state / "odd" / os.fsdecode(odd)).write_text("")
     (state / "removed").mkdir()
     (state / "removed/file").write_text("")
     (state / "old-directory").mkdir()

@@ -78,7 +78,6 @@ class Canaries:
         self._processes(stack)
         self._shared(stack)
         self._terminal(stack)
-        libc.syscall.argtypes = None
         self.key = _syscall(248, 217, b"user", b"blackstart-canary", b"key", 3, -4)
 
     def _sockets(self, stack: contextlib.ExitStack) -> None:
