@@ -62,7 +62,9 @@ class Stage:
         out, into = os.pipe()
         begin = time.monotonic()
         program = gate_filter.compile(calls)
-        launched = launch(argv, program, cwd=str(self.cwd), stdout=into, stderr=into, env=env)
+        null = os.open(os.devnull, os.O_RDONLY)
+        launched = launch(argv, program, cwd=str(self.cwd), stdin=null, stdout=into, stderr=into, env=env)
+        os.close(null)
         os.close(into)
         supervisor = Supervisor(
             launched.listener,

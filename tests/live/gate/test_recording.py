@@ -6,13 +6,14 @@ import os
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from blackstart.core.trace import DIRECTORY, FILE, PIPE, SOCKET
-from blackstart.gate import DEFAULT, Recorder, Supervisor, context_of, launch
+from blackstart.gate import DEFAULT, Recorder, Supervisor, calls, context_of, launch
 from blackstart.gate import filter as gate_filter
 
-from .conftest import Stage, wait_for
+from .conftest import Stage, tamper, wait_for
 
 pytestmark = pytest.mark.live
 
@@ -424,3 +425,40 @@ os.write(9, b"x")
 """
     ran = stage.run([sys.executable, "-c", script])
     assert [o.masked for o in ran.gate.trace if o.call == "write" and o.fd == 9] == ["", "", "", "$CWD/f"]
+
+
+@pytest.mark.needs("gcc")
+def test_calls_with_arguments_that_make_no_sense_are_survived(stage: Stage) -> None:
+    numbers = sorted(calls.numbers(DEFAULT - {"exit_group"}, "x86_64" if os.uname().machine == "x86_64" else "aarch64"))
+    program = stage.c(r"""
+#define _GNU_SOURCE
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+static uint64_t state = 88172645463325252ull;
+static uint64_t next(void) { state ^= state << 13; state ^= state >> 7; state ^= state << 17; return state; }
+int main(void) {
+    static long numbers[] = {""" + ", ".join(map(str, numbers)) + r"""};
+    static unsigned char area[8192]; long count = sizeof numbers / sizeof *numbers;
+    for (int i = 0; i < 6000; i++) {
+        for (int k = 0; k < 64; k++) area[next() % sizeof area] = "abcx\0\1\377"[next() % 7];
+        long a[6];
+        for (int k = 0; k < 6; k++) switch (next() % 6) {
+            case 0: a[k] = next() % 12 + 3; break;
+            case 1: a[k] = -1 - (long)(next() % 200); break;
+            case 2: a[k] = (long)(area + next() % sizeof area); break;
+            case 3: a[k] = (long)next(); break;
+            case 4: a[k] = 0; break;
+            default: a[k] = (long)((uint64_t)area + 8192 - next() % 16); }
+        long number = numbers[next() % count];
+        if (number == SYS_close || number == SYS_close_range) a[0] = next() % 9 + 3, a[1] = a[0];
+        syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]); }
+    write(1, "alive\n", 6); return 0; }
+""")
+    record = Recorder(data=True, sites=True, offsets=True, data_max=4096)
+    ran = stage.run([program], tamper("*", "$CWD/*", "@100+7 raise(OSError: EIO)"), record=record)
+    assert ran.output.endswith(b"alive\n") and len(ran.gate.trace) > 4000
+    assert all(o.size <= 2**63 - 1 and -(2**63) <= o.offset < 2**63 for o in ran.gate.trace)
+    assert msgspec.json.decode(msgspec.json.encode(ran.gate.trace[:10])) is not None
