@@ -111,7 +111,8 @@ def torn(state: FileState, known: States) -> str:
             models.setdefault(general(place), set()).add(value)
     for place, value in strange[:200]:
         if _number(value) is None and _is_torn(value, models.get(general(place), set())):
-            return f"at {place} stands only a part of a value: {short(value)}"
+            where = f"in line {place}" if state.content and state.content.form == "text" else f"at {place}"
+            return f"{where} stands only a part of a value: {short(value)}"
     return ""
 
 

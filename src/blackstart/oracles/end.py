@@ -23,6 +23,7 @@ from blackstart.oracles.waits import Trouble, died, hangs
 from blackstart.oracles.words import difference
 
 NAME = "end"
+_LIBRARIES = ("<frozen ", "/lib/python", "/lib64/python", "/site-packages/", "/dist-packages/")
 _TRACEBACK = "Traceback (most recent call last):"
 _FRAME = re.compile(r'^\s*File "(?P<file>[^"]+)", line \d+, in (?P<function>.+)$')
 
@@ -120,6 +121,7 @@ def _traceback(view: View, first: Run) -> list[Verdict]:
     lines = text[text.rindex(_TRACEBACK) :].splitlines()[1:]
     frames = [found for line in lines if (found := _FRAME.match(line))]
     last = next((line for line in lines if line and not line.startswith(" ")), "an exception")
-    where = f"{frames[-1]['function']} ({frames[-1]['file'].rsplit('/', 1)[-1]})" if frames else "unknown"
+    own = [frame for frame in frames if not any(part in frame["file"] for part in _LIBRARIES)] or frames
+    where = f"{own[-1]['function']} ({own[-1]['file'].rsplit('/', 1)[-1]})" if own else "an unknown function"
     exception = last.split(":")[0]
     return [failed(NAME, "unclean", f"an uncaught {exception} in {where}: {last[:200]}", label=NOTE)]

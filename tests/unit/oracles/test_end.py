@@ -130,6 +130,7 @@ def test_an_uncaught_exception_is_a_note() -> None:
         b"Traceback (most recent call last):\n"
         b'  File "/w/notes.py", line 12, in <module>\n    main()\n'
         b'  File "/w/notes.py", line 7, in save\n    file.write(text)\n'
+        b'  File "/usr/lib/python3.11/codecs.py", line 12, in write\n    return 1\n'
         b"OSError: [Errno 28] No space left on device\n"
     )
     verdict = judge(ended(End(how=EXITED, code=1), notes(1), stderr=text, stdout=b""))
