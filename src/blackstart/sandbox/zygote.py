@@ -29,7 +29,7 @@ from blackstart.sandbox.sandbox import Sandbox
 
 ANSWER_LIMIT_S = 120.0
 CLOSE_LIMIT_S = 60.0
-_ABOUT_FILES = frozenset(("locate", "open", "walk", "remove", "put", "write", "changes", "free"))
+_ABOUT_FILES = frozenset(("locate", "open", "walk", "remove", "put", "write", "chmod", "changes", "free"))
 _NO_ROOM = (errno.ENOSPC, errno.ENOMEM, errno.EDQUOT)
 _BOOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "boot.py")
 
