@@ -45,5 +45,5 @@ save() {
 } 2>/dev/null
 
 read_book
-save $((count + 1)) || rm -f "$fresh"
+save $((count + 1)) || rm -f "$fresh" 2>/dev/null
 echo "booked: delivery $((count + 1))" || fail "booked, but not told"
