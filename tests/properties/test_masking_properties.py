@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from blackstart.core.masking import Masker, same
 from blackstart.core.reading import FileState, Image
 from blackstart.probes.content import read
 from blackstart.surface import Observation, learn
+
+# Other work on the machine must not fail a property.
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 segments = st.text("ab01-_.*", min_size=1, max_size=9).filter(lambda text: text.strip(".") != "")
 paths = st.lists(segments, min_size=1, max_size=4).map(lambda parts: "/" + "/".join(parts))
@@ -49,6 +52,7 @@ def masker_of(one: Observation, other: Observation) -> Masker:
     return Masker(learn(one, other, cwd="/a", home="/b"))
 
 
+@unhurried
 @given(observations, observations, observations)
 def test_masking_twice_is_masking_once(one: Observation, other: Observation, third: Observation) -> None:
     masker = masker_of(one, other)
@@ -63,6 +67,7 @@ def test_masking_twice_is_masking_once(one: Observation, other: Observation, thi
         assert masker.text("stdout", once_said.encode()) == once_said
 
 
+@unhurried
 @given(observations, observations)
 def test_both_runs_are_equal_under_their_mask_but_for_what_is_hopeless(one: Observation, other: Observation) -> None:
     masker = masker_of(one, other)
@@ -73,12 +78,14 @@ def test_both_runs_are_equal_under_their_mask_but_for_what_is_hopeless(one: Obse
     assert "stdout" in hopeless or masker.text("stdout", one.stdout) == masker.text("stdout", other.stdout)
 
 
+@unhurried
 @given(observations)
 def test_equal_runs_mask_nothing(one: Observation) -> None:
     mask = masker_of(one, one).mask
     assert (mask.leaves, mask.lines, mask.hopeless, len(mask.names)) == ({}, {}, frozenset(), 2)
 
 
+@unhurried
 @given(images)
 def test_a_masked_image_has_as_many_files(files: Image) -> None:
     masker = masker_of(Observation(image=files), Observation(image={}))

@@ -19,6 +19,7 @@ from blackstart.probes.structured import Unreadable
 
 HEADER = b"SQLite format 3\x00"
 COMPANIONS = ("-wal", "-journal", "-shm")
+VALUE_BYTES = 16 << 20
 _MAGIC = bytes((0xD9, 0xD5, 0x05, 0xF9, 0x20, 0xA1, 0x63, 0xD7))
 _SKIPPED = ("sqlite_stat1", "sqlite_stat2", "sqlite_stat3", "sqlite_stat4")
 
@@ -66,6 +67,7 @@ def _dump(path: Path, deadline: float, clock: Clock) -> Iterator[tuple[str, str]
     connection.set_progress_handler(lambda: int(clock.monotonic() > deadline), 10_000)
     try:
         connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, VALUE_BYTES)
         for setting in ("trusted_schema=OFF", "cell_size_check=ON", "mmap_size=0", "query_only=ON"):
             connection.execute(f"PRAGMA {setting}")
         yield from _leaves(connection)

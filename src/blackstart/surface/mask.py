@@ -20,7 +20,7 @@ from blackstart.surface.names import name_rules
 STREAMS = ("stdout", "stderr", "check")
 _LINE_PATTERNS = 50
 _LEAF_PATTERNS = 400
-_TOKEN = re.compile(r"[0-9]+|[A-Za-z]+|.", re.DOTALL)
+_TOKEN = re.compile(r"[0-9A-Za-z]+|.", re.DOTALL)
 
 
 class Observation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -184,14 +184,15 @@ def line_patterns(one: Sequence[str], other: Sequence[str]) -> tuple[str, ...] |
 
 
 def _line_pattern(first: str, second: str) -> str | None:
-    """Token by token where both have as many; else what stands between their common beginning and end."""
+    """Word by word where only words differ; else what stands between their common beginning and end.
+
+    Words are kept apart by signs that match themselves alone, so matching takes linear time on any line.
+    """
     tokens = _TOKEN.findall(first), _TOKEN.findall(second)
-    if len(tokens[0]) == len(tokens[1]):
-        pieces = []
-        for one, other in zip(*tokens, strict=True):
-            numeric = one.isdigit() and other.isdigit()
-            pieces.append("([0-9]+)" if numeric else re.escape(one) if one == other else "(.+?)")
-        return "".join(pieces)
+    pairs = list(zip(*tokens, strict=False))
+    if len(tokens[0]) == len(tokens[1]) and all(a == b or (a.isalnum() and b.isalnum()) for a, b in pairs):
+        kinds = ("([0-9]+)" if a.isdecimal() and b.isdecimal() else "([0-9A-Za-z]+)" for a, b in pairs)
+        return "".join(re.escape(a) if a == b else kind for (a, b), kind in zip(pairs, kinds, strict=True))
     start = 0
     while start < min(map(len, tokens)) and tokens[0][start] == tokens[1][start]:
         start += 1

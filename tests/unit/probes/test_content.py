@@ -5,6 +5,9 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+import pytest
+
+from blackstart.core.clock import ManualClock
 from blackstart.probes.content import read
 from blackstart.probes.sqlite import sqlite_leaves
 
@@ -101,6 +104,23 @@ def test_views_triggers_and_virtual_tables_are_not_run(tmp_path: Path) -> None:
     endless = "CREATE VIEW v AS WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM t) SELECT n FROM t"
     path = database(tmp_path, "CREATE TABLE notes (title)", endless)
     assert all(not place.startswith("v/") for place, _ in sqlite_leaves(path.read_bytes(), {}))
+
+
+def test_a_computed_value_of_any_size_is_an_error_and_no_exhausted_memory(tmp_path: Path) -> None:
+    path = database(tmp_path, "CREATE TABLE t (a, b AS (zeroblob(900000000)))", "INSERT INTO t(a) VALUES (1)")
+    assert "too big" in read(path.read_bytes(), str(path)).error
+
+
+def test_a_dump_that_takes_too_long_has_no_content(tmp_path: Path) -> None:
+    class Late(ManualClock):
+        def monotonic(self) -> float:
+            self.sleep(100.0)
+            return super().monotonic()
+
+    rows = "INSERT INTO t SELECT value FROM (WITH RECURSIVE c(value) AS (SELECT 1 UNION ALL SELECT value+1 FROM c"
+    path = database(tmp_path, "CREATE TABLE t (a)", f"{rows} WHERE value < 20000) SELECT value FROM c)")
+    with pytest.raises(TimeoutError):
+        list(sqlite_leaves(path.read_bytes(), {}, clock=Late()))
 
 
 def test_equal_databases_with_different_pages_have_equal_digests(tmp_path: Path) -> None:

@@ -116,6 +116,13 @@ def test_lines_that_differ_are_masked_token_by_token() -> None:
     assert masker.text("stderr", b"took 7 ms") == "took 7 ms"
 
 
+def test_matching_a_line_takes_linear_time() -> None:
+    one, other = (" ".join(f"{word}{n}" for n in range(300)) for word in ("a", "b"))
+    masker = learnt(observation({}, stdout=one.encode()), observation({}, stdout=other.encode()))
+    assert masker.text("stdout", other.encode()) == " ".join(["*"] * 300)
+    assert "!" in masker.text("stdout", ("c " * 5000 + "!").encode())
+
+
 def test_what_cannot_be_made_equal_is_hopeless() -> None:
     masker = learnt(
         observation({"/d/a.bin": b"\x00one", "/d/t.txt": b"1\n"}, stdout=b"a\nb\n"),
