@@ -31,6 +31,8 @@ KEPT = frozenset(
 )
 # What is left where there are no namespaces: to read, and to write what Landlock lets it write.
 KEPT_OUTSIDE = frozenset(("dac_override", "dac_read_search"))
+# Devices that a standard stream may be; they are opened inside, where their inode cannot be changed.
+DEVICES = {os.makedev(1, n): name for n, name in ((3, "null"), (5, "zero"), (7, "full"), (8, "random"), (9, "urandom"))}
 _DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
@@ -59,10 +61,13 @@ def settle() -> None:
 
 
 def launch(order: dict[str, Any], descriptors: list[int]) -> NoReturn:
-    """Become the program of the order, after `settle`. descriptors: standard input, output, error, control."""
+    """Become the program of the order, after `settle`.
+
+    descriptors: those of the standard streams that are not devices, then the control descriptor.
+    """
     control: socket.socket | None = None
     try:
-        control = _take_over(descriptors)
+        control = _take_over(order["streams"], descriptors)
         control.sendmsg([b"p"])  # the kernel adds this process's id as the receiver sees it
         os.umask(order["umask"])
         program = _find(order)
@@ -88,12 +93,14 @@ def _report(control: socket.socket | None, number: int, what: str) -> None:
             control.sendmsg([b"E" + f"{number}:{what}".encode("utf-8", "replace")])
 
 
-def _take_over(descriptors: list[int]) -> socket.socket:
+def _take_over(streams: list[str], descriptors: list[int]) -> socket.socket:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft <= CONTROL_DESCRIPTOR:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, CONTROL_DESCRIPTOR + 3), hard))
-    os.dup2(descriptors[3], CONTROL_DESCRIPTOR, inheritable=False)
-    high = [_above_standard(d) for d in descriptors[:3]]
+    *given, control = descriptors
+    os.dup2(control, CONTROL_DESCRIPTOR, inheritable=False)
+    opened = [os.open(f"/dev/{name}", os.O_RDWR | os.O_CLOEXEC) if name else given.pop(0) for name in streams]
+    high = [_above_standard(d) for d in opened]
     for number, descriptor in enumerate(high):
         os.dup2(descriptor, number, inheritable=True)
     os.closerange(3, CONTROL_DESCRIPTOR)

@@ -105,8 +105,10 @@ class Sandbox:
     ) -> Started:
         """Start a program; returns once it runs, or once it waits in the gate before that.
 
-        env and argv may hold any bytes; limits are named as in `resource` without RLIMIT_ ("nofile", "as", ...);
-        filter is an array of struct sock_filter, with which the answer carries the listener (the caller closes it).
+        stdin, stdout, stderr: pipes, sockets, or devices such as null (opened anew inside); stdin may be a regular
+        file (a sealed copy is handed over). argv and env may hold any bytes; limits are named as in `resource`
+        without RLIMIT_ ("nofile", "as", ...); filter is an array of struct sock_filter, with which the answer
+        carries the listener (the caller closes it).
         """
         self._number += 1
         self._inhabited = True
@@ -125,10 +127,15 @@ class Sandbox:
             "nofile": resource.getrlimit(resource.RLIMIT_NOFILE)[0],
             "umask": self._zygote.layout.umask,
         }
-        self._zygote.activate(self.image)
-        with control:
-            with theirs:
-                self._order("start", stdin, stdout, stderr, theirs.fileno(), **order)
+        with control, theirs:
+            order["streams"], streams, made = self._zygote.streams.safe((stdin, stdout, stderr))
+            try:
+                self._zygote.activate(self.image)
+                self._order("start", *streams, theirs.fileno(), **order)
+            finally:
+                for descriptor in made:
+                    os.close(descriptor)
+            theirs.close()
             self._spare = 0
             started = _follow(control, filter is not None, os.fsdecode(order["argv"][0]))
         self._pid = started.pid

@@ -26,6 +26,7 @@ from blackstart.sandbox.layout import LIMIT_BYTES, Captured, Change, Entry, Layo
 from blackstart.sandbox.machine import LANDLOCK, NAMESPACES
 from blackstart.sandbox.outside import Places
 from blackstart.sandbox.sandbox import Sandbox
+from blackstart.sandbox.streams import Streams
 
 ANSWER_LIMIT_S = 120.0
 CLOSE_LIMIT_S = 60.0
@@ -48,6 +49,7 @@ class Zygote:
         self._work_area = work_area
         self.isolation = isolation
         self.limit_bytes = limit_bytes
+        self.streams = Streams()
         self._names: list[str] = []
         self._ready: dict[str, list[Sandbox]] = {}
         self.all_users = os.geteuid() == 0 and _mapped_ids() > 1
@@ -262,6 +264,7 @@ class Zygote:
             for sandbox in waiting:
                 sandbox.close()
         self._ready.clear()
+        self.streams.close()
         self._channel.close()
         if self.isolation == LANDLOCK:
             with contextlib.suppress(subprocess.TimeoutExpired):

@@ -618,6 +618,23 @@ def inherited_descriptors():
 
 
 @door
+def standard_streams():
+    """Whoever started us opened these outside, on mounts of the host."""
+    tries = []
+    for number in (0, 1, 2):
+        mode = os.fstat(number).st_mode & 0o777
+        tries += [
+            lambda number=number, mode=mode: os.fchmod(number, mode),
+            lambda number=number: os.fchown(number, os.getuid(), os.getgid()),
+            lambda number=number: os.utime(number, (1, 1)),
+            lambda number=number: os.setxattr(number, "user.escaped", b"1"),
+        ]
+    tries.append(lambda: overwrite("/proc/self/fd/0", os.O_RDWR))
+    tries.append(lambda: os.chmod("/proc/self/fd/0", 0o777))
+    return each(*tries)
+
+
+@door
 def own_session():
     return {"leader": os.getsid(0) == os.getpid(), "group": os.getpgrp() == os.getpid()}
 

@@ -222,7 +222,7 @@ def attack(isolation: str, canaries: Canaries) -> tuple[Any, list[str], list[str
             sandbox.start(
                 ["/usr/bin/python3", "-S", str(program), json.dumps(targets)],
                 env={"PATH": "/usr/bin:/bin", "ESCAPE_MARK": str(os.getpid())},
-                stdin=null, stdout=writing, stderr=writing,
+                stdin=inheritable if isolation == "namespaces" else null, stdout=writing, stderr=null,
             )  # fmt: skip
             os.close(writing)
             ended = sandbox.event(timeout_s=120)

@@ -153,3 +153,24 @@ def test_a_target_cannot_use_up_the_process_ids_of_the_machine(world: World, zyg
     assert Path("/proc/sys/kernel/pid_max").read_text() == outside
     if tuple(int(n) for n in os.uname().release.split("-")[0].split(".")[:2]) >= (6, 14):
         assert inside <= 16384
+
+
+def test_standard_input_from_a_file_is_a_copy_that_leads_nowhere(world: World, zygote: Zygote, tmp_path: Path) -> None:
+    (tmp_path / "input").write_bytes(b"first\nsecond\n")
+    before = (tmp_path / "input").stat()
+    with open(tmp_path / "input", "rb+") as given, zygote.sandbox("S0") as sandbox:
+        for _ in range(2):
+            reading, writing = os.pipe()
+            with os.fdopen(reading) as output:
+                sandbox.start(
+                    ["sh", "-c", "read first; echo got $first; cat; chmod 777 /dev/stdin; echo x > /dev/stdin"],
+                    env={"PATH": "/usr/bin:/bin"}, stdin=given.fileno(), stdout=writing, stderr=world.null,
+                )  # fmt: skip
+                os.close(writing)
+                assert output.read() == "got first\nsecond\n"
+            sandbox.kill()
+        with pytest.raises(AssertionError, match="leads to the host"):
+            sandbox.start(["true"], env={}, stdin=world.null, stdout=given.fileno(), stderr=world.null)
+        assert world.shell(sandbox, "echo still usable") == "still usable\n"
+    assert (tmp_path / "input").read_bytes() == b"first\nsecond\n"
+    assert (tmp_path / "input").stat().st_mode == before.st_mode
