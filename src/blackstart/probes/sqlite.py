@@ -83,7 +83,7 @@ def _dump(path: Path, deadline: float, clock: Clock) -> Iterator[tuple[str, str]
 
 def _leaves(connection: sqlite3.Connection) -> Iterator[tuple[str, str]]:
     tables = []
-    rows = connection.execute("SELECT type, name, sql FROM sqlite_schema ORDER BY type, name").fetchall()
+    rows = connection.execute("SELECT type, name, sql FROM sqlite_master ORDER BY type, name").fetchall()
     for kind, name, sql in rows:
         if sql is not None:
             yield f"schema/{_quoted(name)}", " ".join(str(sql).split())

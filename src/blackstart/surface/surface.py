@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
@@ -12,7 +13,7 @@ from blackstart.core.trace import Operation
 
 class Surface(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """files: masked path -> role; databases: those of them that are SQLite; peers: addresses connected to; ports:
-    addresses listened on; programs: what was executed; signals: numbers sent inside; uncovered: thing -> why.
+    addresses listened on; programs: what was executed; signals: those sent inside; uncovered: thing -> why.
     """
 
     files: dict[str, str] = {}
@@ -31,12 +32,14 @@ def surface(
     uncovered: Mapping[str, str] | None = None,
 ) -> Surface:
     """files: the measured roles; image: a masked image in which contents were read."""
-    seen: dict[str, dict[str, None]] = {"connect": {}, "bind": {}, "exec": {}, "kill": {}}
-    for trace in traces:
-        for operation in trace:
-            for start, found in seen.items():
-                if operation.call.startswith(start) and operation.path:
-                    found[operation.path] = None
+    seen: dict[str, dict[str, None]] = {"connect": {}, "bind": {}, "exec": {}}
+    signals: dict[str, None] = {}
+    for operation in (operation for trace in traces for operation in trace):
+        for start, found in seen.items():
+            if operation.call.startswith(start) and operation.path:
+                found[operation.path] = None
+        if operation.call == "kill" and operation.flags:  # signal 0 only asks whether a process is there
+            signals[_signal_name(operation.flags)] = None
     databases = (p for p, s in image.items() if p in files and s.content is not None and s.content.form == "sqlite")
     return Surface(
         files=dict(sorted(files.items())),
@@ -44,9 +47,13 @@ def surface(
         peers=_sockets(seen["connect"]),
         ports=_sockets(seen["bind"]),
         programs=tuple(seen["exec"]),
-        signals=tuple(seen["kill"]),
+        signals=tuple(signals),
         uncovered=dict(sorted((uncovered or {}).items())),
     )
+
+
+def _signal_name(number: int) -> str:
+    return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
 
 
 def _sockets(paths: Iterable[str]) -> tuple[str, ...]:

@@ -176,10 +176,12 @@ def test_answers_are_exit_status_stdout_check_and_files_written_but_not_logs() -
 def test_the_surface_lists_files_peers_ports_and_programs() -> None:
     trace = [
         op("connect", "socket:inet:1.2.3.4:80"), op("bind", "socket:inet:0.0.0.0:8080"), op("execve", "/usr/bin/sort"),
+        Operation(index=0, call="kill", flags=15), Operation(index=0, call="kill", flags=0),
     ]  # fmt: skip
     content = Content(form="sqlite", digest="d")
     seen = surface(
         [trace], {"/d/n": "state"}, {"/d/n": FileState(path="/d/n", content=content)}, {"/d/m": "shared mapping"}
     )
     assert (seen.databases, seen.peers, seen.ports) == (("/d/n",), ("inet:1.2.3.4:80",), ("inet:0.0.0.0:8080",))
+    assert seen.signals == ("SIGTERM",)
     assert (seen.programs, seen.uncovered) == (("/usr/bin/sort",), {"/d/m": "shared mapping"})
