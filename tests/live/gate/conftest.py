@@ -62,9 +62,11 @@ class Stage:
         out, into = os.pipe()
         begin = time.monotonic()
         program = gate_filter.compile(calls)
-        null = os.open(os.devnull, os.O_RDONLY)
-        launched = launch(argv, program, cwd=str(self.cwd), stdin=null, stdout=into, stderr=into, env=env)
-        os.close(null)
+        # An empty pipe, not /dev/null: a program may change the mode of what it holds.
+        empty, end = os.pipe()
+        os.close(end)
+        launched = launch(argv, program, cwd=str(self.cwd), stdin=empty, stdout=into, stderr=into, env=env)
+        os.close(empty)
         os.close(into)
         supervisor = Supervisor(
             launched.listener,

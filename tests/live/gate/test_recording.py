@@ -429,7 +429,9 @@ os.write(9, b"x")
 
 @pytest.mark.needs("gcc")
 def test_calls_with_arguments_that_make_no_sense_are_survived(stage: Stage) -> None:
-    numbers = sorted(calls.numbers(DEFAULT - {"exit_group"}, "x86_64" if os.uname().machine == "x86_64" else "aarch64"))
+    # Nothing that changes the attributes of files: the program runs on the real ones.
+    fuzzed = DEFAULT - calls.ATTRIBUTES - calls.PROCESSES - {"mknod", "mknodat", "chdir", "fchdir"}
+    numbers = sorted(calls.numbers(fuzzed, os.uname().machine))
     program = stage.c(r"""
 #define _GNU_SOURCE
 #include <stdint.h>
