@@ -60,11 +60,11 @@ SQL = "create table t(a); insert into t values(1); begin; insert into t values(2
 
 
 def shape(trace: tuple[Operation, ...] | list[Operation]) -> list[tuple[object, ...]]:
-    """What must agree. How often a pipe is read depends on who is faster; the stage has one pipe for both streams."""
+    """What must agree. How often a pipe is read depends on who is faster; the streams are not the same ones."""
     return [
         (o.call, "stdout" if o.masked == "stderr" else o.masked, o.kind, o.size, o.flags * o.call.startswith("open"))
         for o in trace
-        if (o.call, o.masked) != ("read", "pipe:")
+        if (o.call, o.masked) != ("read", "pipe:") and o.masked not in ("stdin", "/dev/null")
     ]
 
 
