@@ -167,7 +167,7 @@ def test_a_program_that_needs_a_socket_of_the_host(work: Path, tmp_path: Path) -
 def test_output_and_names_that_are_no_text(work: Path) -> None:
     name = os.fsencode(work) + b"/caf\xe9 \xff.dat"
     with open(name, "wb") as file:
-        file.write(b"4\n")
+        file.writelines(b"\xff\xfe line %d\n" % number for number in (1, 2, 3))
     ran = run([PYTHON, str(TARGETS / "no_text.py"), os.fsdecode(b"caf\xe9 \xff.dat")], work, budget="40s")
     assert_reported(ran, 1)
     assert any("caf" in json.dumps(finding) for finding in ran.defects), ran.said()
