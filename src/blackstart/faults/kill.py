@@ -59,7 +59,7 @@ def candidates(clean: CleanRun, calibration: Calibration) -> Iterator[Candidate]
             fault=Kill(point=point),
             start=clean.start,
             rank=(_rank(point, calibration), 0),
-            cause=("kill", point.path),
+            cause=("kill", point.path, point.call),
             path=point.path,
             places=places,
         )
@@ -74,7 +74,7 @@ def _during_recovery(worth: list[Operation], clean: CleanRun, calibration: Calib
             crash=Kill(point=point),
             start=clean.start,
             rank=(_rank(point, calibration) + 6, 1),
-            cause=("kill during recovery", point.path),
+            cause=("kill during recovery", point.path, point.call),
             path=point.path,
             places=places,
         )
