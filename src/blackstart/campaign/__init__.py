@@ -51,6 +51,8 @@ def _do(options: Options, progress: Progress, host: Mapping[str, str], *, is_pla
     # Opened first, so that a directory which cannot be written is told before anything is run.
     with ExitStack() as open_things:
         kept = None if is_plan else _Kept(open_things.enter_context(Store(options.cwd)), options, progress)
+        if kept is not None:
+            open_things.callback(ground.ledger(os.path.realpath(options.cwd), os.getpid()).settle)
         campaign = Campaign(options, progress, kept)
         seen = campaign.observe(isolation, tuple(a.address for a in allowed), host)
         open_things.callback(seen.zygote.close)

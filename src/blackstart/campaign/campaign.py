@@ -260,9 +260,7 @@ class Campaign:
         """The verdict; what a muted oracle found is unknown. It may have been muted after the trial was judged."""
         if verdict.outcome != FAILED or verdict.oracle not in self.tally.muted:
             return verdict
-        return unknown(
-            verdict.oracle, f"muted ({self.tally.muted[verdict.oracle]}); it found: {verdict.consequence}"
-        )
+        return unknown(verdict.oracle, f"muted ({self.tally.muted[verdict.oracle]}); it found: {verdict.consequence}")
 
     def suspect(self, task: Task, outcome: Outcome, failing: list[Verdict], queue: Queue) -> None:
         """Add failures to what is known of their causes; the same repetitions tell about all new ones of a trial."""

@@ -9,13 +9,15 @@ import os
 import shlex
 import shutil
 from collections.abc import Iterable, Mapping
+from functools import cache
 
 from blackstart.core.errors import BlackstartError, TargetError
 from blackstart.core.options import Options
-from blackstart.sandbox import Layout
+from blackstart.guard import Ledger
+from blackstart.sandbox import Layout, Zygote
 from blackstart.targets import Command
 
-STORE_NAME = ".blackstart"
+STORE_NAME, LEDGER_NAME = ".blackstart", "ledger"
 PINNED = {"PYTHONHASHSEED": "0", "TZ": "UTC", "LC_ALL": "C.UTF-8"}
 # Not part of anybody's state, wherever the sandbox shows the host's. Not /opt: who writes there keeps its state there.
 INSTALLED = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/boot", "/nix", "/snap")
@@ -104,6 +106,20 @@ def layout(options: Options, target: Command, copies: Iterable[str], opened: tup
         omit=(os.path.join(target.cwd, STORE_NAME),),
         opened=opened,
     )
+
+
+def open_zygote(layout: Layout, isolation: str) -> Zygote:
+    """A zygote that the ledger knows of, so that `undo` ends it where our own end did not."""
+    zygote = Zygote(layout, isolation=isolation)
+    if os.path.isdir(os.path.join(layout.cwd, STORE_NAME)):
+        ledger(layout.cwd, os.getpid()).process(zygote.pid)
+    return zygote
+
+
+@cache
+def ledger(directory: str, writer: int) -> Ledger:
+    """The ledger of that directory's runs; one for each writing process, which numbers its lines."""
+    return Ledger(os.path.join(directory, STORE_NAME, LEDGER_NAME))
 
 
 def _named_places(target: Command) -> list[str]:

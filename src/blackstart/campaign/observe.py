@@ -23,7 +23,7 @@ from blackstart.core.history import EXITED, Run
 from blackstart.core.masking import Masker, rooted, same
 from blackstart.core.options import Options
 from blackstart.core.reading import FileState
-from blackstart.core.trace import Operation
+from blackstart.core.trace import LOOKING, Operation
 from blackstart.gate import DEFAULT, Recorder
 from blackstart.probes import Prober
 from blackstart.report.progress import Progress
@@ -51,7 +51,7 @@ ANOTHER_SECOND_S = 1.05
 # Scouting, two from one start, the chain, its twin, the placebo, and three null trials of two starts each.
 RUNS_MIN = 13
 OUTPUT_DATA_BYTES = 1 << 16
-OBSERVED = DEFAULT | {"exit_group", "kill"}
+OBSERVED = DEFAULT | LOOKING | {"exit_group", "kill"}
 FIRST_PATIENCE = Patience(deadline_s=30.0, hard_s=60.0)
 
 
@@ -86,6 +86,7 @@ class _Recorded:
             paths=frozenset(paths),
             stdout=self.run.text("stdout"),
             stderr=self.run.text("stderr"),
+            check=self.run.readings[0].value.encode("utf-8", "surrogateescape") if self.run.readings else b"",
             began_s=self.began_s,
             ended_s=self.began_s + self.run.end.elapsed_s,
         )
@@ -95,7 +96,7 @@ def scout(options: Options, target: Command, opened: tuple[str, ...], isolation:
     """The state directories: those declared, and where a clean run on overlays changed something."""
     directories = list(ground.declared(options))
     layout = ground.layout(options, target, directories, opened)
-    with Zygote(layout, isolation=isolation) as zygote:
+    with ground.open_zygote(layout, isolation) as zygote:
         zygote.capture("S0")
         bench = _bench(zygote, target, None, Mask())
         with zygote.sandbox("S0") as sandbox:
@@ -157,7 +158,7 @@ class Observer:
         self.layout = layout
         self.share_s = share_s
         self.began_s = SYSTEM.monotonic()
-        self.zygote = Zygote(layout, isolation=isolation)
+        self.zygote = ground.open_zygote(layout, isolation)
         self.bench = _bench(self.zygote, target, check, Mask())
         self.runs = 0
         self.patience = FIRST_PATIENCE
@@ -184,9 +185,9 @@ class Observer:
         refuses = len(recorded) == 1
         # What a program derives from the time it often rounds to seconds: the second runs fall into another one.
         self._wait_until(recorded[-1].began_s + recorded[-1].run.end.elapsed_s + ANOTHER_SECOND_S)
-        self._learn(first, self._recorded("S0"))
+        self._learn(first, self._recorded("S0", other_pids=True))
         if not refuses:
-            self._learn(recorded[1], self._recorded("S1"))
+            self._learn(recorded[1], self._recorded("S1", other_pids=True))
         self._placebo(first)
         return self._put_together(recorded, refuses)
 
@@ -199,9 +200,10 @@ class Observer:
                 next_step=f"give it more: --budget {int(needed_s * 3)}s, or a shorter job",
             )
 
-    def _recorded(self, start: str, keep: str = "", boundaries: bool = False) -> _Recorded:
+    def _recorded(self, start: str, keep: str = "", *, boundaries: bool = False, other_pids: bool = False) -> _Recorded:
         """One clean run from `start` under the gate; its image is kept under the name `keep`.
 
+        other_pids: with other process ids than the first clean runs, so that what is named by them is masked;
         boundaries: also keep an image at each version boundary at which no file is half written.
         """
         bench, zygote = self.bench, self.zygote
@@ -222,6 +224,8 @@ class Observer:
             recorder = Recorder(mask=bench.masker, sites=True, data=True, data_max=OUTPUT_DATA_BYTES)
             began_s = SYSTEM.now()
             with zygote.sandbox(image) as sandbox:
+                if other_pids:
+                    sandbox.advance_pids(bench.pid_step)
                 run, conducted = bench.start(
                     sandbox,
                     image,

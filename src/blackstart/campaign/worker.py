@@ -10,6 +10,7 @@ import signal
 
 import msgspec
 
+from blackstart.campaign import ground
 from blackstart.core.calibration import Calibration
 from blackstart.core.errors import BlackstartError
 from blackstart.core.history import History
@@ -17,7 +18,7 @@ from blackstart.core.masking import Masker
 from blackstart.core.verdict import FAILED, Verdict
 from blackstart.oracles import judge_all
 from blackstart.probes import Prober
-from blackstart.sandbox import Layout, Zygote
+from blackstart.sandbox import Layout
 from blackstart.targets import Command
 from blackstart.trials import Bench, Plan, run_trial
 
@@ -47,7 +48,7 @@ _bench: Bench | BlackstartError | None = None
 
 def open_bench(shop: Workshop) -> Bench:
     """A bench with a zygote of its own, holding copies of all start states."""
-    zygote = Zygote(shop.layout, isolation=shop.isolation)
+    zygote = ground.open_zygote(shop.layout, shop.isolation)
     for name, directory in shop.images.items():
         zygote.adopt(name, directory)
     return Bench(

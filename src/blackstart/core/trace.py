@@ -22,6 +22,8 @@ CHANGING = frozenset(
 SYNCING = frozenset("fsync fdatasync sync syncfs sync_file_range msync".split())
 # Calls that open by path; they change directory entries only with O_CREAT or O_TRUNC in flags.
 OPENING = frozenset("open openat openat2 creat".split())
+# Calls that ask about a path without opening it.
+LOOKING = frozenset("stat lstat newfstatat statx access faccessat faccessat2".split())
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

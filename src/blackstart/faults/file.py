@@ -18,7 +18,7 @@ from blackstart.core.history import Injected
 from blackstart.core.randomness import Seed
 from blackstart.core.reading import FileState
 from blackstart.core.rule import parse
-from blackstart.core.trace import OPENING, Operation
+from blackstart.core.trace import LOOKING, OPENING, Operation
 from blackstart.faults.kill import crash_before
 from blackstart.faults.scene import RESTART, RUN, Candidate, Scene
 from blackstart.gate import Match, Tamper
@@ -28,7 +28,7 @@ CAPABILITIES = ("CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH")
 DAMAGES = ("empty", "truncated", "garbage", "missing", "unreadable", "read-only")
 GARBAGE_BYTES = 1 << 16
 # Calls that look at a path: a damaged file counts as met when one of them was seen on it.
-_MEETING = sorted(OPENING | {"rename", "renameat", "renameat2", "unlink", "unlinkat"})
+_MEETING = sorted(OPENING | LOOKING | {"rename", "renameat", "renameat2", "unlink", "unlinkat"})
 _ROLES = ("state", "config", "cache", "output")
 
 

@@ -72,6 +72,13 @@ class Ledger:
             if line.kind == DIRECTORY and line.path == path:
                 self.close(line.number)
 
+    def settle(self) -> None:
+        """Close the lines of what is gone by itself; what other runs still use is left alone."""
+        for line in pending(self._path):
+            is_gone = not os.path.lexists(line.path) if line.kind == DIRECTORY else _start_of(line.pid) != line.started
+            if is_gone:
+                self.close(line.number)
+
     def _next(self) -> int:
         self._count += 1
         return os.getpid() * 1_000_000 + self._count
@@ -185,4 +192,3 @@ def _sync_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-

@@ -122,6 +122,12 @@ class Bench:
         uncovered = {places.usual(path): why for path, why in conducted.uncovered.items()}
         return msgspec.structs.replace(conducted, outputs=outputs, trace=trace, uncovered=uncovered)
 
+    def touched(self) -> tuple[list[str], list[str]]:
+        """(changed, renamed): paths of the clean runs, at which the sandbox may differ from the system."""
+        operations = [o for clean in self.calibration.chain for o in clean.trace if o.path.startswith("/")]
+        changed = {o.path for o in operations if o.changes}
+        return sorted(changed), sorted({o.path for o in operations if o.call.startswith("rename")})
+
     def read(self, image: str) -> Image:
         """The state files of an image with their logical content, by path."""
         return self.prober.image(image)

@@ -13,7 +13,7 @@ from functools import partial
 import msgspec
 
 from blackstart.core.errors import SandboxLimit
-from blackstart.core.history import EXITED, History, Injected, Reset, Run
+from blackstart.core.history import EXITED, End, History, Injected, Reset, Run
 from blackstart.faults.scene import RESTART, RUN, CannotInject, Fault, Scene
 from blackstart.sandbox import Sandbox
 from blackstart.trials.bench import Bench
@@ -47,11 +47,12 @@ class _Trial:
             with bench.zygote.sandbox(image) as sandbox:
                 with ExitStack() as passing:
                     armed = self._inject(RUN, scene, passing, lasting)
+                    found = (Run(phase="before", end=End(how=EXITED), image=bench.read(image)),) if is_damage else ()
                     self._start(sandbox, scene, RUN, armed)
                 crash = "" if is_damage else self._keep_crash(image, lasting)
                 if plan.rerun:
                     self._restart(sandbox, scene)
-                trouble = sandbox.trouble()
+                trouble = sandbox.trouble(*bench.touched())
             if plan.rerun and self._failed_twice():
                 if is_damage:
                     lasting.close()
@@ -62,7 +63,7 @@ class _Trial:
             start=plan.start,
             kind=plan.kind,
             injected=tuple(self.injected),
-            runs=tuple(self.runs),
+            runs=(*found, *self.runs),
             resets=resets,
             good_again=good_again,
             trouble=trouble,
