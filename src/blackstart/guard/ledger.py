@@ -176,10 +176,13 @@ def _open_all(path: str) -> None:
 
 
 def _start_of(pid: int) -> str:
-    """Start time and boot of a process: the same number with another start is another process."""
+    """Start time and boot of a process: the same number with another start is another process; a dead one has none."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
-            ticks = file.read().rpartition(b")")[2].split()[19].decode()
+            fields = file.read().rpartition(b")")[2].split()
+        if fields[0] in (b"Z", b"X"):
+            return ""
+        ticks = fields[19].decode()
         with open("/proc/sys/kernel/random/boot_id") as file:
             return f"{file.read().strip()}/{ticks}"
     except (OSError, IndexError):
