@@ -25,7 +25,8 @@ from blackstart.sandbox import Sandbox
 from blackstart.targets.look import look
 from blackstart.targets.watch import Diagnosis, Patience
 
-OUTPUT_LIMIT_BYTES = 4 << 20
+OUTPUT_LIMIT_BYTES = 4 << 20  # of each stream: one that floods must not silence the other
+LINGER_S = 0.5
 _LOOK_EVERY_S = 0.25
 _CHUNK_BYTES = 1 << 16
 
@@ -80,6 +81,7 @@ class _Pipes:
         self._now_s = now_s
         self.outputs: list[Output] = []
         self.seen_bytes = 0
+        self._kept_bytes: dict[str, int] = {}
         self._open: dict[int, str] = {}
         self.write_ends: tuple[int, int] = (-1, -1)
         stdout, stdout_end = os.pipe()
@@ -109,8 +111,10 @@ class _Pipes:
             del self._open[descriptor]
             os.close(descriptor)
             return False
-        if self.seen_bytes < OUTPUT_LIMIT_BYTES:
-            self.outputs.append(Output(stream=self._open[descriptor], data=data, at_s=self._now_s()))
+        stream = self._open[descriptor]
+        if self._kept_bytes.get(stream, 0) < OUTPUT_LIMIT_BYTES:
+            self.outputs.append(Output(stream=stream, data=data, at_s=self._now_s()))
+            self._kept_bytes[stream] = self._kept_bytes.get(stream, 0) + len(data)
         self.seen_bytes += len(data)
         return True
 
@@ -217,14 +221,8 @@ class _Start:
 
     def run(self) -> tuple[int | None, Wait | None]:
         """(wait status of the main process, None) or (None, why it was given up)."""
-        poller = select.poll()
-        pipes, supervisor, events = self.pipes, self.supervisor, self.sandbox.fileno()
-        poller.register(events, select.POLLIN)
-        for descriptor in pipes.descriptors():
-            poller.register(descriptor, select.POLLIN)
-        gate = supervisor.fileno() if supervisor else -1
-        if supervisor:
-            poller.register(gate, select.POLLIN)
+        events = self.sandbox.fileno()
+        poller = self._poller(events)
         diagnosis = Diagnosis(self.patience.hard_s)
         next_look_s = self.patience.deadline_s
         while True:
@@ -235,29 +233,50 @@ class _Start:
                     return None, wait
                 next_look_s = now_s + _LOOK_EVERY_S
             for descriptor, event in poller.poll(max(0.0, next_look_s - now_s) * 1000):
-                if descriptor == gate:
-                    assert supervisor is not None
-                    if event & select.POLLIN:
-                        supervisor.serve()
-                        self._note_firing(supervisor)
-                    elif event & (select.POLLHUP | select.POLLERR):
-                        poller.unregister(gate)
+                if descriptor != events:
+                    self._take(poller, descriptor, event)
                     if self.killed:
                         return None, None
-                elif descriptor == events:
-                    ended = self.sandbox.event()
-                    if ended is not None:
-                        return ended.status, None
-                    if event & (select.POLLHUP | select.POLLERR):
-                        self.sandbox.close()
-                        raise SandboxLimit("process 1 of the sandbox was ended from outside; memory may be short")
-                elif not pipes.read(descriptor):
-                    poller.unregister(descriptor)
+                    continue
+                ended = self.sandbox.event()
+                if ended is not None:
+                    return ended.status, None
+                if event & (select.POLLHUP | select.POLLERR):
+                    self.sandbox.close()
+                    raise SandboxLimit("process 1 of the sandbox was ended from outside; memory may be short")
 
-    def _note_firing(self, supervisor: Supervisor) -> None:
-        if self.lines_at_firing < 0 and supervisor.firings:
-            self.pipes.drain()
-            self.lines_at_firing = self.pipes.lines()
+    def linger(self) -> None:
+        """Let children that end a moment after the main process say and do their last: who holds its pipes open counts.
+
+        A daemon that keeps them open is not waited for any longer.
+        """
+        poller = self._poller()
+        end_s = self.elapsed_s() + LINGER_S
+        while self.pipes.descriptors() and not self.killed and (left_s := end_s - self.elapsed_s()) > 0:
+            for descriptor, event in poller.poll(left_s * 1000):
+                self._take(poller, descriptor, event)
+
+    def _poller(self, *more: int) -> select.poll:
+        """A poll on the pipes, the gate and these."""
+        poller = select.poll()
+        gate = (self.supervisor.fileno(),) if self.supervisor else ()
+        for descriptor in (*gate, *more, *self.pipes.descriptors()):
+            poller.register(descriptor, select.POLLIN)
+        return poller
+
+    def _take(self, poller: select.poll, descriptor: int, event: int) -> None:
+        """Serve the gate, or read a pipe; whichever is over is looked at no more."""
+        supervisor = self.supervisor
+        if supervisor is None or descriptor != supervisor.fileno():
+            if not self.pipes.read(descriptor):
+                poller.unregister(descriptor)
+        elif event & select.POLLIN:
+            supervisor.serve()
+            if self.lines_at_firing < 0 and supervisor.firings:
+                self.pipes.drain()
+                self.lines_at_firing = self.pipes.lines()
+        else:
+            poller.unregister(descriptor)
 
     def _look(self, diagnosis: Diagnosis, now_s: float) -> Wait | None:
         pids = [process.outer_pid for process in self.sandbox.census()]
@@ -295,6 +314,8 @@ def conduct(
 def _account(start: _Start, status: int | None, wait: Wait | None) -> Conducted:
     """End what is left, then put the account together."""
     elapsed_s = start.elapsed_s()
+    if status is not None:
+        start.linger()
     left = () if start.killed else tuple(process.command for process in start.sandbox.census())
     start.end()
     start.pipes.drain()

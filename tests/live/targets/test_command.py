@@ -61,6 +61,7 @@ def test_what_it_reads_from_stdin(stage: Stage, tmp_path: Path) -> None:
 def test_fifty_megabytes_of_output_are_taken_and_bounded(stage: Stage) -> None:
     done = stage.conduct(*python("for _ in range(50): os.write(1, b'x' * (1 << 20))\nos.write(2, b'done')"))
     assert (done.end.how, done.end.code) == ("exited", 0)
+    assert printed(done, "stderr") == b"done"
     assert OUTPUT_LIMIT_BYTES <= len(printed(done)) <= OUTPUT_LIMIT_BYTES + (1 << 20)
 
 
@@ -98,6 +99,26 @@ os._exit(0)
     assert time.monotonic() - began_s < 60
     assert done.end.how == "exited"
     assert len(done.left) == 1
+
+
+@pytest.mark.parametrize("gated", [False, True], ids=["bare", "gated"])
+def test_children_that_end_a_moment_later_still_have_their_say(stage: Stage, gated: bool) -> None:
+    script = """
+if os.fork() == 0:
+    if os.fork() == 0:
+        while os.getppid() != 1:
+            pass
+        open('late', 'w').write('x')
+        os.write(1, b'the last word')
+    os._exit(0)
+"""
+    with stage.bench.image_from("S0") as image:
+        done = stage.conduct(*python(script), image=image, recorder=Recorder() if gated else None)
+        assert printed(done) == b"the last word"
+        assert done.left == ()
+        assert stage.zygote.read(image, str(stage.cwd / "late")) == b"x"
+    if gated:
+        assert any(operation.masked == "$CWD/late" for operation in done.trace)
 
 
 def test_a_program_that_cannot_be_executed(stage: Stage) -> None:
