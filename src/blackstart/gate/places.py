@@ -1,9 +1,10 @@
 """What a descriptor or a path of the target refers to: paths as the target sees them, and kinds.
 
 The path of a descriptor is looked up once per process and kept, as long as nothing happened that may change it: the
-gate sees a call *before* the kernel does it, so after a close, dup2, rename or unlink nothing is kept until the thread
-that made it is seen again (the call is over then), or 50 ms later. Where such calls do not pass the gate, nothing is
-kept at all. Directories are resolved, so that a file has one name whether it was opened through a link or not.
+gate sees a call *before* the kernel does it, so after a close, dup2, rename or unlink nothing new is kept until the
+thread that made it is seen again (the call is over then), or 50 ms later. Where such calls do not pass the gate,
+nothing is kept at all. Directories are resolved, so that a file has one name whether it was opened through a link or
+not.
 """
 
 from __future__ import annotations
@@ -11,14 +12,18 @@ from __future__ import annotations
 import os
 import stat
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from blackstart.core.trace import DIRECTORY, FILE, OTHER, PIPE, SOCKET, TTY
+import msgspec
+
+from blackstart.core.trace import DIRECTORY, FILE, OTHER, PIPE, SOCKET, TTY, Operation
 from blackstart.gate import notify
+from blackstart.gate.calls import Call
 from blackstart.gate.tasks import Process, Thread
 
 _SETTLED_AFTER_S = 0.05
 _KEPT_MAX = 4096
+_PROCESSES_MAX = 64
 _AT_CWD = -100
 _AT_REMOVEDIR = 0x200
 _OF_DIRECTORIES = frozenset({"mkdir", "mkdirat", "rmdir", "chdir"})
@@ -37,37 +42,82 @@ def stream_names(stdin: int | None = None, stdout: int | None = None, stderr: in
     return names
 
 
+class _Change(msgspec.Struct, frozen=True):
+    """What may mean something else soon: a descriptor of a process (None: all of them), or what lies at or below these
+    paths (none: everything).
+    """
+
+    process: Process | None = None
+    number: int | None = None
+    paths: tuple[str, ...] = ()
+
+
+def change_by(call: Call, process: Process, event: Sequence[int], operation: Operation | None) -> _Change:
+    """What this call, one of the bookkeeping ones, is about to change."""
+    name = call.name
+    if name == "close":
+        return _Change(process, event[call.fd])
+    if name in ("dup2", "dup3"):
+        # The second argument is the number that will mean what the first one does.
+        return _Change(process, event[call.fd + 1])
+    if name in ("chdir", "fchdir"):
+        return _Change(process, _AT_CWD)
+    if name in ("close_range", "execve", "execveat"):
+        return _Change(process)
+    if operation is None or not operation.path:
+        return _Change()
+    return _Change(paths=(operation.path, operation.path2) if operation.path2 else (operation.path,))
+
+
 class Places:
     """Looks up descriptors and paths. streams: link text -> name; keep: whether descriptors may be remembered."""
 
     def __init__(self, *, streams: Mapping[str, str] | None, keep: bool) -> None:
         self._streams = None if streams is None else dict(streams)
         self._keep = keep
-        self.unsettled: dict[int, float] = {}
+        self.pending: dict[int, _Change] = {}
+        self._kept_again_s = 0.0
+        self._now_s = 0.0
         self._sockets: dict[str, str] = {}
         self._directories: dict[str, str] = {}
         self._ancestors: set[str] = set()
-        self._processes: list[Process] = []
+        self._processes: set[Process] = set()
 
     def seen(self, tid: int, now_s: float) -> None:
-        """A thread is back: what it did before is done. To be called while any thread is unsettled."""
-        settled = [t for t, at_s in self.unsettled.items() if t == tid or now_s - at_s > _SETTLED_AFTER_S]
-        for thread in settled:
-            del self.unsettled[thread]
-        if settled:
-            self.forget_all()
+        """A thread is back: what it did before is done. To be called while changes are pending."""
+        change = self.pending.pop(tid, None)
+        if change is not None:
+            self._forget(change)
+        self._now_s = now_s
+        if not self.pending:
+            self._kept_again_s = 0.0
 
-    def changes(self, tid: int, now_s: float) -> None:
+    def changes(self, tid: int, now_s: float, change: _Change) -> None:
         """This thread is about to do something after which descriptors or names may mean something else."""
         if self._keep:
-            self.unsettled[tid] = now_s
-            self.forget_all()
+            if len(self.pending) >= _KEPT_MAX:
+                self.pending.clear()
+            self.pending[tid] = change
+            self._now_s, self._kept_again_s = now_s, now_s + _SETTLED_AFTER_S
+            self._forget(change)
 
-    def forget_all(self) -> None:
-        for process in self._processes:
-            process.described.clear()
-            process.forget_positions()
-        self._processes.clear()
+    def _forget(self, change: _Change) -> None:
+        if change.process is not None:
+            if change.number is None:
+                change.process.described.clear()
+            else:
+                change.process.described.pop(change.number, None)
+        elif len(self._processes) > _PROCESSES_MAX or not change.paths:
+            for process in self._processes:
+                process.described.clear()
+            self._processes.clear()
+        else:
+            below = tuple(path + "/" for path in change.paths)
+            for process in self._processes:
+                described = process.described
+                gone = [n for n, (path, _) in described.items() if path in change.paths or path.startswith(below)]
+                for number in gone:
+                    del described[number]
 
     def moves(self, path: str) -> None:
         """An entry is about to be renamed, removed or made: directories found through it are looked up again."""
@@ -85,11 +135,10 @@ class Places:
             return "", OTHER
         found = self._look_up(thread, number)
         # What is not open is not kept: the next open may give this number.
-        if self._keep and not self.unsettled and found[0]:
+        if self._keep and found[0] and self._now_s >= self._kept_again_s:
             if len(process.described) >= _KEPT_MAX:
                 process.described.clear()
-            if not process.described:
-                self._processes.append(process)
+            self._processes.add(process)
             process.described[number] = found
         return found
 

@@ -25,7 +25,7 @@ from blackstart.gate.actions import CALLER_GONE, Actions, Step
 from blackstart.gate.callsite import Sites
 from blackstart.gate.filter import AUDIT_ARCH, X32_BIT
 from blackstart.gate.operations import Event, Reader
-from blackstart.gate.places import Places
+from blackstart.gate.places import Places, change_by
 from blackstart.gate.tampering import Armed, Firing, Tamper
 from blackstart.gate.tasks import Tasks, Thread
 
@@ -245,7 +245,7 @@ class Supervisor:
             self._foreign(event[0], tid, number, architecture)
             return
         self._now_s = now_s = self._clock.monotonic()
-        if self._places.unsettled:
+        if self._places.pending:
             self._places.seen(tid, now_s)
         if self._actions.again and self._is_repeated(event):
             return
@@ -337,14 +337,15 @@ class Supervisor:
             if operation.kind == FILE:
                 self._not_covered(operation.path, "mapped shared and writable: its writes are not seen")
         else:
-            if name in _EXECUTES:
-                self._sites.forget(thread.process)
-                self._tasks.forget(thread.process)
             if name in tables.BOOKKEEPING:
-                self._places.changes(thread.tid, self._now_s)
+                change = change_by(call, thread.process, event, operation)
+                self._places.changes(thread.tid, self._now_s, change)
             if operation is not None and name in _MOVES:
                 self._places.moves(operation.path)
                 self._places.moves(operation.path2)
+            if name in _EXECUTES:
+                self._sites.forget(thread.process)
+                self._tasks.forget(thread.process)
 
     def _foreign(self, notification: int, tid: int, number: int, architecture: int) -> None:
         """A call of another instruction set: it goes on, and the report says that it was not covered."""

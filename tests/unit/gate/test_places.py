@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blackstart.core.trace import DIRECTORY, FILE, OTHER, PIPE, TTY
-from blackstart.gate.places import Places, kind_of_path, socket_name, stream_names
+from blackstart.core.trace import DIRECTORY, FILE, OTHER, PIPE, TTY, Operation
+from blackstart.gate.calls import CALLS
+from blackstart.gate.places import Places, _Change, change_by, kind_of_path, socket_name, stream_names
 from blackstart.gate.tasks import Tasks, Thread
 
 
@@ -87,18 +88,51 @@ def test_what_is_kept_is_forgotten_when_it_may_change(me: Thread, tmp_path: Path
     number = os.open(tmp_path / "one", os.O_CREAT | os.O_RDWR)
     assert places.descriptor(me, number)[0].endswith("/one")
     os.rename(tmp_path / "one", tmp_path / "two")
-    assert places.descriptor(me, number)[0].endswith("/one"), "it is kept"
-    places.changes(me.tid, 1.0)
-    assert places.descriptor(me, number)[0].endswith("/two")
+    def name() -> str:
+        return os.path.basename(places.descriptor(me, number)[0])
+
+    def about_to(call: str, path: Path | None = None, *arguments: int) -> _Change:
+        event = (0,) * 6 + arguments
+        operation = Operation(index=0, call=call, path=os.path.realpath(path)) if path else None
+        return change_by(CALLS[call], me.process, event, operation)
+
+    assert name() == "one", "it is kept"
+    places.changes(me.tid, 1.0, about_to("rename", tmp_path / "one"))
+    assert name() == "two"
     os.rename(tmp_path / "two", tmp_path / "three")
-    assert places.descriptor(me, number)[0].endswith("/three"), "nothing is kept until the thread is seen again"
+    assert name() == "three", "nothing new is kept until the thread is seen again"
     places.seen(me.tid + 1, 1.01)
-    assert places.unsettled
+    os.rename(tmp_path / "three", tmp_path / "four")
+    assert name() == "four"
     places.seen(me.tid, 1.02)
-    assert not places.unsettled
-    places.changes(99, 2.0)
-    places.seen(me.tid, 2.1)
-    assert not places.unsettled, "a thread that never comes back does not matter for long"
+    assert name() == "four" and not places.pending
+    for change in (
+        about_to("rename", tmp_path / "other"), about_to("rename", tmp_path / "fo"),
+        about_to("close", None, number + 1), about_to("dup2", None, number, number + 1), about_to("chdir", tmp_path),
+    ):  # fmt: skip
+        os.rename(tmp_path / "four", tmp_path / "five")
+        places.changes(me.tid, 2.0, change)
+        assert name() == "four", "what cannot be meant is kept"
+        os.rename(tmp_path / "five", tmp_path / "four")
+        places.seen(me.tid, 2.01)
+    for change in (
+        about_to("unlink", tmp_path / "four"), about_to("rename", tmp_path), about_to("close", None, number),
+        about_to("dup2", None, 1, number), about_to("close_range", None, 3, 9), about_to("execve"), about_to("rename"),
+    ):  # fmt: skip
+        os.rename(tmp_path / "four", tmp_path / "five")
+        places.changes(me.tid, 3.0, change)
+        assert name() == "five", change
+        os.rename(tmp_path / "five", tmp_path / "four")
+        places.seen(me.tid, 3.01)
+        assert name() == "four"
+    places.changes(99, 4.0, about_to("rename"))
+    assert name() == "four"
+    places.seen(me.tid, 4.1)
+    assert name() == "four"
+    os.rename(tmp_path / "four", tmp_path / "five")
+    assert name() == "four", "a thread that never comes back does not matter for long"
+    places.seen(99, 5.0)
+    assert name() == "five", "but when it does, what it changed is forgotten once more"
     os.close(number)
 
 
