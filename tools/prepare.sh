@@ -16,6 +16,8 @@ needs=(
     go=golang-go
     /usr/include/stdio.h=libc6-dev
     eu-stack=elfutils
+    busybox=busybox-static
+    /usr/share/man/man2/write.2.gz=manpages-dev
 )
 
 is_there() {
