@@ -124,7 +124,8 @@ def _story(plan: Plan, outcome: Outcome) -> Iterator[str]:
         elif injected.note:
             yield f"  {injected.note}"
     for run in history.runs:
-        yield from _run_in_words(run)
+        if run.phase != "before":  # what stood there after the damage, and no start
+            yield from _run_in_words(run)
     for reset in history.resets:
         what = [f"{p} removed" for p in reset.removed] + [f"{p} put back" for p in reset.put_back]
         yield f"reset: {', '.join(what)}: {'it starts again' if reset.helped else 'no help'}"

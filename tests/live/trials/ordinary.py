@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 # test_people.py puts this file and the stage side by side, out of the checkout.
-from stage import PATIENT, printed, staged
+from stage import PATIENT, printed, staged, starts
 
 from blackstart.faults.db import Break
 from blackstart.faults.errno import SHORT, Errno
@@ -44,7 +44,7 @@ def main(base: Path) -> None:
         told = {}
         for name, fault in faults.items():
             history = stage.trial(fault, patience=PATIENT)
-            run = history.runs[0]
+            run = starts(history)[0]
             told[name] = {
                 "fired": [account.fired for account in history.injected],
                 "trouble": history.trouble,

@@ -143,6 +143,11 @@ def staged(base: Path, script: str = "", files: dict[str, bytes] | None = None) 
         made.zygote.close()
 
 
+def starts(history: History) -> list[Run]:
+    """The runs that are starts of the target; after damage the history also holds what stood there before it."""
+    return [run for run in history.runs if run.phase != "before"]
+
+
 def printed(conducted: Conducted | Run, stream: str = "stdout") -> bytes:
     """All bytes of one stream."""
     return b"".join(output.data for output in conducted.outputs if output.stream == stream)

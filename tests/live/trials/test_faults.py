@@ -16,7 +16,7 @@ from blackstart.faults.file import DAMAGES, Damage
 from blackstart.faults.kill import Kill
 from blackstart.faults.point import Point
 
-from .stage import PATIENT, Stage, printed, staged
+from .stage import PATIENT, Stage, printed, staged, starts
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(180)]
 
@@ -76,8 +76,8 @@ def errors(run: Run) -> list[str]:
 def test_without_a_fault_nothing_happens(stage: Stage) -> None:
     history = stage.trial()
     assert history.injected == ()
-    assert [run.phase for run in history.runs] == ["run", "restart"]
-    assert [run.end.code for run in history.runs] == [0, 0]
+    assert [run.phase for run in starts(history)] == ["run", "restart"]
+    assert [run.end.code for run in starts(history)] == [0, 0]
     assert errors(first(history)) == []
     assert stage.size(first(history), "out") == 400
     assert history.resets == ()
@@ -102,8 +102,8 @@ def test_a_transient_error_is_met_once_and_is_over(stage: Stage, call: str, name
     assert account.operation is not None
     assert (account.operation.masked, account.operation.nth) == (f"$CWD/{name}", nth)
     assert [line.split()[1] for line in errors(first(history))].count(error) == 1
-    assert [run.end.code for run in history.runs[1:]] == [0]  # healed before the restart
-    assert errors(history.runs[1]) == []
+    assert [run.end.code for run in starts(history)[1:]] == [0]  # healed before the restart
+    assert errors(starts(history)[1]) == []
 
 
 def test_a_full_disk_is_met_by_every_growing_call_after_its_point_and_by_none_before(stage: Stage) -> None:
@@ -116,8 +116,8 @@ def test_a_full_disk_is_met_by_every_growing_call_after_its_point_and_by_none_be
     assert stage.size(run, "out") == 200
     assert stage.size(run, "other") == -1
     assert "made" not in stage.names(run)
-    assert errors(history.runs[1]) == []
-    assert "made" in stage.names(history.runs[1])
+    assert errors(starts(history)[1]) == []
+    assert "made" in stage.names(starts(history)[1])
 
 
 def test_a_read_only_disk_refuses_every_change_after_its_point(stage: Stage) -> None:
@@ -127,7 +127,7 @@ def test_a_read_only_disk_refuses_every_change_after_its_point(stage: Stage) -> 
     assert errors(run)[0] == "open EROFS"
     assert "mkdir EROFS" in errors(run)
     assert stage.names(run) == {"notes", "out"}
-    assert errors(history.runs[1]) == []
+    assert errors(starts(history)[1]) == []
 
 
 @pytest.mark.parametrize("nth", [1, 2, 4])
@@ -138,7 +138,7 @@ def test_a_short_write_leaves_exactly_its_bytes_and_then_the_disk_is_full(stage:
     assert stage.size(first(history), "out") == (nth - 1) * 100 + 50
     assert "write ENOSPC" in errors(first(history)) or nth == 4
     assert "open ENOSPC" in errors(first(history))
-    assert stage.size(history.runs[1], "out") == 400
+    assert stage.size(starts(history)[1], "out") == 400
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_a_kill_leaves_what_was_done_before_its_point(
     assert stage.names(run) == left
     if call == "write":
         assert stage.size(run, "out") == (nth - 1) * 100
-    assert history.runs[1].end.how == "exited"
+    assert starts(history)[1].end.how == "exited"
 
 
 def test_a_kill_counts_the_lines_that_had_got_out(stage: Stage) -> None:
@@ -234,12 +234,12 @@ def test_damage_is_met_stays_through_the_restart_and_is_healed_at_the_end(reader
     account = only(history)
     assert (account.kind, account.fired) == ("file", 1)
     assert account.hits >= 1
-    for run in history.runs:
+    for run in starts(history):
         assert printed(run).decode().splitlines() == SEEN[damage], run.phase
     if damage == "read-only":  # the content is whole, so nothing fails
-        assert [run.phase for run in history.runs] == ["run", "restart"]
+        assert [run.phase for run in starts(history)] == ["run", "restart"]
         return
-    assert [run.phase for run in history.runs] == ["run", "restart", "restart-again"]
+    assert [run.phase for run in starts(history)] == ["run", "restart", "restart-again"]
     assert history.good_again is not None
     assert history.good_again.end.code == 0
     assert printed(history.good_again).decode().splitlines() == ["size 100"]
@@ -313,8 +313,8 @@ def test_a_locked_database_is_busy_and_free_again_at_the_restart(tmp_path: Path,
         history = stage.trial(Break(path="$CWD/notes.db", what="locked"))
         assert only(history).fired == 1
         assert b"locked" in printed(first(history))
-        assert [run.phase for run in history.runs] == ["run", "restart"]
-        assert printed(history.runs[1]) == b"saved 101\n"
+        assert [run.phase for run in starts(history)] == ["run", "restart"]
+        assert printed(starts(history)[1]) == b"saved 101\n"
 
 
 @pytest.mark.parametrize(("what", "words"), [("header lost", b"not a database"), ("page lost", b"malformed")])
@@ -369,17 +369,17 @@ def test_a_fault_in_recovery_comes_after_the_crash_and_before_a_clean_restart(
     recovering: Stage, fault: AnyFault
 ) -> None:
     history = recovering.trial(crash(recovering), fault)
-    assert [run.phase for run in history.runs] == ["run", "recovery", "restart"]
+    assert [run.phase for run in starts(history)] == ["run", "recovery", "restart"]
     assert [account.fired for account in history.injected] == [1, 1]
-    assert history.runs[0].end.how == "killed"
-    assert "begun" in recovering.names(history.runs[0])
-    assert (history.runs[2].end.how, history.runs[2].end.code) == ("exited", 0)
-    assert printed(history.runs[2]) == b"done\n"
+    assert starts(history)[0].end.how == "killed"
+    assert "begun" in recovering.names(starts(history)[0])
+    assert (starts(history)[2].end.how, starts(history)[2].end.code) == ("exited", 0)
+    assert printed(starts(history)[2]) == b"done\n"
     if isinstance(fault, Kill):
-        assert history.runs[1].end.how == "killed"
-        assert {"begun", "recovered"} <= recovering.names(history.runs[1])
+        assert starts(history)[1].end.how == "killed"
+        assert {"begun", "recovered"} <= recovering.names(starts(history)[1])
     if isinstance(fault, Errno):
-        assert history.runs[1].end.code == 1
+        assert starts(history)[1].end.code == 1
 
 
 def test_damage_in_recovery_of_what_the_crash_took_away_did_not_fire(recovering: Stage) -> None:
@@ -387,7 +387,7 @@ def test_damage_in_recovery_of_what_the_crash_took_away_did_not_fire(recovering:
         Kill(point=recovering.point("openat|open", "begun")), Damage(path="$CWD/begun", damage="empty", phase="restart")
     )
     assert [account.fired for account in history.injected] == [1, 0]
-    assert [run.phase for run in history.runs] == ["run", "restart"]
+    assert [run.phase for run in starts(history)] == ["run", "restart"]
 
 
 def test_two_faults_in_one_start_have_their_own_accounts(stage: Stage) -> None:

@@ -18,7 +18,7 @@ from blackstart.faults.kill import Kill
 from blackstart.trials import Plan
 from blackstart.trials.plan import decode, encode
 
-from .stage import PATIENT, PYTHON, SHORT, Stage, printed, staged
+from .stage import PATIENT, PYTHON, SHORT, Stage, printed, staged, starts
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(180)]
 
@@ -176,7 +176,10 @@ def test_a_program_that_refuses_a_second_run_is_not_started_again(tmp_path: Path
 def test_damage_that_the_program_does_not_survive_is_healed_before_the_last_start(tmp_path: Path) -> None:
     with staged(tmp_path, FRAGILE.replace("{make_lock}", "os.mkdir"), FILES) as stage:
         history = stage.trial(Damage(path="$CWD/a.json", damage="garbage"))
-        assert [run.phase for run in history.runs] == ["run", "restart", "restart-again"]
+        before = history.run("before")
+        assert before is not None
+        assert stage.size(before, "a.json") == 16  # as it was damaged, before anybody started
+        assert [run.phase for run in starts(history)] == ["run", "restart", "restart-again"]
         assert history.good_again is not None
         assert history.good_again.end.code == 0
         assert history.resets == ()

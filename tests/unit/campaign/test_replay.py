@@ -69,6 +69,7 @@ def test_start_states_in_words(start: str, words: str) -> None:
 
 def test_the_story_tells_every_step() -> None:
     runs = (
+        Run(phase="before", end=End(how="exited")),
         Run(phase="run", end=End(how=KILLED, elapsed_s=0.5), outputs=(Output(stream="stdout", data=b"a\nb\n"),)),
         Run(
             phase="restart",
@@ -111,6 +112,7 @@ def test_the_story_tells_every_step() -> None:
         "end: unknown: crashed",
     ):
         assert words in lines, (words, lines)
+    assert "before:" not in lines
 
 
 def test_a_plan_that_cannot_be_read_is_told_with_the_next_step() -> None:
