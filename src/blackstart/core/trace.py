@@ -31,7 +31,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     index: position in the trace, from 0; nth: how often (call, masked path) has been seen, from 1;
     process, thread: ids inside the sandbox; offset, size: bytes (-1: not applicable);
-    flags: the call's own flag argument (open flags, rename flags), 0 if none;
+    flags: the call's own flag argument (open flags, rename flags), 0 if none; status: the open file's own flags
+    (O_APPEND, O_SYNC, O_DIRECT ...) at a write, where the recorder was asked for offsets;
     at_s: seconds since the target's start; site: frames `file:function:line`, innermost first, () if unknown.
     """
 
@@ -48,6 +49,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     offset: int = -1
     size: int = -1
     flags: int = 0
+    status: int = 0
     data: bytes = b""
     at_s: float = 0.0
     site: tuple[str, ...] = ()

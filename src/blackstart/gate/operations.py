@@ -24,6 +24,7 @@ _KNOWN_MAX = 65536
 # A target that makes up names without end is not counted without end.
 _COUNTED_MAX = 1_000_000
 _POSITIONED = frozenset({"write", "writev", "read", "readv"})
+_WRITES = frozenset({"write", "writev", "pwrite64", "pwritev", "pwritev2"})
 
 # A notification as it was received: id, thread, flags, call number, architecture, instruction pointer, six arguments.
 Event = tuple[int, ...]
@@ -70,8 +71,11 @@ class Reader:
             path, path2, kind, number, flags = self._objects(call, thread, event, flags)
             if call.vector >= 0 or call.message >= 0 or (call.data >= 0 and self.data_max):
                 data, size = self._bytes(call, process, event, size)
-        if self.positions and kind == FILE and call.name in _POSITIONED:
-            offset = _position(thread, number)
+        status = 0
+        if self.positions and kind == FILE and (call.name in _POSITIONED or call.name in _WRITES):
+            position, status = _position(thread, number)
+            if call.name in _POSITIONED or status & os.O_APPEND:
+                offset = position
         masked, counts = self._known.get(path) or self._know(path)
         name = call.name
         nth = counts[name] = counts.get(name, 0) + 1
@@ -89,6 +93,7 @@ class Reader:
             offset=offset if offset < _NEGATIVE else offset - (_NEGATIVE << 1),
             size=size if size < _SIZE_MAX else _SIZE_MAX,
             flags=flags,
+            status=status,
             data=data,
             at_s=at_s,
         )
@@ -191,8 +196,10 @@ def _open_how_flags(process: Process, address: int) -> int:
     return int.from_bytes(raw, "little") & 0xFFFFFFFF if len(raw) == 8 else 0
 
 
-def _position(thread: Thread, number: int) -> int:
-    """Where the next write of this descriptor goes: its position, or the end of the file if it only appends."""
+def _position(thread: Thread, number: int) -> tuple[int, int]:
+    """Where the next write of this descriptor goes: its position, or the end of the file if it only appends; and the
+    flags of the open file.
+    """
     process = thread.process
     information = process.positions.get(number, -1)
     if information < 0:
@@ -201,13 +208,14 @@ def _position(thread: Thread, number: int) -> int:
         try:
             information = os.open(f"/proc/{thread.tid}/fdinfo/{number}", os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
-            return -1
+            return -1, 0
         process.positions[number] = information
     try:
         text = os.pread(information, 256, 0).split()
         position, flags = int(text[1]), int(text[3], 8)
-        return os.stat(f"/proc/{thread.tid}/fd/{number}").st_size if flags & os.O_APPEND else position
+        appends = flags & os.O_APPEND
+        return os.stat(f"/proc/{thread.tid}/fd/{number}").st_size if appends else position, flags
     except (OSError, ValueError, IndexError):
-        return -1
+        return -1, 0
 
 
