@@ -1,0 +1,275 @@
+"""From one operation to its micro-operations, and the tree as it is afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from blackstart.core.trace import Operation
+from blackstart.power import micro as kinds
+from blackstart.power.micro import Micro
+from blackstart.power.spill import ZEROS
+from blackstart.power.tree import DIRECTORY, FILE, OTHER, SYMLINK, Node
+
+if TYPE_CHECKING:
+    from blackstart.power.recording import Recording
+
+_O_ACCMODE, _O_CREAT, _O_EXCL, _O_TRUNC, _O_DSYNC = 0o3, 0o100, 0o200, 0o1000, 0o10000
+_O_TMPFILE, _O_SYNC_ONLY, _O_NOFOLLOW = 0o20000000, 0o4000000, 0o400000
+_RWF_DSYNC, _RWF_SYNC = 2, 4
+_NOREPLACE, _EXCHANGE = 1, 2
+_KEEP_SIZE, _PUNCH, _ZERO_RANGE = 1, 2, 16
+_PAGE = 4096
+
+
+class Changes:
+    """Appends to a recording. pieces_max: into how many pieces one write is taken apart at most."""
+
+    def __init__(self, recording: Recording, pieces_max: int, block_bytes: int) -> None:
+        self.recording = recording
+        self.touched: set[int] = set()
+        self._tree = recording.tree
+        self._pieces_max = pieces_max
+        self._block_bytes = block_bytes
+        self._part = 0
+        self._by_call: dict[str, Callable[[Operation], None]] = {}
+        for names, method in (
+            ("open openat openat2 creat", self._open),
+            ("write pwrite64 writev pwritev pwritev2", self._write),
+            ("truncate ftruncate", self._truncate),
+            ("fallocate", self._allocate),
+            ("rename renameat renameat2", self._rename),
+            ("link linkat", self._link),
+            ("symlink symlinkat", self._symlink),
+            ("unlink unlinkat", self._unlink),
+            ("rmdir", self._unlink),
+            ("mkdir mkdirat", self._make_directory),
+            ("mknod mknodat", self._make_other),
+            ("fsync fdatasync sync syncfs", self._sync),
+            ("close", self._close),
+        ):
+            self._by_call.update(dict.fromkeys(names.split(), method))
+
+    def apply(self, operation: Operation) -> None:
+        """Record what this operation does, if it succeeds as far as the tree can tell."""
+        method = self._by_call.get(operation.call)
+        if method is not None:
+            method(operation)
+
+    def begin(self, operation: Operation) -> None:
+        """The micro-operations that follow belong to this operation."""
+        self.recording.operations.append(msgspec.structs.replace(operation, data=b""))
+        self._part = 0
+
+    def add(self, kind: str, **fields: Any) -> None:
+        """One more micro-operation of the operation at hand."""
+        recording = self.recording
+        micro = Micro(len(recording.micros), len(recording.operations) - 1, self._part, kind, **fields)
+        recording.micros.append(micro)
+        self._part += 1
+        if micro.inode >= 0:
+            self.touched.add(micro.inode)
+
+    def _open(self, operation: Operation) -> None:
+        flags = operation.flags | (_O_CREAT | _O_TRUNC | 1 if operation.call == "creat" else 0)
+        if flags & _O_TMPFILE == _O_TMPFILE or not flags & (_O_CREAT | _O_TRUNC):
+            return
+        path = operation.path if flags & (_O_NOFOLLOW | _O_EXCL) else self._tree.followed(operation.path)
+        node = self._tree.node(path)
+        if node is None:
+            place = self._tree.place(path)
+            if flags & _O_CREAT and place:
+                self.begin(operation)
+                made = self._tree.new(FILE, mode=0o644)
+                self._link_new(place, made)
+            return
+        if flags & _O_TRUNC and flags & _O_ACCMODE and node.kind == FILE:
+            if not (flags & _O_CREAT and flags & _O_EXCL) and node.size:
+                self.begin(operation)
+                self._resize(node, 0)
+
+    def _link_new(self, place: tuple[int, str], node: Node) -> None:
+        self._tree.link(*place, node.number)
+        self.add(kinds.LINK, inode=node.number, directory=place[0], name=place[1])
+
+    def _write(self, operation: Operation) -> None:
+        node = self._tree.node(operation.path)
+        if node is None or node.kind != FILE or not operation.data:
+            return
+        if operation.offset < 0:
+            self.recording.uncovered[operation.path] = "where a write went is not known"
+            return
+        self.begin(operation)
+        self.write_pieces(node, operation.offset, operation.data)
+        if operation.status & _O_DSYNC or (operation.call == "pwritev2" and operation.flags & (_RWF_DSYNC | _RWF_SYNC)):
+            whole = operation.status & _O_SYNC_ONLY or (operation.call == "pwritev2" and operation.flags & _RWF_SYNC)
+            self.add(kinds.SYNC, inode=node.number, name=kinds.FILE if whole else kinds.FILE_DATA)
+
+    def write_pieces(self, node: Node, offset: int, data: bytes) -> None:
+        """DATA for each piece, and GROW after each that lies beyond the end."""
+        for start, end in _pieces(offset, offset + len(data), self._block_bytes, self._pieces_max):
+            piece = data[start - offset : end - offset]
+            reference = self.recording.spill.add(piece)
+            is_new = start >= node.allocated
+            self.add(
+                kinds.DATA, inode=node.number, offset=start, length=len(piece), reference=reference, is_new=is_new
+            )
+            node.allocated = max(node.allocated, self._tree.rounded(end))
+            if end > node.size:
+                self._grow(node, end)
+
+    def _grow(self, node: Node, size: int, *, is_new: bool = False) -> None:
+        node.size = size
+        self.add(kinds.GROW, inode=node.number, size=size, is_new=is_new)
+
+    def _resize(self, node: Node, size: int) -> None:
+        if size > node.size:
+            self._grow(node, size, is_new=True)
+        elif size < node.size:
+            node.was_emptied = size == 0
+            node.size = size
+            node.allocated = self._tree.rounded(size)
+            self.add(kinds.CUT, inode=node.number, size=size)
+
+    def _truncate(self, operation: Operation) -> None:
+        path = operation.path if operation.call == "ftruncate" else self._tree.followed(operation.path)
+        node = self._tree.node(path)
+        if node is not None and node.kind == FILE and operation.size >= 0:
+            self.begin(operation)
+            self._resize(node, operation.size)
+
+    def _allocate(self, operation: Operation) -> None:
+        node = self._tree.node(operation.path)
+        if node is None or node.kind != FILE or operation.offset < 0 or operation.size <= 0:
+            return
+        end = operation.offset + operation.size
+        self.begin(operation)
+        if operation.flags & (_PUNCH | _ZERO_RANGE):
+            limit = min(end, node.size)
+            for start, stop in _pieces(operation.offset, limit, self._block_bytes, self._pieces_max):
+                self.add(kinds.DATA, inode=node.number, offset=start, length=stop - start, reference=ZEROS)
+        if not operation.flags & _PUNCH:
+            node.allocated = max(node.allocated, self._tree.rounded(end))
+            if not operation.flags & _KEEP_SIZE and end > node.size:
+                self._grow(node, end, is_new=True)
+
+    def _rename(self, operation: Operation) -> None:
+        tree, source, target = self._tree, operation.path, operation.path2
+        old, new = tree.node(source), tree.node(target)
+        here, there = tree.place(source), tree.place(target)
+        flags = operation.flags if operation.call == "renameat2" else 0
+        if old is None or here is None or (new is old and new is not None):
+            return
+        if flags & _EXCHANGE:
+            if new is not None and there is not None:
+                self.begin(operation)
+                for place, node in ((here, new), (there, old)):
+                    tree.link(*place, node.number)
+                    self.add(kinds.LINK, inode=node.number, directory=place[0], name=place[1], replaces=True)
+            return
+        if new is not None and (flags & _NOREPLACE or _hinders(old, new)):
+            return
+        if there is None:
+            self._moved_away(operation, here, old)
+            return
+        self.begin(operation)
+        if new is not None:
+            tree.remember(target, new.number)
+        tree.nodes[here[0]].entries.pop(here[1])
+        self.add(kinds.UNLINK, inode=old.number, directory=here[0], name=here[1])
+        tree.link(*there, old.number)
+        self.add(
+            kinds.LINK, inode=old.number, directory=there[0], name=there[1], replaces=new is not None
+        )
+
+    def _moved_away(self, operation: Operation, here: tuple[int, str], node: Node) -> None:
+        """Renamed to where we do not look: here it is gone."""
+        self.begin(operation)
+        self._tree.unlink(*here, operation.path)
+        self.add(kinds.UNLINK, inode=node.number, directory=here[0], name=here[1])
+
+    def _link(self, operation: Operation) -> None:
+        node, place = self._tree.node(operation.path), self._tree.place(operation.path2)
+        if node is None or node.kind == DIRECTORY or place is None or self._tree.node(operation.path2) is not None:
+            return
+        self.begin(operation)
+        self._link_new(place, node)
+
+    def _symlink(self, operation: Operation) -> None:
+        self._make(operation, SYMLINK, target=operation.path2)
+
+    def _make_directory(self, operation: Operation) -> None:
+        self._make(operation, DIRECTORY, mode=0o755)
+
+    def _make_other(self, operation: Operation) -> None:
+        self._make(operation, OTHER)
+
+    def _make(self, operation: Operation, kind: str, **fields: Any) -> None:
+        place = self._tree.place(operation.path)
+        if place is None or self._tree.node(operation.path) is not None:
+            return
+        self.begin(operation)
+        self._link_new(place, self._tree.new(kind, **fields))
+
+    def _unlink(self, operation: Operation) -> None:
+        node, place = self._tree.node(operation.path), self._tree.place(operation.path)
+        removes_directory = operation.call == "rmdir" or operation.kind == DIRECTORY
+        if node is None or place is None or (node.kind == DIRECTORY) != removes_directory or node.entries:
+            return
+        self.begin(operation)
+        self._tree.unlink(*place, operation.path)
+        self.add(kinds.UNLINK, inode=node.number, directory=place[0], name=place[1])
+
+    def _sync(self, operation: Operation) -> None:
+        if operation.call in ("sync", "syncfs"):
+            self.begin(operation)
+            self.add(kinds.SYNC, name=kinds.EVERYTHING)
+            return
+        node = self._tree.node(operation.path)
+        if node is None:
+            return
+        self.begin(operation)
+        scope = kinds.FILE if operation.call == "fsync" else kinds.FILE_DATA
+        self.add(kinds.SYNC, inode=node.number, name=kinds.DIRECTORY if node.kind == DIRECTORY else scope)
+
+    def _close(self, operation: Operation) -> None:
+        node = self._tree.node(operation.path)
+        if node is not None and node.was_emptied:
+            node.was_emptied = False
+            self.begin(operation)
+            self.add(kinds.CLOSE, inode=node.number)
+
+    def make_equal(self, node: Node, known: bytes, real: bytes) -> None:
+        """What is needed to get from the known content to the real one, page by page, as part of the last operation."""
+        if not self.recording.operations:
+            self.begin(Operation(index=-1, call="mapping"))
+        if len(real) < node.size:
+            self._resize(node, len(real))
+            known = known[: len(real)]
+        start = 0
+        for at in range(0, len(real) + _PAGE, _PAGE):
+            same = at >= len(real) or real[at : at + _PAGE] == known[at : at + _PAGE]
+            if same:
+                if start < at:
+                    self.write_pieces(node, start, real[start : min(at, len(real))])
+                start = at + _PAGE
+
+
+def _hinders(old: Node, new: Node) -> bool:
+    """Whether a rename onto `new` must fail."""
+    if new.kind == DIRECTORY:
+        return old.kind != DIRECTORY or bool(new.entries)
+    return old.kind == DIRECTORY
+
+
+def _pieces(start: int, end: int, block: int, count_max: int) -> list[tuple[int, int]]:
+    """The range cut at block boundaries, into at most `count_max` pieces of whole blocks."""
+    if end <= start:
+        return []
+    blocks = -(-end // block) - start // block
+    step = max(1, -(-blocks // count_max)) * block
+    first = start // block * block
+    cuts = [start, *range(first + step, end, step), end]
+    return [(low, high) for low, high in zip(cuts, cuts[1:], strict=False) if high > low]

@@ -1,0 +1,197 @@
+"""The recording of one run: every change to files and entries as micro-operations, with the outputs between them.
+
+The tape is fed with each operation while its caller still waits, so it sees the file as it was before. What the call
+itself does not tell (the bytes that sendfile, copy_file_range and splice moved, what was stored through a mapping) is
+found by comparing the file with what the tape holds of it, at the caller's next call, at a sync, and at the end.
+That comparison at the end is also the proof: a recording that, replayed, does not give the real files says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import msgspec
+
+from blackstart.core.trace import FILE as REGULAR
+from blackstart.core.trace import Operation
+from blackstart.power import micro as kinds
+from blackstart.power.changes import Changes
+from blackstart.power.image import Contents
+from blackstart.power.micro import Micro
+from blackstart.power.spill import Spill
+from blackstart.power.tree import DIRECTORY, Node, StartEntry, Tree
+
+COMPARED_BYTES = 256 << 20
+_WRITES = frozenset("write pwrite64 writev pwritev pwritev2".split())
+_COPIES = frozenset("sendfile copy_file_range splice".split())
+_OUTPUTS = _WRITES | {"sendto", "sendmsg", "sendmmsg"}
+
+# What stands at a path of the target now: size and a reader of (offset, size); None: no regular file.
+ReadNow = Callable[[str], bytes | None]
+ModeNow = Callable[[str], int | None]
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """Bytes that got out: before the operation with this index everything earlier had been done."""
+
+    operation: int
+    stream: str
+    data: bytes
+
+
+@dataclass
+class Recording:
+    """start: the entries before the run; operations: those that changed, synced or said something, without their bytes;
+    micros: in order; events: the outputs; uncovered: path -> why a power cut's effect on it is not known.
+    """
+
+    start: list[StartEntry]
+    spill: Spill
+    tree: Tree
+    operations: list[Operation] = field(default_factory=list)
+    micros: list[Micro] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    uncovered: dict[str, str] = field(default_factory=dict)
+
+    def outputs_before(self, cut: int) -> tuple[Event, ...]:
+        """What had got out when the first `cut` micro-operations were done."""
+        done = sum(1 for m in self.micros[:cut] if m.kind == kinds.OUTPUT)
+        return tuple(self.events[:done])
+
+
+class Tape:
+    """Records. read_now, mode_now: what stands at a path of the target at this moment."""
+
+    def __init__(
+        self,
+        start: list[StartEntry],
+        spill: Spill,
+        *,
+        read_now: ReadNow,
+        mode_now: ModeNow = lambda path: None,
+        pieces_max: int = 16,
+        block_bytes: int = 4096,
+    ) -> None:
+        tree = Tree(start, block_bytes)
+        self._start_count = len(tree.nodes)
+        self.recording = Recording(start, spill, tree)
+        self._read_now = read_now
+        self._mode_now = mode_now
+        self._changes = Changes(self.recording, pieces_max, block_bytes)
+        self._later: dict[int, str] = {}
+        self._mapped: dict[int, dict[str, None]] = {}
+        self._descriptors: dict[tuple[int, int], str] = {}
+
+    def before(self, operation: Operation) -> None:
+        """Called while the caller waits just before `operation`."""
+        path = self._later.pop(operation.thread, None)
+        if path is not None:
+            self._compare(path)
+        if operation.fd >= 0 and operation.kind == REGULAR:
+            self._descriptors[operation.process, operation.fd] = operation.path
+        if operation.call in _OUTPUTS and (operation.path == "stdout" or operation.path.startswith("socket:")):
+            self._output(operation)
+        elif operation.call == "msync":
+            self._msync(operation)
+        elif operation.call == "mmap":
+            if operation.kind == REGULAR and self.recording.tree.covers(operation.path):
+                self._mapped.setdefault(operation.process, {})[operation.path] = None
+        else:
+            self._change(operation)
+
+    def _change(self, operation: Operation) -> None:
+        operation = self._with_real_path(operation)
+        if operation.call in _COPIES or (operation.call == "fallocate" and operation.flags & ~0x13):
+            if self.recording.tree.covers(operation.path):
+                self._later[operation.thread] = operation.path
+                self._changes.begin(operation)
+            return
+        if operation.call in ("fsync", "fdatasync", "sync", "syncfs"):
+            self._compare_mapped(operation.path if operation.call.startswith("f") else "")
+        self._changes.apply(operation)
+
+    def _with_real_path(self, operation: Operation) -> Operation:
+        """A path such as /proc/self/fd/3 as the file that is open there."""
+        head, _, number = operation.path.rpartition("/")
+        if head.startswith("/proc/") and head.endswith("/fd") and number.isdecimal():
+            path = self._descriptors.get((operation.process, int(number)), operation.path)
+            return msgspec.structs.replace(operation, path=path)
+        return operation
+
+    def _output(self, operation: Operation) -> None:
+        recording = self.recording
+        self._changes.begin(operation)
+        recording.events.append(
+            Event(operation=len(recording.operations) - 1, stream=operation.path, data=operation.data)
+        )
+        self._changes.add(kinds.OUTPUT)
+
+    def _msync(self, operation: Operation) -> None:
+        mapped = list(self._mapped.get(operation.process, ()))
+        self._compare_mapped("")
+        synchronous = operation.flags & 4
+        node = self.recording.tree.node(mapped[0]) if mapped else None
+        if not synchronous or node is None:
+            return
+        if len(mapped) > 1:
+            for path in mapped:
+                self.recording.uncovered.setdefault(path, "several files are mapped: which one was msynced is not seen")
+            return
+        self._changes.begin(msgspec.structs.replace(operation, path=mapped[0]))
+        self._changes.add(kinds.SYNC, inode=node.number, name=kinds.FILE_DATA)
+
+    def _compare_mapped(self, path: str) -> None:
+        for paths in self._mapped.values():
+            for mapped in paths:
+                if path in ("", mapped):
+                    self._compare(mapped)
+
+    def _compare(self, path: str) -> bool:
+        """Bring the tape's idea of a file in line with what stands there; whether it was so before."""
+        node = self.recording.tree.node(path)
+        real = self._read_now(path)
+        if node is None or node.kind != REGULAR or real is None:
+            return node is None and real is None
+        if max(len(real), node.size) > COMPARED_BYTES:
+            self.recording.uncovered[path] = f"larger than {COMPARED_BYTES >> 20} MB and not compared"
+            return True
+        known = Contents(self.recording).bytes(node.number, (1 << len(self.recording.micros)) - 1)
+        if real == known:
+            return True
+        self._changes.make_equal(node, known, real)
+        return False
+
+    def finish(self) -> Recording:
+        """The run has ended: what mappings hold now, the proof, and the modes of new files."""
+        recording, tree = self.recording, self.recording.tree
+        for path in self._later.values():
+            self._compare(path)
+        self._later.clear()
+        self._compare_mapped("")
+        mapped = {path for paths in self._mapped.values() for path in paths}
+        for path, node in _files(tree):
+            touched = node.number >= self._start_count or node.number in self._changes.touched
+            if not touched:
+                continue
+            if node.kind == REGULAR and not self._compare(path) and path not in mapped:
+                recording.uncovered.setdefault(path, "replaying what was recorded does not give what stands there")
+            node.mode = self._mode_now(path) or node.mode
+        for path in mapped:
+            recording.uncovered.setdefault(
+                path, "mapped shared and writable: what was stored between two syncs is seen only as a whole"
+            )
+        return recording
+
+
+def _files(tree: Tree) -> list[tuple[str, Node]]:
+    """All regular files and directories reachable now, with their paths."""
+    found: list[tuple[str, Node]] = []
+    waiting = list(tree.roots.items())
+    while waiting:
+        path, number = waiting.pop()
+        node = tree.nodes[number]
+        if node.kind in (REGULAR, DIRECTORY):
+            found.append((path, node))
+        waiting.extend((f"{path}/{name}", inode) for name, inode in node.entries.items())
+    return found
