@@ -15,6 +15,7 @@ from blackstart.campaign import ground, summary
 from blackstart.campaign.campaign import Campaign, Suspicion
 from blackstart.campaign.execute import Task
 from blackstart.campaign.observe import Observation
+from blackstart.campaign.power import shrink
 from blackstart.campaign.replay import ReplayResult, replay
 from blackstart.campaign.worker import Outcome
 from blackstart.core.options import Options
@@ -74,6 +75,7 @@ def _work(campaign: Campaign, seen: Observation, isolation: str, ordered: list[C
     try:
         seen.calibration = campaign.calibrate_nulls(seen, shop)
         campaign.try_all(seen, msgspec.structs.replace(shop, calibration=seen.calibration), ordered)
+        shrink(campaign, seen)
     except KeyboardInterrupt:
         campaign.tally.is_interrupted = True
 

@@ -17,6 +17,7 @@ import msgspec
 from blackstart.campaign import choose, ground
 from blackstart.campaign.execute import Queue, Task, each, workers
 from blackstart.campaign.observe import Observation, Observer, scout
+from blackstart.campaign.power import with_recordings
 from blackstart.campaign.worker import Outcome, Workshop
 from blackstart.core.calibration import Calibration
 from blackstart.core.clock import SYSTEM, Clock
@@ -135,7 +136,10 @@ class Campaign:
         layout = ground.layout(self.options, target, directories, opened)
         observer = Observer(layout, isolation, target, check, self.budget_s * CALIBRATION_SHARE)
         try:
-            return observer.observe(self.progress)
+            seen = observer.observe(self.progress)
+            if "power" in self.kinds:
+                with_recordings(seen, self.starts(seen.calibration), self.options.models)
+            return seen
         except BaseException:
             observer.close()
             raise

@@ -21,6 +21,7 @@ from blackstart.probes import Prober
 from blackstart.sandbox import Layout
 from blackstart.targets import Command
 from blackstart.trials import Bench, Plan, run_trial
+from blackstart.trials.power import run_power_trial
 
 _PR_SET_PDEATHSIG = 1
 
@@ -87,5 +88,5 @@ def work(plan: Plan) -> Outcome:
 
 def try_and_judge(plan: Plan, bench: Bench) -> Outcome:
     """The trial's history and what the oracles say of it."""
-    history = run_trial(plan, bench)
+    history = run_power_trial(plan, bench) if plan.kind == "power" else run_trial(plan, bench)
     return Outcome(history=history, verdicts=judge_all(history, bench.calibration))

@@ -5,6 +5,8 @@ Made by `surface` from traces and images, read by the oracles. All file paths he
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from blackstart.core.reading import FileState
@@ -40,7 +42,9 @@ class CleanRun(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     stdout, stderr: masked text digests and, for messages, the text itself; files: masked path -> final state;
     versions: masked path -> its contents at version boundaries, in order, the first being what stood there at the start
-    (None: no such file), the last the final one; check: the masked answer of `--check` afterwards.
+    (None: no such file), the last the final one; check: the masked answer of `--check` afterwards; check_steps: (output
+    events that had got out, answer) at moments of the run, in order; recording: what the kind `power` makes its states
+    from, None if it was not asked for.
     """
 
     start: str
@@ -55,6 +59,8 @@ class CleanRun(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     check_code: int = 0
     check_versions: tuple[str, ...] = ()
     trace: tuple[Operation, ...] = ()
+    check_steps: tuple[tuple[int, str], ...] = ()
+    recording: Any = None
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -48,13 +48,37 @@ class End(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     wait: Wait | None = None
 
 
+class Cut(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where the power went, and what was not on the disk then.
+
+    model: under which the state was made; models, never: under which it can and cannot occur; is_real: whether one of
+    the former is a file system as it is commonly used; after, before: the operations between which the cut fell;
+    missing: what is lost, a sentence each; lost_kinds: of which sorts (data, size, cut, entry, torn, garbage);
+    only_last_name: all bytes that were written had been synced, only names are missing, and at most one acknowledgement
+    came after them; steps: how many micro-operations are missing; paths: masked, of the operations they belong to.
+    """
+
+    model: str
+    models: tuple[str, ...] = ()
+    never: tuple[str, ...] = ()
+    is_real: bool = False
+    after: Operation | None = None
+    before: Operation | None = None
+    missing: tuple[str, ...] = ()
+    lost_kinds: tuple[str, ...] = ()
+    only_last_name: bool = False
+    steps: int = 0
+    paths: tuple[str, ...] = ()
+
+
 class Injected(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One fault as it was done.
 
     fault: its text; hits: how often its place was reached; fired: how often it acted;
     matched: whether the operation it fired on was the planned one (None: nothing was planned in particular);
     operation: the operation it fired on first; outputs: how many output events had got out by then;
-    note: why it did not fire, or what proves that it reached the target (e.g. "damaged file was read").
+    note: why it did not fire, or what proves that it reached the target (e.g. "damaged file was read");
+    cut: for a power cut, what is missing.
     """
 
     fault: str
@@ -65,6 +89,7 @@ class Injected(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     operation: Operation | None = None
     outputs: int = 0
     note: str = ""
+    cut: Cut | None = None
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-KINDS = ("errno", "kill", "file", "db")
+KINDS = ("errno", "kill", "file", "db", "power")
 ISOLATIONS = ("", "namespaces", "landlock")
 
 
@@ -20,7 +20,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     reads, "" for an empty input; env: changes to the environment; allow: doors opened by name; budget_s: seconds, or
     trials: how many (0: the budget decides); jobs: trials at once (0: as many as there are processors);
     only: kinds (none: all); seed: of every draw; json: where the JSON report goes, "" for nowhere; isolation: "" lets
-    the machine decide.
+    the machine decide; models: of file systems, for power cuts (none: those in common use, and posix for advice).
     """
 
     command: tuple[str, ...]
@@ -37,3 +37,4 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 0
     json: str = ""
     isolation: str = ""
+    models: tuple[str, ...] = ()

@@ -18,6 +18,7 @@ import msgspec
 from blackstart.core.history import Injected
 from blackstart.core.trace import Operation
 from blackstart.gate import Tamper
+from blackstart.power import Recording
 from blackstart.sandbox import Zygote
 from blackstart.targets import Conducted
 
@@ -33,7 +34,8 @@ class Scene:
     """One trial's image and the next start's settings.
 
     image: the trial's own image; start: the image it was made from (the good state); real: masked path -> real path;
-    seed: of every draw in this trial; tampers and drop_capabilities take effect at the next start.
+    seed: of every draw in this trial; tampers and drop_capabilities take effect at the next start;
+    recording: of the clean run from `start`, for power cuts.
     """
 
     zygote: Zygote
@@ -43,6 +45,7 @@ class Scene:
     seed: int = 0
     tampers: list[Tamper] = field(default_factory=list)
     drop_capabilities: list[str] = field(default_factory=list)
+    recording: Recording | None = None
 
     def standing(self, masked: str) -> str:
         """The real path of a file that stands in the image; CannotInject if it does not."""

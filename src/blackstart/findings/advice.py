@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from blackstart.core.history import Cut
 from blackstart.core.verdict import NOTE, POLICY
 
 _ATOMIC = (
@@ -27,6 +28,23 @@ _BY_CONSEQUENCE = {
     "leaked": "Remove temporary files and close descriptors on every way out, also after an error.",
     "unclean": "On the way out release what was taken, also after an error.",
 }
+
+
+def power_advice(cut: Cut, consequence: str, label: str) -> str:
+    """What keeps this cut from doing harm, by what was missing."""
+    lost = set(cut.lost_kinds)
+    names_only = lost == {"entry"}
+    if names_only and consequence == "lost":
+        found = (
+            "After the rename, creation or removal of the file, open its directory and fsync that too, before "
+            "acknowledging: until then a power cut may bring the old name back."
+        )
+    elif lost & {"data", "size"} and consequence == "lost":
+        found = "fsync the file, and after a rename its directory, before acknowledging (printing, answering)."
+        found += "" if not lost & {"entry"} else " " + _ATOMIC
+    else:
+        found = _ATOMIC + " Without the fsync the new name may stand there before its content does."
+    return f"{found} (Under {', '.join(cut.models)}.)" if label == NOTE else found
 
 
 def advice(consequence: str, kind: str, call: str, label: str) -> str:

@@ -14,7 +14,7 @@ import msgspec
 from blackstart.core.history import EXITED, History, Injected
 from blackstart.core.trace import Operation
 from blackstart.core.verdict import DEFECT, FAILED, NOTE, Verdict
-from blackstart.findings.advice import advice
+from blackstart.findings.advice import advice, power_advice
 from blackstart.findings.fingerprint import context, fingerprint
 
 CRITICAL, MAJOR, MINOR, LOW = "critical", "major", "minor", "low"
@@ -114,6 +114,8 @@ def _cause(failure: Failure) -> tuple[str, ...]:
     fault fell; so is what it says when it does not start again for no file that is known.
     """
     verdict, operation = failure.verdict, failure.operation
+    if failure.history.kind == "power":  # the same loss shows at many cuts
+        return (verdict.consequence, verdict.label, "power", ",".join(sorted(verdict.paths)))
     if verdict.label == NOTE:  # an exception and its function, whatever the fault
         return (verdict.consequence, verdict.label, "", verdict.evidence[0].split(":")[0] if verdict.evidence else "")
     paths = ",".join(sorted(verdict.paths))
@@ -149,10 +151,17 @@ def _finding(cause: tuple[str, ...], members: list[Failure]) -> Finding:
         where=_where(first),
         paths=tuple(dict.fromkeys(path for one in members for path in one.verdict.paths)),
         evidence=verdict.evidence,
-        advice=advice(verdict.consequence, first.history.kind, call, verdict.label),
+        advice=_advice(first, call),
         faults=tuple(dict.fromkeys(one.fault for one in members)),
         trials=tuple(dict.fromkeys(one.trial for one in members)),
     )
+
+
+def _advice(failure: Failure, call: str) -> str:
+    verdict, injected = failure.verdict, failure.injected
+    if injected is not None and injected.cut is not None:
+        return power_advice(injected.cut, verdict.consequence, verdict.label)
+    return advice(verdict.consequence, failure.history.kind, call, verdict.label)
 
 
 def _where(failure: Failure) -> str:

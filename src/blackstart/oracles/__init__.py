@@ -14,7 +14,7 @@ import msgspec
 from blackstart.core.calibration import Calibration
 from blackstart.core.history import History
 from blackstart.core.verdict import FAILED, PASSED, Verdict, passed, unknown
-from blackstart.oracles import acknowledged, end, fired, restart, state
+from blackstart.oracles import acknowledged, end, fired, power, restart, state
 
 Judge = Callable[[History, Calibration], tuple[Verdict, ...]]
 
@@ -24,11 +24,12 @@ JOB_ORACLES: Mapping[str, Judge] = {
     state.NAME: state.judge,
     restart.NAME: restart.judge,
     acknowledged.NAME: acknowledged.judge,
+    power.NAME: power.judge,
 }
 
 # Of several verdicts on one file the first in this order stands, with the evidence of the others.
-_STANDS = (("state", "corrupt"), ("state", "lost"), ("state", "silent"), ("end", ""), ("acknowledged", ""),
-           ("restart", ""))  # fmt: skip
+_STANDS = (("power", ""), ("state", "corrupt"), ("state", "lost"), ("state", "silent"), ("end", ""),
+           ("acknowledged", ""), ("restart", ""))  # fmt: skip
 
 __all__ = ["JOB_ORACLES", "judge_all", "mute"]
 
@@ -43,7 +44,8 @@ def judge_all(
         verdicts += found
         if name == fired.NAME and any(verdict.outcome != PASSED for verdict in found):
             return tuple(verdicts)
-    return _one_per_file([_muted(verdict, calibration.muted) for verdict in verdicts])
+    verdicts = [_muted(verdict, calibration.muted) for verdict in verdicts]
+    return _one_per_file(power.relabel(verdicts, history))
 
 
 def mute(nulls: Mapping[str, tuple[Verdict, ...]] | list[tuple[Verdict, ...]]) -> dict[str, str]:

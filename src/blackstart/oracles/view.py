@@ -104,6 +104,10 @@ class View:
             return None
         return self._answer(clean.check, "")
 
+    def check_steps(self) -> list[tuple[int, Answer]]:
+        """(output events that had got out, what `--check` answers then) while a clean run is under way, in order."""
+        return [(events, self._answer(value, "")) for events, value in (self.clean.check_steps if self.clean else ())]
+
     def _answer(self, value: str, error: str) -> Answer:
         first, newline, text = value.partition("\n")
         code = int(first) if newline and first.lstrip("-").isdecimal() else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -272,4 +273,4 @@ def _pieces(start: int, end: int, block: int, count_max: int) -> list[tuple[int,
     step = max(1, -(-blocks // count_max)) * block
     first = start // block * block
     cuts = [start, *range(first + step, end, step), end]
-    return [(low, high) for low, high in zip(cuts, cuts[1:], strict=False) if high > low]
+    return [(low, high) for low, high in pairwise(cuts) if high > low]

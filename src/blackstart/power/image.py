@@ -163,7 +163,7 @@ class Contents:
             where = step.reference + low - step.offset
             data[low - start : high - start] = self.recording.spill.read(where, high - low)
 
-    def bytes(self, number: int, mask: int, garbage: int = 0) -> bytes:
+    def content(self, number: int, mask: int, garbage: int = 0) -> bytes:
         """The whole content."""
         inode = self._inodes.get(number)
         size = self.size(number, mask)
@@ -297,7 +297,8 @@ def changes_of(names: Names, contents: Contents, state: State) -> list[Change]:
             continue
         if same and contents.digest(inode, state.mask, state.garbage) == contents.digest(inode, 0):
             continue
-        found.append(Change(path, node.kind, inode, node.target, node.mode or (0o755 if node.kind == DIRECTORY else 0o644)))
+        mode = node.mode or (0o755 if node.kind == DIRECTORY else 0o644)
+        found.append(Change(path, node.kind, inode, node.target, mode))
     return found
 
 
@@ -396,7 +397,7 @@ class Builder:
                 finally:
                     os.close(first)
             elif node.kind == FILE:
-                _write(directory, name, self._contents.bytes(inode, state.mask, state.garbage), node.mode or 0o644)
+                _write(directory, name, self._contents.content(inode, state.mask, state.garbage), node.mode or 0o644)
         finally:
             os.close(directory)
 

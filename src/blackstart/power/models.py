@@ -32,8 +32,8 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     entries: `journal`: changes of directories and sizes reach the disk in order; `free`: in any order.
     renames_whole: a rename is never half done. flushes_before_replacing: a rename onto an existing file waits for the
     data of the file that is renamed; flushes_on_close: so does the close of a file that had been emptied.
-    data_before_size: a file never becomes longer than what of it is on the disk. zero_tail: but within its last block it
-    may, the rest being zeros. garbage: where a file has become longer and its data is missing, anything may stand.
+    data_before_size: a file never becomes longer than what of it is on the disk. zero_tail: but within its last block
+    it may, the rest being zeros. garbage: where a file has become longer and its data is missing, anything may stand.
     copies_on_write: a block is never torn. sector_bytes: what a write is torn into. fsync_reaches: with the file's own
     data also the `journal` (all that happened before its last change), its own `names`, or nothing (`free`).
     syncs: `kept`, `lost` (a disk that lies); is_real: whether a finding under this model counts by itself.

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import msgspec
 
@@ -17,8 +18,9 @@ from blackstart.core.trace import FILE as REGULAR
 from blackstart.core.trace import Operation
 from blackstart.power import micro as kinds
 from blackstart.power.changes import Changes
-from blackstart.power.image import Contents
+from blackstart.power.image import Contents, Names
 from blackstart.power.micro import Micro
+from blackstart.power.models import Model, Order
 from blackstart.power.spill import Spill
 from blackstart.power.tree import DIRECTORY, Node, StartEntry, Tree
 
@@ -53,6 +55,37 @@ class Recording:
     micros: list[Micro] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     uncovered: dict[str, str] = field(default_factory=dict)
+    models: tuple[str, ...] = ()
+    _orders: dict[str, Order] = field(default_factory=dict)
+
+    @cached_property
+    def contents(self) -> Contents:
+        """Its contents; to be asked for when the recording is complete."""
+        return Contents(self)
+
+    @cached_property
+    def names(self) -> Names:
+        """Its names; to be asked for when the recording is complete."""
+        return Names(self, self.contents.touched)
+
+    @cached_property
+    def steps_of(self) -> dict[int, list[int]]:
+        """The micro-operations of each operation."""
+        found: dict[int, list[int]] = {}
+        for step in self.micros:
+            found.setdefault(step.operation, []).append(step.index)
+        return found
+
+    @cached_property
+    def addresses(self) -> dict[tuple[str, str, int], int]:
+        """Call, masked path and number of each operation -> its index."""
+        return {(o.call, o.masked, o.nth): index for index, o in enumerate(self.operations)}
+
+    def order(self, model: Model) -> Order:
+        """What a model says of it; worked out once."""
+        if model.name not in self._orders:
+            self._orders[model.name] = Order(model, self.micros)
+        return self._orders[model.name]
 
     def outputs_before(self, cut: int) -> tuple[Event, ...]:
         """What had got out when the first `cut` micro-operations were done."""
@@ -156,7 +189,7 @@ class Tape:
         if max(len(real), node.size) > COMPARED_BYTES:
             self.recording.uncovered[path] = f"larger than {COMPARED_BYTES >> 20} MB and not compared"
             return True
-        known = Contents(self.recording).bytes(node.number, (1 << len(self.recording.micros)) - 1)
+        known = Contents(self.recording).content(node.number, (1 << len(self.recording.micros)) - 1)
         if real == known:
             return True
         self._changes.make_equal(node, known, real)

@@ -14,7 +14,6 @@ from itertools import accumulate
 
 from blackstart.core.randomness import Seed, Source
 from blackstart.power import micro as kinds
-from blackstart.power.image import Contents, Names
 from blackstart.power.models import Model, Order
 from blackstart.power.recording import Recording
 from blackstart.power.tree import FILE
@@ -26,8 +25,8 @@ SEEN_MAX = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """cut: how many micro-operations had been begun; mask: which of their effects are on the disk; garbage: lost data in
-    whose place anything stands; model: under which it was made.
+    """cut: how many micro-operations had been begun; mask: which of their effects are on the disk; garbage: lost data
+    in whose place anything stands; model: under which it was made.
     """
 
     cut: int
@@ -44,16 +43,14 @@ class Explorer:
         recording: Recording,
         model: Model,
         *,
-        contents: Contents | None = None,
-        names: Names | None = None,
         seed: int = 0,
         seen: set[int] | None = None,
     ) -> None:
         self.recording = recording
         self.model = model
-        self.order = Order(model, recording.micros)
-        self.contents = contents or Contents(recording)
-        self.names = names or Names(recording, self.contents.touched)
+        self.order = recording.order(model)
+        self.contents = recording.contents
+        self.names = recording.names
         self.candidates = 0
         self.distinct = 0
         self._seed = Seed(seed)

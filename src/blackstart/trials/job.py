@@ -24,12 +24,14 @@ from blackstart.trials.resets import Resets
 def run_trial(plan: Plan, bench: Bench) -> History:
     """Do the trial; what the sandbox itself could not do is the history's `trouble`, and the trial is unknown."""
     try:
-        return _Trial(plan, bench).run()
+        return Trial(plan, bench).run()
     except SandboxLimit as limit:
         return History(start=plan.start, kind=plan.kind, trouble=limit.what)
 
 
-class _Trial:
+class Trial:
+    """The order of events; a kind whose first start is none of the target's replaces `first`."""
+
     def __init__(self, plan: Plan, bench: Bench) -> None:
         self.plan = plan
         self.bench = bench
@@ -37,6 +39,7 @@ class _Trial:
         self.runs: list[Run] = []
 
     def run(self) -> History:
+        """All of it."""
         plan, bench = self.plan, self.bench
         resets: tuple[Reset, ...] = ()
         good_again: Run | None = None
@@ -46,9 +49,7 @@ class _Trial:
             scene = Scene(zygote=bench.zygote, image=image, start=plan.start, real=real, seed=plan.seed)
             with bench.zygote.sandbox(image) as sandbox:
                 with ExitStack() as passing:
-                    armed = self._inject(RUN, scene, passing, lasting)
-                    found = (Run(phase="before", end=End(how=EXITED), image=bench.read(image)),) if is_damage else ()
-                    self._start(sandbox, scene, RUN, armed)
+                    found = self.first(sandbox, scene, passing, lasting)
                 crash = "" if is_damage else self._keep_crash(image, lasting)
                 if plan.rerun:
                     self._restart(sandbox, scene)
@@ -68,6 +69,14 @@ class _Trial:
             good_again=good_again,
             trouble=trouble,
         )
+
+    def first(self, sandbox: Sandbox, scene: Scene, passing: ExitStack, lasting: ExitStack) -> tuple[Run, ...]:
+        """The first start, with its faults; what it found, where that was damaged."""
+        armed = self._inject(RUN, scene, passing, lasting)
+        is_damage = any(fault.lasting for fault in self.plan.faults)
+        image = self.bench.read(scene.image) if is_damage else {}
+        self._start(sandbox, scene, RUN, armed)
+        return (Run(phase="before", end=End(how=EXITED), image=image),) if is_damage else ()
 
     def _inject(self, phase: str, scene: Scene, passing: ExitStack, lasting: ExitStack) -> list[tuple[Fault, int]]:
         """Inject the faults of this phase; each with the index of the first tamper that it armed."""

@@ -1,0 +1,177 @@
+"""What the kind `power` needs from observing: the recording of a clean run with its data, and the legal answers.
+
+Its own clean run, since keeping every byte costs more than the others should pay.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from blackstart.campaign.observe import OBSERVED, Observation
+from blackstart.campaign.worker import try_and_judge
+from blackstart.core.calibration import CleanRun
+from blackstart.core.history import EXITED
+from blackstart.core.verdict import FAILED
+from blackstart.faults.power import PowerCut, fault_of
+from blackstart.findings import Failure, cause_of
+from blackstart.gate import Recorder
+from blackstart.power import OUTPUT, Builder, Explorer, Recording, Spill, State, Tape, model, scan
+from blackstart.power.states import cuts, smaller
+from blackstart.targets import Patience
+
+if TYPE_CHECKING:
+    from blackstart.campaign.campaign import Campaign
+
+DATA_MAX_BYTES = 1 << 30
+READ_MAX_BYTES = 512 << 20
+ANSWERS_MAX = 16
+
+
+def with_recordings(seen: Observation, starts: tuple[str, ...], models: tuple[str, ...]) -> None:
+    """Record a clean run from each of these start states and keep it with the yardstick."""
+    for name in models:
+        model(name)  # an unknown one is the operator's mistake, said before anything is done
+    chain = []
+    for clean in seen.calibration.chain:
+        recording = record(seen, clean.start) if clean.start in starts else None
+        if recording is not None:
+            recording.models = models
+            steps = _answers(seen, clean, recording)
+            clean = msgspec.structs.replace(clean, recording=recording, check_steps=steps)
+            for path, why in recording.uncovered.items():
+                seen.surface.uncovered.setdefault(path, why)
+        chain.append(clean)
+    seen.calibration = msgspec.structs.replace(seen.calibration, chain=tuple(chain))
+    seen.bench.calibration = seen.calibration
+
+
+def record(seen: Observation, start: str) -> Recording | None:
+    """One clean run from this start with all that it writes; None if it then ends otherwise than the others."""
+    bench, zygote = seen.bench, seen.zygote
+    roots = {root: place for root in seen.layout.copies if (place := zygote.path(start, root)) is not None}
+    with bench.image_from(start) as image:
+        read_now, mode_now = _reader(seen, image)
+        tape = Tape(scan(roots), Spill(), read_now=read_now, mode_now=mode_now)
+        recorder = Recorder(mask=bench.masker, sites=True, data=True, offsets=True, data_max=DATA_MAX_BYTES, limit=0)
+        with zygote.sandbox(image) as sandbox:
+            run, _ = bench.start(
+                sandbox,
+                image,
+                "recording",
+                calls=OBSERVED,
+                recorder=recorder,
+                patience=Patience.after(seen.calibration.slowest_s),
+                on_operation=tape.before,
+            )
+        if run.end.how != EXITED:
+            return None
+        recording = tape.finish()
+        recording.operations = [
+            msgspec.structs.replace(o, path2=bench.masker(o.path2)) if o.path2 else o for o in recording.operations
+        ]
+        return recording
+
+
+def _reader(seen: Observation, image: str) -> tuple[Callable[[str], bytes | None], Callable[[str], int | None]]:
+    """(what stands at a path of the image now, its mode)"""
+
+    def read_now(path: str) -> bytes | None:
+        try:
+            descriptor = seen.zygote.open_in(image, path, os.O_RDONLY | os.O_NONBLOCK)
+        except OSError:
+            return None
+        with os.fdopen(descriptor, "rb") as file:
+            try:
+                return file.read(READ_MAX_BYTES)
+            except IsADirectoryError:
+                return None
+
+    def mode_now(path: str) -> int | None:
+        try:
+            descriptor = seen.zygote.open_in(image, path, os.O_RDONLY | os.O_NONBLOCK)
+        except OSError:
+            return None
+        try:
+            return os.fstat(descriptor).st_mode & 0o7777
+        finally:
+            os.close(descriptor)
+
+    return read_now, mode_now
+
+
+def _answers(seen: Observation, clean: CleanRun, recording: Recording) -> tuple[tuple[int, str], ...]:
+    """What `--check` says while the run is under way and nothing is lost: the legal answers, in order."""
+    bench = seen.bench
+    if bench.check is None:
+        return ()
+    asked = [0, *_quiet_moments(recording)]
+    order = Explorer(recording, model("kill9")).order
+    found: list[tuple[int, str]] = []
+    for cut in asked:
+        state = State(cut, order.effects & ((1 << cut) - 1))
+        with bench.image_from(clean.start) as image:
+            places = {root: place for root in recording.tree.roots if (place := seen.zygote.path(image, root))}
+            builder = Builder(recording, places, contents=recording.contents, names=recording.names)
+            try:
+                builder.build(state)
+            finally:
+                builder.close()
+            answer = bench.ask_check(image, "step").value
+        lines = sum(e.data.count(b"\n") for e in recording.outputs_before(cut) if e.stream == "stdout")
+        if not found or found[-1] != (lines, answer):
+            found.append((lines, answer))
+    return tuple(found)
+
+
+def _quiet_moments(recording: Recording) -> list[int]:
+    """Where an answer is legal: around outputs, after syncs, before a rename or removal, at the end; spread."""
+    hot, calls, _ = cuts(recording)
+    micros = recording.micros
+    quiet = set(hot)
+    for cut in calls:
+        call = recording.operations[micros[cut - 1].operation].call
+        following = recording.operations[micros[cut].operation].call
+        if call.startswith(("rename", "unlink")) or following.startswith(("rename", "unlink")):
+            quiet.add(cut)
+    outputs = {c for c in quiet if micros[c - 1].kind in (OUTPUT,) or (c < len(micros) and micros[c].kind == OUTPUT)}
+    rest = sorted(quiet - outputs - {len(micros)})
+    step = max(1, -(-len(rest) // ANSWERS_MAX))
+    chosen_outputs = sorted(outputs)
+    keep = max(1, -(-len(chosen_outputs) // (2 * ANSWERS_MAX)))
+    return sorted({*rest[::step], *chosen_outputs[::keep], len(micros)})
+
+
+def shrink(campaign: Campaign, seen: Observation, limit_s: float = 20.0) -> None:
+    """Make the first failure of each cause found by power cuts the smallest one: put back whatever does not matter."""
+    clock = campaign.clock
+    for cause, suspicion in list(campaign.tally.suspicions.items()):
+        fault = suspicion.plan.faults[0] if suspicion.plan.faults else None
+        if not isinstance(fault, PowerCut) or not suspicion.reproduction.shown:
+            continue
+        until_s = clock.monotonic() + limit_s / max(1, len(campaign.tally.suspicions))
+        clean = next(c for c in seen.calibration.chain if c.start == suspicion.plan.start)
+        recording = clean.recording
+        state = fault.state(recording)
+        is_smaller = True
+        while is_smaller and clock.monotonic() < until_s:
+            is_smaller = False
+            for candidate in smaller(recording.order(model(fault.model)), state):
+                if clock.monotonic() >= until_s:
+                    break
+                plan = msgspec.structs.replace(suspicion.plan, faults=(fault_of(recording, candidate),))
+                outcome = try_and_judge(plan, seen.bench)
+                trial = suspicion.failures[0].trial
+                failures = [
+                    Failure(trial=trial, history=outcome.history, verdict=v)
+                    for v in outcome.verdicts
+                    if v.outcome == FAILED
+                ]
+                again = next((f for f in failures if cause_of(f) == cause), None)
+                if again is not None:
+                    suspicion.plan, state, is_smaller = plan, candidate, True
+                    suspicion.failures.insert(0, again)
+                    break

@@ -1,0 +1,263 @@
+"""Kind `power`: the power goes, and what a file system had not yet written is gone too.
+
+The run itself is not repeated: from its recording the disk is built as a power cut would have left it under a named
+model, and the target starts on that. A state that a mere kill could leave is kind `kill`'s and not tried again here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any, ClassVar
+
+import msgspec
+
+from blackstart.core.calibration import Calibration, CleanRun
+from blackstart.core.errors import BlackstartError
+from blackstart.core.history import Cut, Injected, Output
+from blackstart.core.trace import Operation
+from blackstart.faults.point import slim
+from blackstart.faults.scene import RUN, Candidate, Scene
+from blackstart.power import CUT, DATA, GROW, LINK, OUTPUT, UNLINK, Builder, Explorer, Micro, Recording, State, model
+from blackstart.power.models import MODELS, REAL
+from blackstart.targets import Conducted
+
+# Real file systems first; posix last, whose findings are notes.
+USUAL = (*REAL, "posix")
+STATES_MAX = 400
+NAMED_MAX = 12
+BYTES = (DATA, GROW, CUT)
+
+
+class Missing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Micro-operations that are not on the disk: of the n-th such call on that masked path the parts with these
+    numbers (none: all of them).
+    """
+
+    call: str
+    path: str
+    nth: int
+    parts: tuple[int, ...] = ()
+
+
+class PowerCut(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="power", tag_field="fault"):
+    """The power goes when `done` micro-operations of the operation `last` are done, and `missing` is not on the disk.
+
+    garbage: anything stands where lost data would be, instead of zeros.
+    """
+
+    kind: ClassVar[str] = "power"
+    model: str
+    last: Missing
+    done: int
+    missing: tuple[Missing, ...] = ()
+    garbage: bool = False
+    phase: str = RUN
+
+    @property
+    def lasting(self) -> bool:
+        """The disk stays as it was left."""
+        return False
+
+    def __str__(self) -> str:
+        lost = ", ".join(f"{m.call} {m.path} @{m.nth}" for m in self.missing[:3]) or "nothing"
+        more = f" and {len(self.missing) - 3} more" if len(self.missing) > 3 else ""
+        after = f"{self.last.call} {self.last.path} @{self.last.nth}"
+        return f"power cut under {self.model} after {after}, without {lost}{more}"
+
+    def state(self, recording: Recording) -> State:
+        """The crash state in this recording; KeyError where it has no such operation."""
+        cut = _steps(recording, self.last)[self.done - 1] + 1
+        lost = 0
+        for one in self.missing:
+            steps = _steps(recording, one)
+            for part in one.parts or range(len(steps)):
+                lost |= 1 << steps[part]
+        order = recording.order(model(self.model))
+        mask = order.effects & ((1 << cut) - 1) & ~lost
+        garbage = sum(1 << m.index for m in _of(recording, lost) if m.kind == DATA and m.is_new) if self.garbage else 0
+        return State(cut, mask, self.model, garbage)
+
+    @contextmanager
+    def inject(self, scene: Scene) -> Iterator[None]:
+        """Build the disk into the scene's image."""
+        recording = scene.recording
+        assert recording is not None
+        places = {}
+        for root in recording.tree.roots:
+            place = scene.zygote.path(scene.image, root)
+            assert place is not None, root
+            places[root] = place
+        builder = Builder(recording, places, contents=recording.contents, names=recording.names)
+        try:
+            builder.build(self.state(recording))
+            yield
+        finally:
+            builder.close()
+
+    def account(self, conducted: Conducted, first_tamper: int) -> Injected:
+        raise AssertionError("a power cut replaces the run: see `told`")
+
+    def told(self, recording: Recording) -> tuple[Injected, tuple[Output, ...]]:
+        """The account of the cut, and what had got out before it."""
+        state = self.state(recording)
+        events = recording.outputs_before(state.cut)
+        outputs = tuple(Output(stream=e.stream, data=e.data) for e in events if e.stream == "stdout")
+        cut = describe(recording, state)
+        lines = sum(o.data.count(b"\n") for o in outputs)
+        fired = int(bool(cut.steps) or state.cut < len(recording.micros))
+        operation = cut.after and slim(cut.after)
+        note = "" if fired else "this is what the run itself leaves"
+        injected = Injected(
+            fault=str(self), kind=self.kind, hits=1, fired=fired, operation=operation, outputs=lines, cut=cut, note=note
+        )
+        return injected, outputs
+
+
+def _steps(recording: Recording, one: Missing) -> list[int]:
+    try:
+        return recording.steps_of[recording.addresses[one.call, one.path, one.nth]]
+    except KeyError:
+        raise BlackstartError(
+            f"the program no longer does {one.call} {one.path} for the {one.nth}. time",
+            next_step="run blackstart anew: the program behaves differently now",
+        ) from None
+
+
+def _of(recording: Recording, mask: int) -> Iterator[Micro]:
+    while mask:
+        low = mask & -mask
+        yield recording.micros[low.bit_length() - 1]
+        mask ^= low
+
+
+def fault_of(recording: Recording, state: State) -> PowerCut:
+    """The fault value of a state."""
+    last = recording.micros[state.cut - 1]
+    operation = recording.operations[last.operation]
+    order = recording.order(model(state.model))
+    lost: dict[int, list[int]] = {}
+    for step in _of(recording, order.effects & ((1 << state.cut) - 1) & ~state.mask):
+        lost.setdefault(step.operation, []).append(step.part)
+    missing = []
+    for index, parts in lost.items():
+        whole = [m.part for m in _of_operation(recording, index) if m.kind in (DATA, GROW, CUT, LINK, UNLINK)]
+        every = len(whole) == len(recording.steps_of[index]) and parts == whole
+        missing.append(_address(recording.operations[index], () if every else tuple(parts)))
+    return PowerCut(
+        model=state.model,
+        last=_address(operation),
+        done=recording.steps_of[last.operation].index(last.index) + 1,
+        missing=tuple(missing),
+        garbage=bool(state.garbage),
+    )
+
+
+def _of_operation(recording: Recording, index: int) -> list[Micro]:
+    return [recording.micros[i] for i in recording.steps_of[index]]
+
+
+def _address(operation: Operation, parts: tuple[int, ...] = ()) -> Missing:
+    return Missing(call=operation.call, path=operation.masked, nth=operation.nth, parts=parts)
+
+
+def describe(recording: Recording, state: State) -> Cut:
+    """The cut in words, and the models that allow it."""
+    order = recording.order(model(state.model))
+    lost = list(_of(recording, order.effects & ((1 << state.cut) - 1) & ~state.mask))
+    unsure = order.effects & ((1 << state.cut) - 1) & ~order.sure(state.cut)
+    possible = tuple(n for n in MODELS if recording.order(MODELS[n]).is_possible(state.cut, state.mask))
+    if state.garbage:
+        possible = tuple(n for n in possible if MODELS[n].garbage)
+    if state.model not in possible:
+        possible = (*possible, state.model)
+    by_operation: dict[int, list[Micro]] = {}
+    for step in lost:
+        by_operation.setdefault(step.operation, []).append(step)
+    words = [_in_words(recording, index, steps) for index, steps in by_operation.items()]
+    if len(words) > NAMED_MAX:
+        words = [*words[:NAMED_MAX], f"and {len(words) - NAMED_MAX} more"]
+    kinds = dict.fromkeys("entry" if s.kind in (LINK, UNLINK) else s.kind for s in lost)
+    torn = 0 < state.cut < len(recording.micros) and (
+        recording.micros[state.cut].operation == recording.micros[state.cut - 1].operation
+    )
+    if torn:
+        kinds["torn"] = None
+    if state.garbage:
+        kinds["garbage"] = None
+    after = recording.operations[recording.micros[state.cut - 1].operation] if state.cut else None
+    following = recording.micros[state.cut] if state.cut < len(recording.micros) else None
+    return Cut(
+        model=state.model,
+        models=possible,
+        never=tuple(name for name in MODELS if name not in possible),
+        is_real=any(name.partition("+")[0] in REAL for name in possible),
+        after=after and slim(after),
+        before=slim(recording.operations[following.operation]) if following else None,
+        missing=tuple(words),
+        lost_kinds=tuple(kinds),
+        only_last_name=bool(lost) and not torn and not any(s.kind in BYTES for s in _of(recording, unsure))
+        and _acknowledgements(recording, lost[0].index, state.cut) <= 1,
+        steps=len(lost),
+        paths=tuple(dict.fromkeys(recording.operations[index].masked for index in by_operation)),
+    )
+
+
+def _acknowledgements(recording: Recording, first: int, cut: int) -> int:
+    """How often something got out between these micro-operations; outputs with no change between them count once."""
+    count, last = 0, ""
+    for step in recording.micros[first:cut]:
+        count += step.kind == OUTPUT != last
+        last = step.kind
+    return count
+
+
+def _in_words(recording: Recording, index: int, steps: list[Micro]) -> str:
+    operation = recording.operations[index]
+    where = f" at {operation.site[0]}" if operation.site else ""
+    target = f" to {operation.path2}" if operation.path2 and operation.call.startswith(("rename", "link")) else ""
+    what = f"{operation.call} {operation.masked}{target} @{operation.nth}{where}"
+    total = [m for m in _of_operation(recording, index) if m.kind in (DATA, GROW, CUT, LINK, UNLINK)]
+    if len(steps) == len(total):
+        return what
+    data = [s for s in steps if s.kind == DATA]
+    if data:
+        first, last = data[0], data[-1]
+        part = f"bytes {first.offset} to {last.offset + last.length}" if len(data) > 1 else f"byte {first.offset} on"
+    else:
+        part = "the new size" if any(s.kind in (GROW, CUT) for s in steps) else "a part"
+    return f"{part} of {what}"
+
+
+def candidates(clean: CleanRun, calibration: Calibration) -> Iterator[Candidate]:
+    """The first crash states of the recording under each model in turn, most telling first."""
+    recording = clean.recording
+    if recording is None or not recording.micros:
+        return
+    for position, state in enumerate(islice(states(recording, recording.models), STATES_MAX)):
+        fault = fault_of(recording, state)
+        yield Candidate(
+            fault=fault,
+            start=clean.start,
+            rank=(1 + position // 16, 2, position),
+            cause=("power", fault.model, fault.missing[0].path if fault.missing else fault.last.path),
+            path=fault.missing[0].path if fault.missing else fault.last.path,
+        )
+
+
+def states(recording: Recording, models: tuple[str, ...] = (), seed: int = 0) -> Iterator[State]:
+    """Distinct crash states under these models, taken in turn; without those that a mere kill leaves."""
+    seen: set[int] = set()
+    for _ in Explorer(recording, MODELS["kill9"], seen=seen).states():
+        pass
+    explorers: list[Any] = [
+        Explorer(recording, model(name), seed=seed, seen=seen).states() for name in models or USUAL if name != "kill9"
+    ]
+    while explorers:
+        for explorer in list(explorers):
+            state = next(explorer, None)
+            if state is None:
+                explorers.remove(explorer)
+            elif state.cut:
+                yield state
