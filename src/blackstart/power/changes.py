@@ -161,7 +161,7 @@ class Changes:
         old, new = tree.node(source), tree.node(target)
         here, there = tree.place(source), tree.place(target)
         flags = operation.flags if operation.call == "renameat2" else 0
-        if old is None or here is None or (new is old and new is not None):
+        if old is None or here is None or (new is old and new is not None) or target.startswith(source + "/"):
             return
         if flags & _EXCHANGE:
             if new is not None and there is not None:

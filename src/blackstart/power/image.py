@@ -204,7 +204,8 @@ class Names:
         parents = self._parents()
         for step in self._steps:
             self._touch(step.directory, step.name, parents)
-        for inode in touched:
+        # The other names of a file that gets a further one too, so that they stay one file.
+        for inode in {*touched, *(step.inode for step in self._steps)}:
             for directory, name in parents.get(inode, ()):
                 self._touch(directory, name, parents)
         self.start = self.layout(0)
@@ -337,17 +338,16 @@ class Builder:
             self._remove(path)
             del now[path]
             touched += 1
-        made: dict[int, str] = {}
-        for path in sorted(wanted, key=lambda p: p.count("/")):
-            inode = wanted[path]
-            is_file = nodes[inode].kind == FILE
-            digest = contents.digest(inode, state.mask, state.garbage) if is_file else 0
-            if now.get(path) != (inode, digest):
-                self._make(path, inode, state, made)
-                now[path] = (inode, digest)
-                touched += 1
-            if is_file:
-                made.setdefault(inode, path)
+        marks = {
+            path: (inode, contents.digest(inode, state.mask, state.garbage) if nodes[inode].kind == FILE else 0)
+            for path, inode in wanted.items()
+        }
+        made = {mark[0]: path for path, mark in marks.items() if now.get(path) == mark}
+        for path in sorted((p for p in wanted if now.get(p) != marks[p]), key=lambda p: p.count("/")):
+            self._make(path, wanted[path], state, made)
+            made.setdefault(wanted[path], path)
+            now[path] = marks[path]
+            touched += 1
         return touched
 
     def _must_go(self, path: str, wanted: Layout) -> bool:
