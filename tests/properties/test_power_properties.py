@@ -20,7 +20,8 @@ from blackstart.power import MODELS, OUTPUT, SYNC, Builder, Explorer, Recording,
 NAMES = ("a", "b", "sub/c", "d", "sub/deep/e")
 DIRECTORIES = (".", "sub", "sub/deep", "new")
 WEAKER = (("ext4", "posix"), ("xfs", "posix"), ("btrfs", "posix"), ("kill9", "posix"), ("ext4", "ext3-writeback"),
-          ("kill9", "ext4"), ("kill9", "xfs"), ("kill9", "btrfs"), ("ext4", "fsync-lies"), ("ext3-writeback", "posix"))  # fmt: skip
+          ("kill9", "ext4"), ("kill9", "xfs"), ("kill9", "btrfs"), ("ext4", "fsync-lies"),
+          ("ext3-writeback", "posix"))  # fmt: skip
 
 name = st.sampled_from(NAMES)
 size = st.one_of(st.integers(1, 300), st.integers(4000, 13000))

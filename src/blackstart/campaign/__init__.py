@@ -13,6 +13,7 @@ import msgspec
 from blackstart import __version__
 from blackstart.campaign import ground, summary
 from blackstart.campaign.campaign import Campaign, Suspicion
+from blackstart.campaign.disk import disk, export
 from blackstart.campaign.execute import Task
 from blackstart.campaign.observe import Observation
 from blackstart.campaign.power import shrink
@@ -31,7 +32,7 @@ from blackstart.sandbox import probe
 from blackstart.store import Store
 from blackstart.trials.plan import encode
 
-__all__ = ["Outcome", "ReplayResult", "plan", "replay", "run"]
+__all__ = ["Outcome", "ReplayResult", "disk", "export", "plan", "replay", "run"]
 
 
 def run(options: Options, progress: Progress, host: Mapping[str, str] = os.environ) -> Report:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -41,13 +42,18 @@ Budget = Annotated[str | None, typer.Option("--budget", metavar="TIME", help="Ho
 Trials = Annotated[int | None, typer.Option("--trials", metavar="N", help="How many trials, instead of a time.")]
 Jobs = Annotated[int | None, typer.Option("-j", "--jobs", metavar="N", help="Trials at once; else one per processor.")]
 Only = Annotated[
-    list[str] | None, typer.Option("--only", metavar="KIND,...", help="These kinds: errno, kill, file, db.")
+    list[str] | None, typer.Option("--only", metavar="KIND,...", help="These kinds: errno, kill, file, db, power.")
 ]
 SeedOption = Annotated[int | None, typer.Option("--seed", metavar="N", help="The seed of every draw; else a new one.")]
 Json = Annotated[str | None, typer.Option("--json", metavar="FILE", help="Write the report as JSON; - is stdout.")]
 Isolation = Annotated[
     str | None,
     typer.Option("--isolation", metavar="MODE", help="namespaces or landlock; else what this machine allows."),
+]
+
+Models = Annotated[
+    list[str] | None,
+    typer.Option("--model", metavar="NAME,...", help="File systems for power cuts; else ext4, xfs, btrfs and posix."),
 ]
 
 
@@ -66,6 +72,7 @@ def root(
     """Run a program, break each thing that it depends on, and say which failures it does not survive."""
 
 
+@app.command("power", context_settings=_TARGET, help="Cut the power only. `power image FINDING DIR` writes a disk out.")
 @app.command("plan", context_settings=_TARGET, help="Show the surface, doors and trials of a run; break nothing.")
 @app.command(context_settings=_TARGET, help="Break what a program depends on; report what it does not survive.")
 def run(
@@ -84,9 +91,15 @@ def run(
     seed: SeedOption = None,
     json: Json = None,
     isolation: Isolation = None,
+    model: Models = None,
 ) -> None:
-    """`run` and `plan`: one list of options, so that a command line can be tried with one and done with the other."""
+    """`run`, `plan` and `power`: one list of options, so that a line tried with one can be done with another."""
     given = {name: value for name, value in locals().items() if name != "context"}
+    if context.info_name == "power":
+        given["only"] = ["power"]
+        if command and command[0] == "image" and "--" not in sys.argv:
+            finish(lambda: _image(command[1:], cwd))
+            return
 
     def job() -> int:
         from blackstart.cli import session, settings
@@ -94,6 +107,28 @@ def run(
         given["env"] = settings.pairs(given["env"] or [])
         options = settings.options_from(settings.Settings(**given), settings.here())
         return session.plan(options) if context.info_name == "plan" else session.run(options)
+
+    finish(job)
+
+
+def _image(words: list[str], cwd: str | None) -> int:
+    from blackstart.cli import session
+
+    return session.image(words, session.directory(cwd))
+
+
+@app.command()
+def export(
+    finding: Annotated[str, typer.Argument(metavar="FINDING", help="An id, or REPORT.json#ID.")],
+    file: Annotated[str, typer.Argument(metavar="[FILE]", help="The archive; else FINDING.tar.gz.")] = "",
+    cwd: Cwd = None,
+) -> None:
+    """Write a finding's disk, its restart command and a README into a tar archive."""
+
+    def job() -> int:
+        from blackstart.cli import session
+
+        return session.export(finding, file, session.directory(cwd))
 
     finish(job)
 

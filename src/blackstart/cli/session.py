@@ -95,6 +95,36 @@ def replay(
     return 0 if decided else UNDECIDED_BISECT if bisect else UNDECIDED
 
 
+def image(words: list[str], directory: str) -> int:
+    """A finding's disk as files in a directory."""
+    from blackstart import campaign
+
+    if len(words) != 2:
+        raise BlackstartError(
+            "power image takes a finding and a directory", next_step="blackstart power image FINDING DIR"
+        )
+    out, progress = _listeners("")
+    located = load_finding(words[0], directory)
+    told = campaign.disk(located.finding, located.options, os.path.join(directory, words[1]), progress)
+    progress.clear()
+    for line in told:
+        out.print(terminal.line(line), soft_wrap=True)
+    return 0
+
+
+def export(reference: str, file: str, directory: str) -> int:
+    """A finding's disk with its restart command and a README, as one archive."""
+    from blackstart import campaign
+
+    out, progress = _listeners("")
+    located = load_finding(reference, directory)
+    place = os.path.join(directory, file or f"{located.finding.get('id', 'finding')}.tar.gz")
+    campaign.export(located.finding, located.options, place, progress)
+    progress.clear()
+    out.print(terminal.line(f"Written: {place}"), soft_wrap=True)
+    return 0
+
+
 def report(name: str, directory: str, path: str) -> int:
     """A kept run, or a JSON report, as text and if asked for as JSON."""
     out = terminal.console(stderr=path == "-")

@@ -39,6 +39,7 @@ class Settings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     seed: int | None = None
     json: str | None = None
     isolation: str | None = None
+    model: list[str] | str | None = None
 
 
 def options_from(given: Settings, directory: str) -> Options:
@@ -57,12 +58,11 @@ def options_from(given: Settings, directory: str) -> Options:
         budget_s=parse_duration(budget, bare="s"),
         trials=_first(given.trials, kept.trials, 0),
         jobs=_first(given.jobs, kept.jobs, 0),
-        only=tuple(
-            kind for word in _words(_first(given.only, kept.only, [])) for kind in re.split(r"[,\s]+", word) if kind
-        ),
+        only=_listed(given.only, kept.only),
         seed=_first(given.seed, kept.seed, -1),
         json=_first(given.json, kept.json, ""),
         isolation=_first(given.isolation, kept.isolation, ""),
+        models=_listed(given.model, kept.model),
     )
     _check(options)
     return options if options.seed >= 0 else msgspec.structs.replace(options, seed=Seed.fresh().number)
@@ -74,6 +74,11 @@ def here() -> str:
         return os.getcwd()
     except FileNotFoundError:
         raise BlackstartError("the current directory was removed", next_step="go to one that exists") from None
+
+
+def _listed(given: list[str] | str | None, kept: list[str] | str | None) -> tuple[str, ...]:
+    """Words that may also be written with commas between them."""
+    return tuple(word for words in _words(_first(given, kept, [])) for word in re.split(r"[,\s]+", words) if word)
 
 
 def pairs(words: list[str]) -> dict[str, str]:

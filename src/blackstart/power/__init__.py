@@ -8,7 +8,8 @@
 Pure but for the files of the recording itself: nothing here starts a program or knows one.
 """
 
-from blackstart.power.image import Builder, Contents, changes_of
+from blackstart.power.builder import Builder
+from blackstart.power.image import Contents
 from blackstart.power.micro import CLOSE, CUT, DATA, GROW, LINK, OUTPUT, SYNC, UNLINK, Micro
 from blackstart.power.models import MODELS, Model, Order, model
 from blackstart.power.recording import Recording, Tape
@@ -37,7 +38,6 @@ __all__ = [
     "StartEntry",
     "State",
     "Tape",
-    "changes_of",
     "crash_states",
     "model",
     "scan",

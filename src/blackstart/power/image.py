@@ -1,29 +1,27 @@
-"""What a crash state looks like: which paths lead to which inodes, what stands in them, and the files on a disk.
+"""What a crash state looks like: which paths lead to which inodes, and what stands in them.
 
 Contents are computed from the start state and the micro-operations that are kept, block by block; what a block holds
 depends only on those that touch it, so every block is hashed once for each combination of them and a state costs a few
-look-ups. On a disk only what differs from the state built before is touched.
+look-ups.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from blackstart.power import micro as kinds
 from blackstart.power.micro import Micro
-from blackstart.power.tree import DIRECTORY, FILE, SYMLINK, Tree
+from blackstart.power.tree import DIRECTORY, Tree
 
 if TYPE_CHECKING:
     from blackstart.power.recording import Recording
-    from blackstart.power.states import State
 
 BLOCK = 4096
 CACHED_MAX = 200_000
-_DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 Layout = dict[str, int]
 
 
@@ -272,164 +270,3 @@ class Names:
             if self._recording.tree.nodes[inode].kind == DIRECTORY:
                 moved = is_moved or inode in self._moving
                 self._walk(f"{path}/{name}", inode, changed, found, is_moved=moved, above=(*above, number))
-
-
-@dataclass(frozen=True)
-class Change:
-    """One path that differs from before; kind is `` for nothing there; inode: whose content it has."""
-
-    path: str
-    kind: str
-    inode: int = -1
-    target: str = ""
-    mode: int = 0o644
-
-
-def changes_of(names: Names, contents: Contents, state: State) -> list[Change]:
-    """What has to be done to the start state to have this crash state, removals first and deepest first."""
-    nodes, start, now = names._recording.tree.nodes, names.start, names.layout(state.mask)
-    gone = [path for path, inode in start.items() if path not in now or nodes[inode].kind != nodes[now[path]].kind]
-    found = [Change(path, "") for path in sorted(gone, key=lambda p: -p.count("/"))]
-    for path in sorted(now, key=lambda p: p.count("/")):
-        inode = now[path]
-        node = nodes[inode]
-        same = start.get(path) == inode
-        if same and (node.kind != FILE or inode not in contents.touched):
-            continue
-        if same and contents.digest(inode, state.mask, state.garbage) == contents.digest(inode, 0):
-            continue
-        mode = node.mode or (0o755 if node.kind == DIRECTORY else 0o644)
-        found.append(Change(path, node.kind, inode, node.target, mode))
-    return found
-
-
-class Builder:
-    """Builds crash states of one recording into directories, each from what the one before left there.
-
-    places: root as the target sees it -> descriptor-openable directory that holds the start state now.
-    """
-
-    def __init__(self, recording: Recording, places: Mapping[str, str], *, contents: Contents, names: Names) -> None:
-        self._contents = contents
-        self._names = names
-        self._roots = {root: os.open(place, _DIRECTORY_FLAGS) for root, place in places.items()}
-        self._nodes = recording.tree.nodes
-        self._now: dict[str, tuple[int, int]] = {
-            path: (inode, contents.digest(inode, 0) if self._nodes[inode].kind == FILE else 0)
-            for path, inode in names.start.items()
-        }
-
-    def close(self) -> None:
-        for descriptor in self._roots.values():
-            os.close(descriptor)
-        self._roots.clear()
-
-    def forget(self, paths: Iterable[str]) -> None:
-        """These paths were changed by somebody else: whatever stands there is replaced at the next build."""
-        for path in paths:
-            self._now[path] = (-1, 0)
-
-    def build(self, state: State) -> int:
-        """Make the directories equal to this crash state; how many paths had to be touched."""
-        wanted = self._names.layout(state.mask)
-        contents, nodes, now = self._contents, self._nodes, self._now
-        touched = 0
-        for path in sorted((p for p in now if self._must_go(p, wanted)), key=lambda p: -p.count("/")):
-            self._remove(path)
-            del now[path]
-            touched += 1
-        marks = {
-            path: (inode, contents.digest(inode, state.mask, state.garbage) if nodes[inode].kind == FILE else 0)
-            for path, inode in wanted.items()
-        }
-        made = {mark[0]: path for path, mark in marks.items() if now.get(path) == mark}
-        for path in sorted((p for p in wanted if now.get(p) != marks[p]), key=lambda p: p.count("/")):
-            self._make(path, wanted[path], state, made)
-            made.setdefault(wanted[path], path)
-            now[path] = marks[path]
-            touched += 1
-        return touched
-
-    def _must_go(self, path: str, wanted: Layout) -> bool:
-        if path not in wanted:
-            return True
-        known = self._now[path][0]
-        return known < 0 or self._nodes[known].kind != self._nodes[wanted[path]].kind or (
-            known != wanted[path] and self._nodes[known].kind != FILE
-        )
-
-    def _parent(self, path: str) -> tuple[int, str]:
-        """(a new descriptor of the directory, name)"""
-        root = max((r for r in self._roots if path.startswith(r + "/")), key=len)
-        *parents, name = path[len(root) + 1 :].split("/")
-        here = os.dup(self._roots[root])
-        for part in parents:
-            above = here
-            try:
-                here = os.open(part, _DIRECTORY_FLAGS, dir_fd=above)
-            finally:
-                os.close(above)
-        return here, name
-
-    def _remove(self, path: str) -> None:
-        try:
-            directory, name = self._parent(path)
-        except (FileNotFoundError, NotADirectoryError):
-            return
-        try:
-            _remove_all(directory, name)
-        finally:
-            os.close(directory)
-
-    def _make(self, path: str, inode: int, state: State, made: Mapping[int, str]) -> None:
-        node = self._nodes[inode]
-        directory, name = self._parent(path)
-        try:
-            if node.kind == DIRECTORY:
-                os.mkdir(name, node.mode or 0o755, dir_fd=directory)
-            elif node.kind == SYMLINK:
-                os.symlink(node.target, name, dir_fd=directory)
-            elif node.kind == FILE and inode in made:
-                first, first_name = self._parent(made[inode])
-                try:
-                    _remove_all(directory, name)
-                    os.link(first_name, name, src_dir_fd=first, dst_dir_fd=directory, follow_symlinks=False)
-                finally:
-                    os.close(first)
-            elif node.kind == FILE:
-                _write(directory, name, self._contents.content(inode, state.mask, state.garbage), node.mode or 0o644)
-        finally:
-            os.close(directory)
-
-
-def _write(directory: int, name: str, data: bytes, mode: int) -> None:
-    """A file of its own with these bytes: never through an existing one, which may have another name too."""
-    try:
-        os.unlink(name, dir_fd=directory)
-    except FileNotFoundError:
-        pass
-    descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=directory)
-    try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(descriptor, view) :]
-        os.fchmod(descriptor, mode)
-    finally:
-        os.close(descriptor)
-
-
-def _remove_all(directory: int, name: str) -> None:
-    try:
-        os.unlink(name, dir_fd=directory)
-        return
-    except FileNotFoundError:
-        return
-    except (IsADirectoryError, PermissionError):
-        pass
-    here = os.open(name, _DIRECTORY_FLAGS, dir_fd=directory)
-    try:
-        for entry in os.listdir(here):
-            _remove_all(here, entry)
-    finally:
-        os.close(here)
-    os.rmdir(name, dir_fd=directory)

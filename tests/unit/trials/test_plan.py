@@ -14,6 +14,7 @@ from blackstart.faults.errno import Errno
 from blackstart.faults.file import DAMAGES, Damage
 from blackstart.faults.kill import Kill
 from blackstart.faults.point import Point
+from blackstart.faults.power import Missing, PowerCut
 from blackstart.targets import Patience
 from blackstart.trials import Plan
 from blackstart.trials.plan import decode, encode
@@ -38,6 +39,9 @@ OPERATIONS = st.builds(
 POINTS = st.builds(
     Point, call=CALLS, path=ANY_PATH, nth=st.integers(1, 10**6), operation=st.one_of(st.none(), OPERATIONS)
 )
+MISSING = st.builds(
+    Missing, call=CALLS, path=ANY_PATH, nth=st.integers(1, 10**6), parts=st.lists(st.integers(0, 99)).map(tuple)
+)
 FAULTS = st.one_of(
     st.builds(Kill, point=POINTS, phase=PHASES),
     st.builds(
@@ -45,6 +49,10 @@ FAULTS = st.one_of(
     ),
     st.builds(Damage, path=ANY_PATH, damage=st.sampled_from(DAMAGES), phase=PHASES),
     st.builds(Break, path=ANY_PATH, what=st.sampled_from(BREAKS), phase=PHASES),
+    st.builds(
+        PowerCut, model=st.sampled_from(["ext4", "posix"]), last=MISSING, done=st.integers(1, 9),
+        missing=st.lists(MISSING, max_size=4).map(tuple), garbage=st.booleans(),
+    ),
 )
 PLANS = st.builds(
     Plan,
@@ -77,7 +85,8 @@ def test_a_plan_can_be_told_in_one_line(plan: Plan) -> None:
 def test_every_kind_has_a_fault_in_this_test() -> None:
     point = Point(call="write", path="x", nth=1)
     kinds = {Kill(point=point).kind, Errno(point=point, error="EIO").kind}
-    assert kinds | {Damage(path="x", damage="empty").kind, Break(path="x", what="locked").kind} == set(KINDS)
+    kinds |= {Damage(path="x", damage="empty").kind, Break(path="x", what="locked").kind}
+    assert kinds | {PowerCut(model="ext4", last=Missing(call="write", path="x", nth=1), done=1).kind} == set(KINDS)
 
 
 def test_what_cannot_be_read_names_its_place() -> None:

@@ -1,0 +1,102 @@
+"""The disk of a power-cut finding, written out: a reproducer that needs no blackstart.
+
+The run is recorded anew, here and now, so that it works in another clone; then the start state is copied and the crash
+state is built into the copy.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from blackstart.campaign.campaign import Campaign
+from blackstart.core.errors import BlackstartError
+from blackstart.core.options import Options
+from blackstart.faults.power import PowerCut, describe
+from blackstart.oracles.power import in_words
+from blackstart.power import Builder
+from blackstart.report.progress import Progress
+from blackstart.sandbox import choose, probe
+from blackstart.trials import Plan
+
+README = "README.txt"
+
+
+def disk(
+    finding: Mapping[str, Any], options: Options, place: str, progress: Progress, host: Mapping[str, str] = os.environ
+) -> list[str]:
+    """Write the disk of a finding below the new directory `place`; what it is, in lines."""
+    plan = _plan(finding)
+    fault = next((fault for fault in plan.faults if isinstance(fault, PowerCut)), None)
+    if fault is None:
+        raise BlackstartError(
+            "only a finding of a power cut has a disk", where=str(finding.get("id", "")), next_step="blackstart replay"
+        )
+    if os.path.lexists(place) and (not os.path.isdir(place) or os.listdir(place)):
+        raise BlackstartError("the directory is not empty", where=place, next_step="name one that does not exist")
+    campaign = Campaign(msgspec.structs.replace(options, only=("power",)), progress)
+    isolation = options.isolation or choose(probe())
+    seen = campaign.observe(isolation, (), host)
+    try:
+        recording = next((c.recording for c in seen.calibration.chain if c.start == plan.start), None)
+        if recording is None:
+            raise BlackstartError(
+                "the program no longer gets as far", where=plan.start, next_step="run blackstart anew"
+            )
+        state = fault.state(recording)
+        places = {}
+        for root in recording.tree.roots:
+            source, target = seen.zygote.path(plan.start, root), os.path.join(place, root.strip("/"))
+            assert source is not None
+            shutil.copytree(source, target, symlinks=True, ignore=_special)
+            places[root] = target
+        builder = Builder(recording, places, contents=recording.contents, names=recording.names)
+        try:
+            builder.build(state)
+        finally:
+            builder.close()
+        command = shlex.join(options.command)
+        told = [f"{root} as the cut left it: {target}" for root, target in places.items()]
+        return [*told, *in_words(describe(recording, state)), f"restart: cd {seen.bench.command.cwd} && {command}"]
+    finally:
+        seen.zygote.close()
+
+
+def export(finding: Mapping[str, Any], options: Options, file: str, progress: Progress) -> None:
+    """The disk, the restart command and a README as a tar archive."""
+    with tempfile.TemporaryDirectory(prefix="blackstart-export-") as work:
+        name = str(finding.get("id", "finding"))
+        lines = disk(finding, options, os.path.join(work, "disk"), progress)
+        evidence = [str(line) for line in finding.get("evidence", ())]
+        text = [f"{name}: {finding.get('consequence', '')}, {finding.get('fault', '')}", "", *evidence, ""]
+        text += ["The disk as the power cut left it lies in disk/, by its paths on the machine.", *lines[-1:], ""]
+        text += [f"What to do: {finding.get('advice', '')}", ""]
+        with open(os.path.join(work, README), "w", encoding="utf-8", errors="surrogateescape") as readme:
+            readme.write("\n".join(text))
+        with tarfile.open(file, "w:gz") as archive:
+            for entry in (README, "disk"):
+                archive.add(os.path.join(work, entry), arcname=f"{name}/{entry}")
+
+
+def _plan(finding: Mapping[str, Any]) -> Plan:
+    try:
+        return msgspec.convert(finding.get("plan"), Plan)
+    except msgspec.ValidationError as error:
+        raise BlackstartError(
+            f"this finding's plan cannot be read: {error}",
+            where=str(finding.get("id", "")),
+            next_step="make the report again with this version of blackstart",
+        ) from None
+
+
+def _special(directory: str, names: list[str]) -> list[str]:
+    """Sockets, pipes and devices are not copied."""
+    paths = ((name, os.path.join(directory, name)) for name in names)
+    return [n for n, p in paths if not (os.path.islink(p) or os.path.isfile(p) or os.path.isdir(p))]
