@@ -247,12 +247,15 @@ def candidates(clean: CleanRun, calibration: Calibration) -> Iterator[Candidate]
 
 
 def states(recording: Recording, models: tuple[str, ...] = (), seed: int = 0) -> Iterator[State]:
-    """Distinct crash states under these models, taken in turn; without those that a mere kill leaves."""
+    """Distinct crash states under these models, taken in turn; without those that a mere kill leaves, unless `kill9` is
+    the only model.
+    """
     seen: set[int] = set()
-    for _ in Explorer(recording, MODELS["kill9"], seen=seen).states():
-        pass
+    if models != ("kill9",):
+        for _ in Explorer(recording, MODELS["kill9"], seen=seen).states():
+            pass
     explorers: list[Any] = [
-        Explorer(recording, model(name), seed=seed, seen=seen).states() for name in models or USUAL if name != "kill9"
+        Explorer(recording, model(name), seed=seed, seen=seen).states() for name in models or USUAL
     ]
     while explorers:
         for explorer in list(explorers):

@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+import weakref
+from collections.abc import Callable
 
 ZEROS = -1
 _KNOWN_MAX = 1 << 18
@@ -21,6 +23,7 @@ class Spill:
         self._file = tempfile.TemporaryFile(prefix="blackstart-power-", dir=directory)
         self._end = 0
         self._known: dict[bytes, int] = {}
+        self._finalizers: list[weakref.finalize[[], Spill]] = []
 
     def add(self, data: bytes) -> int:
         """The reference of these bytes."""
@@ -44,5 +47,11 @@ class Spill:
         """How much is kept."""
         return self._end
 
+    def closing(self, then: Callable[[], None]) -> None:
+        """Call this too when the bytes are no longer needed, at the latest when nobody refers to them any more."""
+        self._finalizers.append(weakref.finalize(self, then))
+
     def close(self) -> None:
         self._file.close()
+        for finalizer in self._finalizers:
+            finalizer()

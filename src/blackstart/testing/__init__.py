@@ -1,0 +1,14 @@
+"""For test suites: blackstart's mechanisms without a campaign. Nothing inside blackstart imports this.
+
+    from blackstart.testing import crash_states, materialise, record
+
+    recording = record(["./app", "--add", "one"], state="data")
+    for state in crash_states(recording, "ext4", "xfs"):
+        materialise(recording, state, "disk")
+        check("disk")
+"""
+
+from blackstart.power import Recording, State
+from blackstart.testing.power import crash_states, explain, materialise, record
+
+__all__ = ["Recording", "State", "crash_states", "explain", "materialise", "record"]
