@@ -15,13 +15,13 @@ from blackstart.core.calibration import Calibration
 from blackstart.core.errors import BlackstartError
 from blackstart.core.history import History
 from blackstart.core.masking import Masker
-from blackstart.core.verdict import FAILED, Verdict
+from blackstart.core.verdict import FAILED, UNKNOWN, Verdict
 from blackstart.oracles import judge_all
 from blackstart.probes import Prober
 from blackstart.sandbox import Layout
 from blackstart.targets import Command
 from blackstart.trials import Bench, Plan, run_trial
-from blackstart.trials.power import run_power_trial
+from blackstart.trials.power import clear_by_lane, run_power_trial
 
 _PR_SET_PDEATHSIG = 1
 
@@ -88,5 +88,24 @@ def work(plan: Plan) -> Outcome:
 
 def try_and_judge(plan: Plan, bench: Bench) -> Outcome:
     """The trial's history and what the oracles say of it."""
-    history = run_power_trial(plan, bench) if plan.kind == "power" else run_trial(plan, bench)
+    if plan.kind == "power":
+        return _power(plan, bench)
+    history = run_trial(plan, bench)
     return Outcome(history=history, verdicts=judge_all(history, bench.calibration))
+
+
+def _power(plan: Plan, bench: Bench) -> Outcome:
+    """By a lane where that is enough: everything passes, or fails as a trial in a sandbox of its own failed before."""
+    cleared = clear_by_lane(plan, bench)
+    if cleared is not None:
+        verdicts = judge_all(cleared, bench.calibration)
+        if not any(verdict.outcome == UNKNOWN for verdict in verdicts) and _failures(verdicts) <= bench.confirmed:
+            return Outcome(history=cleared, verdicts=verdicts)
+    history = run_power_trial(plan, bench)
+    verdicts = judge_all(history, bench.calibration)
+    bench.confirmed |= _failures(verdicts)
+    return Outcome(history=history, verdicts=verdicts)
+
+
+def _failures(verdicts: tuple[Verdict, ...]) -> set[tuple[str, ...]]:
+    return {(v.oracle, v.consequence, v.label, *v.paths) for v in verdicts if v.outcome == FAILED}

@@ -7,6 +7,7 @@ is never written through one that stands there: it may have another name as well
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from blackstart.power.recording import Recording
     from blackstart.power.states import State
 
+# Files are as old as this, so that whoever changes one afterwards changes its time too.
+PAST_NS = 10 * 10**9
 _DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -40,6 +43,10 @@ class Builder:
         for descriptor in self._roots.values():
             os.close(descriptor)
         self._roots.clear()
+
+    def paths(self) -> frozenset[str]:
+        """The paths of interest that stand there now."""
+        return frozenset(self._now)
 
     def forget(self, paths: Iterable[str]) -> None:
         """These paths were changed by somebody else: whatever stands there is replaced at the next build."""
@@ -131,6 +138,8 @@ def _write(directory: int, name: str, data: bytes, mode: int) -> None:
         while view:
             view = view[os.write(descriptor, view) :]
         os.fchmod(descriptor, mode)
+        built_ns = time.time_ns() - PAST_NS
+        os.utime(descriptor, ns=(built_ns, built_ns))
     finally:
         os.close(descriptor)
 

@@ -28,7 +28,8 @@ from blackstart.targets.command import GateOrder, OnOperation
 @dataclass
 class Bench:
     """zygote: owner of the images; command, check: what is started; masker: real path -> masked path;
-    calibration: the yardstick (empty while it is being made); pid_step: how far pids are advanced before a restart.
+    calibration: the yardstick (empty while it is being made); pid_step: how far pids are advanced before a restart;
+    lanes: by start state, what serves many crash states in turn; confirmed: failures seen in a sandbox of their own.
     """
 
     zygote: Zygote
@@ -38,6 +39,8 @@ class Bench:
     prober: Prober
     calibration: Calibration = field(default_factory=Calibration)
     pid_step: int = 300
+    lanes: dict[str, object] = field(default_factory=dict)
+    confirmed: set[tuple[str, ...]] = field(default_factory=set)
     _serial: count[int] = field(default_factory=count)
 
     @contextmanager
@@ -137,6 +140,11 @@ class Bench:
         assert self.check is not None
         with self.image_from(image) as copy, self.zygote.sandbox(copy) as sandbox:
             answer = conduct(sandbox, self.check, patience=Patience(deadline_s=30.0, hard_s=60.0))
+        return self.reading(answer, when)
+
+    @staticmethod
+    def reading(answer: Conducted, when: str) -> Reading:
+        """What a check said, as a reading."""
         text = b"".join(o.data for o in answer.outputs if o.stream == "stdout")
         error = "" if answer.end.how == EXITED else f"the check {answer.end.how}"
         value = f"{answer.end.code}\n{text.decode('utf-8', 'surrogateescape')}"
