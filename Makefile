@@ -10,13 +10,14 @@ PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile -r sfE
 export GOCACHE := $(CURDIR)/.venv/go-build
 export GOFLAGS := -buildvcs=false
 
-.PHONY: help demo test lint types twins benchmarks clean
+.PHONY: help demo test test-machines lint types twins benchmarks clean
 
 help:
 	@echo 'make demo        install into .venv, break a real program, print what was found'
 	@echo 'make test        system packages where allowed, .venv, lint, types, all tests'
 	@echo 'make lint types  only these'
 	@echo 'make twins       each pair of bad and good programs $(TWIN_ROUNDS) times'
+	@echo 'make test-machines  power cuts against real file systems in a guest (slow, installs QEMU)'
 	@echo 'make benchmarks  all measurements, as docs/benchmarks.md records them'
 	@echo 'make clean       remove .venv and caches'
 
@@ -32,6 +33,11 @@ lint: prepared
 
 types: prepared
 	$(BIN)/mypy
+
+test-machines: prepared
+	@tools/prepare.sh machines
+	@tools/guest_kernel.sh $(CURDIR)/.venv/guest-kernel
+	BLACKSTART_GUEST_KERNEL=$(CURDIR)/.venv/guest-kernel $(BIN)/python -m pytest -s tests/machines $(PYTEST_ARGS)
 
 twins: prepared
 	$(PYTEST) tests/twins --rounds $(TWIN_ROUNDS) $(PYTEST_ARGS)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes a machine ready, as far as it may: `prepare.sh packages` installs what the tests need and only root can
-# install; `prepare.sh venv EXTRAS` makes .venv with this project and its extras. Both do nothing when all is there.
+# install, `prepare.sh machines` what tests in a guest need too; `prepare.sh venv EXTRAS` makes .venv with this project and its extras. Both do nothing when all is there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PIP_NO_INPUT=1
@@ -18,6 +18,16 @@ needs=(
     eu-stack=elfutils
     busybox=busybox-static
     /usr/share/man/man2/write.2.gz=manpages-dev
+)
+
+# What the tests in a guest need besides.
+machine_needs=(
+    qemu-system-x86_64=qemu-system-x86
+    mkfs.ext4=e2fsprogs
+    mkfs.xfs=xfsprogs
+    mkfs.btrfs=btrfs-progs
+    cpio=cpio
+    busybox=busybox-static
 )
 
 is_there() {
@@ -106,6 +116,7 @@ venv() {
 
 case ${1:-} in
     packages) packages ;;
+    machines) needs+=("${machine_needs[@]}") && packages ;;
     venv) venv "${2:?extras, such as test,yaml}" ;;
-    *) fail "usage: tools/prepare.sh packages | venv EXTRAS" ;;
+    *) fail "usage: tools/prepare.sh packages | machines | venv EXTRAS" ;;
 esac

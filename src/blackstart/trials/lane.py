@@ -121,7 +121,7 @@ def clear(plan: Plan, bench: Bench, recording: Recording) -> History | None:
     conducted = lane.conduct(bench.command, plan.patience)
     if conducted.end.how != EXITED or lane.sandbox.trouble():
         return None
-    image = bench.read(lane.image, plan.start)
+    image = bench.read(lane.image)
     readings = (_answer(lane, bench.check, "restart"),) if bench.check is not None else ()
     again = Run(
         phase="restart", end=conducted.end, outputs=conducted.outputs, image=image, readings=readings,

@@ -40,7 +40,7 @@ class PowerTrial(Trial):
                         phase=RUN,
                         end=End(how=KILLED, signal=9),
                         outputs=outputs,
-                        image=self.bench.read(scene.image, scene.start),
+                        image=self.bench.read(scene.image),
                         readings=readings,
                     )
                 )

@@ -16,8 +16,8 @@ OLD, NEW = b'"' + b"o" * 100 + b'"', b'"' + b"n" * 20000 + b'"'
 PYTHON = {
     "in place": "f = os.open('d', os.O_WRONLY | os.O_TRUNC); os.write(f, B); os.close(f)",
     "tmp": "f = os.open('t', os.O_CREAT | os.O_WRONLY); os.write(f, B); os.close(f); os.rename('t', 'd')",
-    "fsync": "f = os.open('t', os.O_CREAT | os.O_WRONLY); os.write(f, B); os.fsync(f); os.close(f); os.rename('t', 'd')",
 }
+PYTHON["fsync"] = PYTHON["tmp"].replace("os.write(f, B)", "os.write(f, B); os.fsync(f)")
 PYTHON["fsync directory"] = PYTHON["fsync"] + "; g = os.open('.', 0); os.fsync(g)"
 SAY = "; os.write(1, b'done\\n')"
 C = r"""

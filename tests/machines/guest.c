@@ -1,0 +1,159 @@
+/* What runs inside the guest: workloads on a real file system, and the replay of their logged block writes.
+ *
+ *   guest work N DIRECTORY PAUSE_MS     one workload, with pauses so that write-back happens in between
+ *   guest replay DEVICE TYPE            for each cut of a pack: build the disk, mount it, say what stands there
+ */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/loop.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static int pause_ms;
+static char buffer[1 << 16];
+
+static void rest(void) { if (pause_ms) usleep(pause_ms * 1000); }
+
+static int file(const char *name, int flags) {
+    int f = open(name, flags | O_WRONLY, 0644);
+    if (f < 0) { perror(name); exit(1); }
+    return f;
+}
+
+static void put(int f, char letter, size_t size, off_t at) {
+    memset(buffer, letter, size);
+    ssize_t done = at < 0 ? write(f, buffer, size) : pwrite(f, buffer, size, at);
+    if (done != (ssize_t)size) exit(2);
+    rest();
+}
+
+static void replace(const char *target, char letter, size_t size, int synced) {
+    int f = file("tmp", O_CREAT | O_TRUNC);
+    put(f, letter, size, -1);
+    if (synced) fsync(f);
+    close(f);
+    rename("tmp", target);
+    rest();
+}
+
+static int work(int number) {
+    int f;
+    switch (number) {
+    case 1:
+        f = file("a", 0);
+        put(f, '1', 4096, 0); put(f, '2', 4096, 8192); put(f, '3', 4096, 4096);
+        break;
+    case 2: replace("d", '4', 9000, 0); break;
+    case 3: replace("d", '5', 9000, 1); replace("d", '6', 5000, 1); break;
+    case 4:
+        f = file("log", O_APPEND);
+        put(f, '7', 3000, -1); put(f, '8', 3000, -1); fsync(f); put(f, '9', 3000, -1);
+        break;
+    case 5:
+        f = file("n", O_CREAT); put(f, 'n', 5000, -1); close(f);
+        rename("n", "m"); rest(); unlink("a"); rest(); link("m", "l"); rest();
+        break;
+    case 6:
+        f = file("d", O_TRUNC); put(f, 't', 6000, -1); fdatasync(f); close(f); rest();
+        rename("d", "e"); rest(); f = open(".", O_RDONLY); fsync(f); rest(); rename("log", "old"); rest();
+        break;
+    default: return 3;
+    }
+    return 0;
+}
+
+static uint32_t crc(uint32_t c, const unsigned char *p, size_t n) {
+    c = ~c;
+    while (n--) { c ^= *p++; for (int k = 0; k < 8; k++) c = c & 1 ? (c >> 1) ^ 0xEDB88320u : c >> 1; }
+    return ~c;
+}
+
+static int by_name(const struct dirent **x, const struct dirent **y) { return strcmp((*x)->d_name, (*y)->d_name); }
+
+static void look(int cut) {
+    struct dirent **names;
+    int n = scandir("/m", &names, NULL, by_name);
+    printf("CUT %d", cut);
+    for (int i = 0; i < n; i++) {
+        const char *name = names[i]->d_name;
+        char path[512];
+        if (name[0] == '.' || !strcmp(name, "lost+found")) continue;
+        snprintf(path, sizeof path, "/m/%s", name);
+        int f = open(path, O_RDONLY);
+        uint32_t sum = 0; size_t size = 0; ssize_t got;
+        while ((got = read(f, buffer, sizeof buffer)) > 0) { sum = crc(sum, (unsigned char *)buffer, got); size += got; }
+        printf(" %s:%zu:%08x%s", name, size, sum, got < 0 ? ":unreadable" : "");
+        close(f);
+    }
+    printf("\n");
+    fflush(stdout);
+}
+
+struct piece { uint64_t offset, size; const char *data; };
+
+static const char *at;
+static uint64_t number(void) { uint64_t v; memcpy(&v, at, 8); at += 8; return v; }
+
+static struct piece *pieces(uint64_t count) {
+    struct piece *p = calloc(count, sizeof *p);
+    for (uint64_t i = 0; i < count; i++) {
+        p[i].offset = number(); p[i].size = number(); p[i].data = at; at += p[i].size;
+    }
+    return p;
+}
+
+static void store(int f, struct piece *p) {
+    for (uint64_t done = 0; done < p->size;) {
+        ssize_t n = pwrite(f, p->data + done, p->size - done, p->offset + done);
+        if (n <= 0) { perror("pwrite"); exit(4); }
+        done += n;
+    }
+}
+
+static int replay(const char *device, const char *type) {
+    uint64_t total;
+    int f = open(device, O_RDONLY);
+    if (read(f, &total, 8) != 8) return 5;
+    char *pack = malloc(total);
+    for (uint64_t got = 0; got < total;) {
+        ssize_t n = pread(f, pack + got, total - got > (1 << 20) ? 1 << 20 : total - got, got);
+        if (n <= 0) return 6;
+        got += n;
+    }
+    close(f);
+    at = pack + 8;
+    uint64_t size = number(), bases = number();
+    struct piece *base = pieces(bases);
+    struct piece *entries = pieces(number());
+    uint64_t cuts = number();
+    for (uint64_t cut = 0; cut < cuts; cut++) {
+        int disk = open("/work/disk", O_RDWR | O_CREAT | O_TRUNC, 0600);
+        if (ftruncate(disk, size)) return 7;
+        for (uint64_t i = 0; i < bases; i++) store(disk, base + i);
+        for (uint64_t left = number(); left; left--) store(disk, entries + number());
+        int loop = open("/dev/loop0", O_RDWR);
+        if (ioctl(loop, LOOP_SET_FD, disk)) { perror("loop"); return 8; }
+        if (mount("/dev/loop0", "/m", type, 0, "")) printf("CUT %d MOUNT %d\n", (int)cut, errno);
+        else { look(cut); while (umount2("/m", 0) && errno == EBUSY) usleep(1000); }
+        while (ioctl(loop, LOOP_CLR_FD, 0) && errno == EBUSY) usleep(1000);
+        close(loop); close(disk);
+    }
+    printf("REPLAYED\n");
+    return 0;
+}
+
+int main(int n, char **v) {
+    if (n == 5 && !strcmp(v[1], "work")) {
+        pause_ms = atoi(v[4]);
+        return chdir(v[3]) ? 9 : work(atoi(v[2]));
+    }
+    return n == 4 ? replay(v[2], v[3]) : 10;
+}

@@ -1,0 +1,220 @@
+"""A guest with real file systems: records the block writes of workloads, and mounts what a power cut left of them.
+
+In one boot every workload runs on a disk of its own, whose writes QEMU logs (`blklogwrites`), until the guest is
+switched off without a sync. The host makes cuts of each log: prefixes, and seeded subsets of what lay between two
+flushes. In a second boot the guest builds the disk of each cut in memory, mounts it, and says what stands there.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import shutil
+import struct
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+SECTOR = 512
+FLUSH, FUA, DISCARD = 1, 2, 4
+BOOT_LIMIT_S = 900
+MODULES = {
+    "ext4": "mbcache jbd2 crc16 crc32c_generic ext4",
+    "xfs": "libcrc32c xfs",
+    "btrfs": "libcrc32c xor raid6_pq zstd_compress btrfs",
+}
+COMMON = "virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci virtio_blk loop".split()
+OPTIONS = {"ext4": "commit=1", "xfs": "noatime", "btrfs": "commit=1"}
+SIZES = {"ext4": 48 << 20, "xfs": 304 << 20, "btrfs": 128 << 20}
+INIT = """#!/bin/busybox sh
+/bin/busybox --install -s /bin
+mount -t proc none /proc; mount -t sysfs none /sys; mount -t devtmpfs none /dev; mkdir -p /work /m
+mount -t tmpfs -o size=600m none /work
+for m in {modules}; do [ -e /mod/$m.ko ] && insmod /mod/$m.ko; done
+echo 10 > /proc/sys/vm/dirty_writeback_centisecs; echo 30 > /proc/sys/vm/dirty_expire_centisecs
+echo 100 > /proc/sys/fs/xfs/xfssyncd_centisecs
+{body}
+poweroff -n -f
+"""
+
+
+@dataclass(frozen=True)
+class Disk:
+    """One workload on one file system."""
+
+    system: str
+    workload: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.system}-{self.workload}"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One logged write."""
+
+    offset: int
+    data: bytes
+    flags: int
+
+
+class Guest:
+    """kernel: a directory with vmlinuz and lib/modules; program: the static guest program; work: scratch space."""
+
+    def __init__(self, kernel: Path, program: Path, work: Path) -> None:
+        self.kernel, self.program, self.work = kernel, program, work
+
+    def initramfs(self, body: str) -> Path:
+        """A small root file system whose init does `body`."""
+        root = self.work / "initramfs"
+        shutil.rmtree(root, ignore_errors=True)
+        for name in ("bin", "proc", "sys", "dev", "mod"):
+            (root / name).mkdir(parents=True)
+        shutil.copy("/usr/bin/busybox", root / "bin/busybox")
+        shutil.copy(self.program, root / "bin/guest")
+        wanted = [*COMMON, *" ".join(MODULES.values()).split()]
+        found = {path.stem.replace("-", "_"): path for path in self.kernel.rglob("*.ko")}
+        for name in wanted:
+            if name in found:
+                shutil.copy(found[name], root / f"mod/{name}.ko")
+        init = root / "init"
+        init.write_text(INIT.format(modules=" ".join(dict.fromkeys(wanted)), body=body))
+        init.chmod(0o755)
+        names = subprocess.run(["find", "."], cwd=root, capture_output=True, check=True).stdout
+        archive = subprocess.run(
+            ["cpio", "-o", "-H", "newc", "--quiet"], input=names, cwd=root, capture_output=True, check=True
+        ).stdout
+        path = self.work / "initramfs.gz"
+        path.write_bytes(gzip.compress(archive, 1))
+        return path
+
+    def boot(self, body: str, drives: list[str], memory_mb: int = 768) -> str:
+        """Boot once, with these drives as /dev/vda, vdb …; what was said on the console."""
+        image = next((self.kernel / "boot").glob("vmlinuz-*"))
+        command = [
+            "qemu-system-x86_64", "-M", "q35", "-accel", "tcg", "-cpu", "max", "-m", str(memory_mb), "-smp", "1",
+            "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-kernel", str(image),
+            "-initrd", str(self.initramfs(body)), "-append", "console=ttyS0 panic=-1 quiet", "-serial", "stdio",
+        ]  # fmt: skip
+        ended = subprocess.run(
+            [*command, *drives], stdin=subprocess.DEVNULL, capture_output=True, timeout=BOOT_LIMIT_S, check=False
+        )
+        text = ended.stdout.decode("utf-8", "replace")
+        (self.work / "console.txt").write_text(text + ended.stderr.decode("utf-8", "replace"))
+        return text
+
+    def make(self, disk: Disk, start: Path) -> Path:
+        """A new file system that holds the files of `start`; each has an identity of its own."""
+        system, path = disk.system, self.work / f"{disk.name}.base"
+        with open(path, "wb") as file:
+            file.truncate(SIZES[system])
+        if system == "ext4":
+            subprocess.run(["mkfs.ext4", "-q", "-F", "-d", start, path], check=True)
+        elif system == "btrfs":
+            subprocess.run(["mkfs.btrfs", "-q", "--rootdir", start, path], check=True)
+        else:
+            prototype = self.work / "xfs.proto"
+            files = "\n".join(f"{p.name} ---644 0 0 {p}" for p in sorted(start.iterdir()))
+            prototype.write_text(f"dummy\n0 0\nd--755 0 0\n{files}\n$\n")
+            subprocess.run(["mkfs.xfs", "-q", "-f", "-p", prototype, path], check=True)
+        return path
+
+    def record(self, disks: list[Disk], bases: dict[str, Path], pause_ms: int = 350) -> dict[str, list[Entry]]:
+        """Run every workload in one boot; the logged writes of each disk."""
+        drives, lines = [], []
+        for index, disk in enumerate(disks):
+            image, log = self.work / f"{disk.name}.img", self.work / f"{disk.name}.log"
+            subprocess.run(["cp", "--sparse=always", bases[disk.name], image], check=True)
+            with open(log, "wb") as file:
+                file.truncate(256 << 20)
+            drives += [
+                "-blockdev", f"driver=file,node-name=f{index},filename={image}",
+                "-blockdev", f"driver=file,node-name=l{index},filename={log}",
+                "-blockdev", f"driver=blklogwrites,node-name=d{index},file=f{index},log=l{index},log-sector-size=512",
+                "-device", f"virtio-blk-pci,drive=d{index}",
+            ]  # fmt: skip
+            device, place = f"/dev/vd{chr(97 + index)}", f"/m{index}"
+            lines.append(f"mkdir {place}; mount -t {disk.system} -o {OPTIONS[disk.system]} {device} {place} || echo BAD")
+        lines += [f"guest work {disk.workload} /m{index} {pause_ms} &" for index, disk in enumerate(disks)]
+        console = self.boot("\n".join([*lines, "wait", "sleep 3", "echo WORKED"]), drives)
+        assert "WORKED" in console and "BAD" not in console, console[-2000:]
+        return {disk.name: entries(self.work / f"{disk.name}.log") for disk in disks}
+
+    def pictures(self, system: str, base: Path, logged: list[Entry], cuts: list[list[int]]) -> list[str]:
+        """What stands on the disk of each cut, as the real file system mounts it."""
+        pack = self.work / "pack"
+        pack.write_bytes(packed(base, logged, cuts))
+        drives = ["-blockdev", f"driver=file,node-name=f0,filename={pack}",
+                  "-blockdev", "driver=raw,node-name=d0,file=f0", "-device", "virtio-blk-pci,drive=d0"]  # fmt: skip
+        console = self.boot(f"guest replay /dev/vda {system}", drives, memory_mb=1400)
+        assert "REPLAYED" in console, console[-2000:]
+        found = [line.strip().split(" ", 2) for line in console.splitlines() if line.startswith("CUT ")]
+        assert len(found) == len(cuts)
+        return [parts[2] if len(parts) > 2 else "" for parts in found]
+
+
+def entries(log: Path) -> list[Entry]:
+    """The writes and flushes of a log of QEMU's blklogwrites."""
+    found = []
+    with open(log, "rb") as file:
+        _, _, count, sector = struct.unpack("<QQQI", file.read(28))
+        place = sector
+        for _ in range(count):
+            file.seek(place)
+            start, sectors, flags, _ = struct.unpack("<QQQQ", file.read(32))
+            place += sector
+            data = b""
+            if sectors and not flags & DISCARD:
+                file.seek(place)
+                data = file.read(sectors * sector)
+                place += sectors * sector
+            found.append(Entry(start * sector, data, flags))
+    return found
+
+
+def cuts_of(logged: list[Entry], count: int, seed: int) -> list[list[int]]:
+    """`count` different sets of writes that a cut may leave: prefixes, then subsets since the last flush."""
+    random = Random(seed)
+    writes = [index for index, entry in enumerate(logged) if entry.data]
+    found: dict[tuple[int, ...], None] = {}
+    step = max(1, -(-len(writes) // (count * 2 // 3)))
+    for number in [*range(0, len(writes), step), len(writes)]:
+        found[tuple(writes[:number])] = None
+    flushes = [index for index, entry in enumerate(logged) if entry.flags & FLUSH]
+    for _ in range(count * 20):
+        if len(found) >= count:
+            break
+        end = random.randrange(len(logged) + 1)
+        sure = max((flush for flush in flushes if flush < end), default=-1)
+        share = random.random()
+        kept = [i for i in writes if i < end and (i < sure or logged[i].flags & FUA or random.random() < share)]
+        found[tuple(kept)] = None
+    return [list(cut) for cut in found]
+
+
+def packed(base: Path, logged: list[Entry], cuts: list[list[int]]) -> bytes:
+    """All that the guest needs, in one file."""
+    bases = list(_extents(base))
+    parts = [struct.pack("<QQ", os.path.getsize(base), len(bases))]
+    for offset, data in [*bases, (-1, b""), *((e.offset, e.data) for e in logged)]:
+        if offset < 0:
+            parts.append(struct.pack("<Q", len(logged)))
+        else:
+            parts.append(struct.pack("<QQ", offset, len(data)) + data)
+    parts.append(struct.pack("<Q", len(cuts)))
+    parts += [struct.pack(f"<{len(cut) + 1}Q", len(cut), *cut) for cut in cuts]
+    body = b"".join(parts)
+    whole = struct.pack("<Q", len(body) + 8) + body
+    return whole.ljust(-(-len(whole) // SECTOR) * SECTOR + SECTOR, b"\0")
+
+
+def _extents(path: Path, unit: int = 1 << 16):  # type: ignore[no-untyped-def]
+    """Where the image holds something."""
+    with open(path, "rb") as file:
+        offset = 0
+        while data := file.read(unit):
+            if data.strip(b"\0"):
+                yield offset, data
+            offset += len(data)
