@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes a machine ready, as far as it may: `prepare.sh packages` installs what the tests need and only root can
-# install, `prepare.sh machines` what tests in a guest need too; `prepare.sh venv EXTRAS` makes .venv with this project and its extras. Both do nothing when all is there.
+# install, `prepare.sh machines` what tests in a guest need too; `prepare.sh venv EXTRAS` makes .venv with this project
+# and its extras. All do nothing when all is there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PIP_NO_INPUT=1

@@ -136,7 +136,8 @@ class Guest:
                 "-device", f"virtio-blk-pci,drive=d{index}",
             ]  # fmt: skip
             device, place = f"/dev/vd{chr(97 + index)}", f"/m{index}"
-            lines.append(f"mkdir {place}; mount -t {disk.system} -o {OPTIONS[disk.system]} {device} {place} || echo BAD")
+            kind = f"-t {disk.system} -o {OPTIONS[disk.system]}"
+            lines.append(f"mkdir {place}; mount {kind} {device} {place} || echo BAD")
         lines += [f"guest work {disk.workload} /m{index} {pause_ms} &" for index, disk in enumerate(disks)]
         console = self.boot("\n".join([*lines, "wait", "sleep 3", "echo WORKED"]), drives)
         assert "WORKED" in console and "BAD" not in console, console[-2000:]

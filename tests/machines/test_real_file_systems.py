@@ -1,4 +1,4 @@
-"""The models of power cuts against real file systems: what Linux's own ext4, xfs and btrfs leave is in the model's set."""
+"""The models of power cuts against real file systems: what ext4, xfs and btrfs really leave is in the model's set."""
 
 from __future__ import annotations
 

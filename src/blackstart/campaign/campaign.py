@@ -27,6 +27,7 @@ from blackstart.core.randomness import Seed
 from blackstart.core.verdict import DEFECT, FAILED, PASSED, POLICY, UNKNOWN, Verdict, unknown
 from blackstart.faults import AnyFault, Candidate
 from blackstart.findings import Failure, Reproduction, cause_of, reproduction
+from blackstart.power import model
 from blackstart.report.progress import Progress
 from blackstart.sandbox.machine import LANDLOCK
 from blackstart.targets import Patience
@@ -126,6 +127,8 @@ class Campaign:
 
     def observe(self, isolation: str, opened: tuple[str, ...], host: Mapping[str, str]) -> Observation:
         """Scout, then calibrate; the caller closes the observation's zygote."""
+        for name in self.options.models:
+            model(name)  # an unknown one is said before anything is done
         target = ground.command(self.options, host)
         check = ground.check_command(self.options, target)
         if isolation == LANDLOCK:

@@ -1,0 +1,68 @@
+"""Power cuts judged: the answers of the check, and which failures are defects, policy or notes."""
+
+from __future__ import annotations
+
+import msgspec
+
+from blackstart.core.calibration import Calibration
+from blackstart.core.history import KILLED, Cut, End, History, Injected
+from blackstart.core.reading import Reading
+from blackstart.core.verdict import DEFECT, FAILED, NOTE, POLICY, Verdict
+from blackstart.oracles import judge_all
+
+from .build import NOTES, calibration, clean, notes, run, write
+
+REAL = Cut(model="xfs", models=("xfs", "posix"), never=("ext4",), is_real=True, after=write(), before=write(),
+           missing=("write $CWD/notes.json @1",), lost_kinds=("data",), steps=1, paths=(NOTES,))  # fmt: skip
+
+
+def yardstick() -> Calibration:
+    steps = ((0, "0\none"), (0, "0\none\ntwo"), (1, "0\none\ntwo"))
+    return calibration(chain=(clean(0), clean(1, check_steps=steps, check="0\none\ntwo"), clean(2)), has_check=True)
+
+
+def cut_down(cut: Cut, answer: str, *, said: bool = True, restarted: object = None) -> History:
+    readings = (Reading(name="check", value=answer),)
+    stdout = b"saved note 2\n" if said else b""
+    first = run("run", {NOTES: notes(1)}, end=End(how=KILLED), stdout=stdout, readings=readings)
+    after = run("restart", {NOTES: restarted or notes(3)}, readings=(Reading(name="check", value="0\none\ntwo"),))
+    injected = Injected(fault="power cut", kind="power", hits=1, fired=1, cut=cut)
+    return History(start="S1", kind="power", injected=(injected,), runs=(first, after))
+
+
+def failures(history: History) -> list[Verdict]:
+    return [verdict for verdict in judge_all(history, yardstick()) if verdict.outcome == FAILED]
+
+
+def test_an_answer_of_the_clean_run_passes() -> None:
+    assert failures(cut_down(REAL, "0\none\ntwo")) == []
+    assert failures(cut_down(REAL, "0\none", said=False)) == [], "nothing was acknowledged yet"
+
+
+def test_an_answer_from_before_the_acknowledgement_is_lost_and_says_what_was_missing() -> None:
+    (verdict,) = failures(cut_down(REAL, "0\none"))
+    assert (verdict.consequence, verdict.label, verdict.paths) == ("lost", DEFECT, (NOTES,))
+    text = "\n".join(verdict.evidence)
+    assert "not on the disk when the power came back: write $CWD/notes.json @1" in text
+    assert "this can happen under xfs, posix, not under ext4" in text
+
+
+def test_a_check_that_fails_and_an_answer_never_seen_are_corrupt() -> None:
+    assert [v.consequence for v in failures(cut_down(REAL, "1\ncannot read"))] == ["corrupt"]
+    assert [v.consequence for v in failures(cut_down(REAL, "0\nt#o"))] == ["corrupt"]
+
+
+def test_what_only_posix_allows_is_a_note() -> None:
+    cut = msgspec.structs.replace(REAL, models=("posix",), is_real=False)
+    assert [v.label for v in failures(cut_down(cut, "0\none"))] == [NOTE]
+
+
+def test_undoing_only_the_last_name_is_policy_but_never_where_something_is_corrupt() -> None:
+    cut = msgspec.structs.replace(REAL, only_last_name=True, lost_kinds=("entry",))
+    assert [v.label for v in failures(cut_down(cut, "0\none"))] == [POLICY]
+    assert [v.label for v in failures(cut_down(cut, "1\n"))] == [DEFECT]
+
+
+def test_other_kinds_are_none_of_its_business() -> None:
+    history = msgspec.structs.replace(cut_down(REAL, "0\none"), kind="kill")
+    assert all(verdict.oracle != "power" for verdict in judge_all(history, yardstick()))
