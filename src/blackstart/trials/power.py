@@ -24,7 +24,7 @@ class PowerTrial(Trial):
         recordings = (clean.recording for clean in bench.calibration.chain if clean.start == plan.start)
         self.recording: Recording | None = next(recordings, None)
 
-    def first(self, sandbox: Sandbox, scene: Scene, passing: ExitStack, lasting: ExitStack) -> None:
+    def first(self, sandbox: Sandbox, scene: Scene, passing: ExitStack, lasting: ExitStack) -> tuple[Run, ...]:
         """Build the disk; the Run of it holds what had got out, and the image as the cut left it."""
         recording = scene.recording = self.recording
         assert recording is not None
@@ -44,6 +44,7 @@ class PowerTrial(Trial):
                         readings=readings,
                     )
                 )
+        return ()
 
 
 def clear_by_lane(plan: Plan, bench: Bench) -> History | None:
