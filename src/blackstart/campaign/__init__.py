@@ -79,6 +79,7 @@ def _work(campaign: Campaign, seen: Observation, isolation: str, ordered: list[C
         shrink(campaign, seen)
     except KeyboardInterrupt:
         campaign.tally.is_interrupted = True
+        campaign.tally.close()
 
 
 class _Kept:

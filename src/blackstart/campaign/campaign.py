@@ -80,6 +80,10 @@ class Tally:
         """Trials that were done, without nulls and repetitions."""
         return sum(sum(of_kind.values()) for of_kind in self.counts.values())
 
+    def close(self) -> None:
+        """No further trial is done: what is left was cut."""
+        self.cut = self.chosen - self.total
+
     def count(self, kind: str, outcome: str) -> None:
         of_kind = self.counts.setdefault(kind, {})
         of_kind[outcome] = of_kind.get(outcome, 0) + 1
@@ -239,7 +243,7 @@ class Campaign:
                     self.take(task, outcome, queue)
         except KeyboardInterrupt:
             self.tally.is_interrupted = True
-        self.tally.cut = self.tally.chosen - self.tally.total
+        self.tally.close()
 
     def is_spent(self) -> bool:
         """Whether the budget is used up."""

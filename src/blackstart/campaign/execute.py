@@ -7,6 +7,7 @@ out a few at a time, so that a spent budget or Ctrl-C leaves nothing queued, and
 from __future__ import annotations
 
 import multiprocessing
+import signal
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
@@ -14,7 +15,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from blackstart.campaign.worker import Outcome, Workshop, begin, work
+from blackstart.campaign.worker import INTERRUPTIONS, Outcome, Workshop, begin, work
 from blackstart.core.errors import Undecided
 from blackstart.trials import Plan
 
@@ -50,6 +51,13 @@ def workers(shop: Workshop, jobs: int) -> Iterator[Executor]:
     context = multiprocessing.get_context("fork")
     executor = ProcessPoolExecutor(jobs, mp_context=context, initializer=begin, initargs=(shop,))
     try:
+        # Nobody is interrupted while processes are forked: a worker that has not yet learnt to leave Ctrl-C to us would
+        # die of it, and ours would be lost in a callback of the fork.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTIONS)
+        try:
+            executor.submit(int)  # all workers begin at the first task
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         yield executor
     finally:
         processes = list((getattr(executor, "_processes", None) or {}).values())
@@ -78,17 +86,21 @@ def each(
             if task is None:
                 break
             before(task)
-            running[executor.submit(work, task.plan)] = task
+            with _told():
+                running[executor.submit(work, task.plan)] = task
         if not running:
             return
         done, _ = wait(running, return_when=FIRST_COMPLETED)
         for future in done:
-            yield running.pop(future), _outcome(future)
+            with _told():
+                outcome = future.result()
+            yield running.pop(future), outcome
 
 
-def _outcome(future: Future[Outcome]) -> Outcome:
+@contextmanager
+def _told() -> Iterator[None]:
     try:
-        return future.result()
+        yield
     except BrokenProcessPool:
         raise Undecided(
             "a worker was ended from outside in the middle of a trial",

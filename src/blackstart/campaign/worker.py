@@ -24,6 +24,8 @@ from blackstart.trials import Bench, Plan, run_trial
 from blackstart.trials.power import clear_by_lane, run_power_trial
 
 _PR_SET_PDEATHSIG = 1
+# What a terminal or an operator sends, often to the whole process group.
+INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Workshop(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,9 +67,11 @@ def open_bench(shop: Workshop) -> Bench:
 def begin(shop: Workshop) -> None:
     """Called once in each worker process."""
     global _bench
-    # A worker must not outlive the campaign, and Ctrl-C is the campaign's to answer.
+    # A worker must not outlive the campaign, and interruptions are the campaign's to answer.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in INTERRUPTIONS:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, INTERRUPTIONS)
     try:
         _bench = open_bench(shop)
     except BlackstartError as error:

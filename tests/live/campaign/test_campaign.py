@@ -130,7 +130,7 @@ def test_a_run_finds_keeps_and_reports(careless: Program) -> None:
 
 def test_a_careful_program_gives_no_defect(tmp_path: Path) -> None:
     report = run(Program(tmp_path / "work", CAREFUL), trials=40)
-    assert [f for f in report.findings if f.label != "note"] == [], told(report)
+    assert [f for f in report.findings if f.label == "defect"] == [], told(report)
     assert report.exit_status == 0
     assert report.muted == ()
 
@@ -141,7 +141,7 @@ def test_a_plan_breaks_and_keeps_nothing(careless: Program) -> None:
     assert files(careless.directory) == standing
     assert not (careless.directory / ".blackstart").exists()
     assert report.mode == "plan"
-    assert {one.kind for one in report.trials.planned} == {"kill", "errno", "file"}
+    assert {one.kind for one in report.trials.planned} >= {"kill", "errno", "file"}
     assert report.trials.total == 0
     assert [(one.path, one.role) for one in report.surface.files if one.role == "state"] == [
         ("$CWD/notes.json", "state")
@@ -252,13 +252,17 @@ def test_a_worker_that_is_killed_from_outside_is_a_loud_error(tmp_path: Path) ->
     assert b"Traceback" not in rest
 
 
-def test_ctrl_c_of_a_terminal_reaches_everybody_and_gives_the_report_so_far(tmp_path: Path) -> None:
-    """A terminal sends it to the whole process group: helpers and workers get it too."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+@pytest.mark.parametrize("moment", [b"- null trials", b"- breaking", b"breaking:"], ids=bytes.decode)
+def test_an_interruption_of_the_whole_process_group_gives_the_report_so_far(
+    moment: bytes, number: signal.Signals, tmp_path: Path
+) -> None:
+    """As a terminal sends it: workers get it too, some of them in the moment in which they are forked."""
     program = Program(tmp_path / "work", f"import time; time.sleep(0.2)\n{CARELESS}")
     path = tmp_path / "report.json"
     process = started(program, "--json", str(path))
-    said = read_until(process, b"- breaking")
-    os.killpg(process.pid, signal.SIGINT)
+    said = read_until(process, moment)
+    os.killpg(process.pid, number)
     rest, _ = process.communicate(timeout=60)
     assert process.returncode == 130, said + rest
     assert b"Traceback" not in rest, rest
