@@ -14,7 +14,7 @@ from blackstart.core.errors import BlackstartError
 from blackstart.core.history import DEADLINE, KILLED, SIGNALED, End, Injected, Output, Reset, Run, Wait
 from blackstart.core.options import Options
 from blackstart.core.reading import Reading
-from blackstart.core.verdict import FAILED, PASSED, UNKNOWN, failed, passed, unknown
+from blackstart.core.verdict import FAILED, NOTE, PASSED, UNKNOWN, failed, passed, unknown
 from blackstart.findings import Failure, cause_of
 from blackstart.report.progress import SilentProgress
 
@@ -38,7 +38,12 @@ def test_the_same_consequence_on_the_same_files_still_fails() -> None:
 
 def test_another_failure_is_not_this_one() -> None:
     other = failed("state", "corrupt", "torn", paths=("$CWD/b",))
-    assert _outcome(outcome(plan(), passed("fired"), other), finding()) == PASSED
+    assert _outcome(outcome(plan(), passed("fired"), other), finding()) != FAILED
+
+
+def test_a_note_on_the_way_does_not_hide_that_it_no_longer_fails() -> None:
+    note = failed("end", "unclean", "an uncaught OSError in add", label=NOTE)
+    assert _outcome(outcome(plan(), passed("fired"), note), finding()) == PASSED
 
 
 def test_a_fault_that_did_not_fire_decides_nothing() -> None:
