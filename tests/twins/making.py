@@ -23,7 +23,7 @@ BOOK = "deliveries.json"
 def missing(language: str) -> str:
     """Why programs of this language cannot be run here; empty if they can."""
     compiler = LANGUAGES[language]
-    return f"no {compiler} on this machine" if compiler and not shutil.which(compiler) else ""
+    return f"needs {compiler} (not installed)" if compiler and not shutil.which(compiler) else ""
 
 
 def compiled(source: Path) -> Path:
