@@ -16,8 +16,9 @@ import msgspec
 
 from blackstart.campaign import choose, ground
 from blackstart.campaign.execute import Queue, Task, each, workers
-from blackstart.campaign.observe import Observation, Observer, scout
+from blackstart.campaign.observe import Observation, Observer
 from blackstart.campaign.power import with_recordings
+from blackstart.campaign.scout import scout
 from blackstart.campaign.worker import Outcome, Workshop
 from blackstart.core.calibration import Calibration
 from blackstart.core.clock import SYSTEM, Clock

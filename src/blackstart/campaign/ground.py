@@ -17,6 +17,7 @@ from blackstart.guard import Ledger
 from blackstart.sandbox import Layout, Zygote
 from blackstart.targets import Command
 
+SMALL_FILES, SMALL_BYTES = 500, 16 << 20
 STORE_NAME, LEDGER_NAME = ".blackstart", "ledger"
 PINNED = {"PYTHONHASHSEED": "0", "TZ": "UTC", "LC_ALL": "C.UTF-8"}
 # Not part of anybody's state, wherever the sandbox shows the host's. Not /opt: who writes there keeps its state there.
@@ -150,6 +151,31 @@ def state_directories(changed: Iterable[str]) -> list[str]:
             found[directory] = None
     inner = [d for d in found if not any(d != o and d.startswith(o.rstrip("/") + "/") for o in found)]
     return sorted(inner)
+
+
+def read_directories(paths: Iterable[str], cwd: str) -> list[str]:
+    """The directories below cwd in which a file of the program's was read, if they are small enough to be copied.
+
+    Where nothing is written only these hold what can be damaged: a program's configuration.
+    """
+    found = {os.path.dirname(path) for path in paths if os.path.isfile(path) and not is_installation(path)}
+    inside = sorted(d for d in found if d == cwd or d.startswith(cwd.rstrip("/") + "/"))
+    return [directory for directory in inside if is_small(directory)]
+
+
+def is_small(directory: str) -> bool:
+    """Whether all of a directory is few files of few bytes, so that copying it costs next to nothing."""
+    entries = size_bytes = 0
+    for place, _, names in os.walk(directory):
+        for name in names:
+            try:
+                size_bytes += os.lstat(os.path.join(place, name)).st_blocks * 512
+            except OSError:
+                continue
+        entries += len(names)
+        if entries > SMALL_FILES or size_bytes > SMALL_BYTES:
+            return False
+    return True
 
 
 def is_installation(path: str) -> bool:

@@ -16,16 +16,15 @@ from dataclasses import dataclass, field
 import msgspec
 
 from blackstart.campaign import ground
+from blackstart.campaign.scout import FIRST_PATIENCE, OBSERVED, bench_on, must_work
 from blackstart.core.calibration import Calibration, CleanRun, Mask
 from blackstart.core.clock import SYSTEM
 from blackstart.core.errors import Undecided
 from blackstart.core.history import EXITED, Run
-from blackstart.core.masking import Masker, rooted, same
-from blackstart.core.options import Options
+from blackstart.core.masking import Masker, same
 from blackstart.core.reading import FileState
-from blackstart.core.trace import LOOKING, Operation
-from blackstart.gate import DEFAULT, Recorder
-from blackstart.probes import Prober
+from blackstart.core.trace import Operation
+from blackstart.gate import Recorder
 from blackstart.report.progress import Progress
 from blackstart.sandbox import Layout, Zygote
 from blackstart.surface import (
@@ -51,8 +50,6 @@ ANOTHER_SECOND_S = 1.05
 # Scouting, two from one start, the chain, its twin, the placebo, and three null trials of two starts each.
 RUNS_MIN = 13
 OUTPUT_DATA_BYTES = 1 << 16
-OBSERVED = DEFAULT | LOOKING | {"exit_group", "kill"}
-FIRST_PATIENCE = Patience(deadline_s=30.0, hard_s=60.0)
 
 
 @dataclass
@@ -92,65 +89,6 @@ class _Recorded:
         )
 
 
-def scout(options: Options, target: Command, opened: tuple[str, ...], isolation: str) -> list[str]:
-    """The state directories: those declared, and where a clean run on overlays changed something."""
-    directories = list(ground.declared(options))
-    layout = ground.layout(options, target, directories, opened)
-    with ground.open_zygote(layout, isolation) as zygote:
-        zygote.capture("S0")
-        bench = _bench(zygote, target, None, Mask())
-        with zygote.sandbox("S0") as sandbox:
-            recorder = Recorder(mask=bench.masker)
-            run, conducted = bench.start(
-                sandbox, "S0", "scouting", calls=OBSERVED, recorder=recorder, patience=FIRST_PATIENCE
-            )
-            changed = [change.path for change in sandbox.changes()]
-    _must_work(run, conducted.trace)
-    found = ground.state_directories(changed)
-    return list(dict.fromkeys([*directories, *found]))
-
-
-def _must_work(run: Run, trace: tuple[Operation, ...]) -> None:
-    """Raise where the clean run itself fails: there is nothing to compare with then."""
-    end = run.end
-    said = run.text("stderr").decode("utf-8", "replace").strip().splitlines()[-3:]
-    where = " | ".join(said)
-    if end.how == "deadline":
-        raise Undecided(
-            f"the program did not end within {FIRST_PATIENCE.deadline_s:.0f} s"
-            + (f" (it waits in {end.wait.call})" if end.wait and end.wait.call else ""),
-            where=where,
-            next_step="give it an end (an option such as --once, or `timeout`), or an input with --stdin",
-        )
-    if end.how == EXITED and end.code == 0:
-        return
-    how = f"exit status {end.code}" if end.how == EXITED else f"signal {end.signal}"
-    peers = sorted({o.path for o in trace if o.call == "connect" and not o.path.startswith("socket:unix:@")})
-    if peers:
-        raise Undecided(
-            f"the clean run failed ({how}) and it needs what the sandbox refuses: {', '.join(peers)}",
-            where=where,
-            next_step=_door_advice(peers),
-        )
-    raise Undecided(
-        f"the clean run in the sandbox failed: {how}",
-        where=where,
-        next_step="make the command succeed by itself first; `blackstart doctor` says what a sandbox may lack here",
-    )
-
-
-def _door_advice(peers: list[str]) -> str:
-    sockets = [p.removeprefix("socket:unix:") for p in peers if p.startswith("socket:unix:/")]
-    if sockets:
-        return f"open that door by name: --allow socket:{sockets[0]}"
-    return "start what it needs inside the command itself: blackstart run -- sh -c 'SERVER & CLIENT'"
-
-
-def _bench(zygote: Zygote, target: Command, check: Command | None, mask: Mask) -> Bench:
-    masker = Masker(rooted(mask, target.cwd, target.env["HOME"]))
-    return Bench(zygote=zygote, command=target, check=check, masker=masker, prober=Prober(zygote))
-
-
 class Observer:
     """Does the clean runs of one target and puts the yardstick together."""
 
@@ -159,7 +97,7 @@ class Observer:
         self.share_s = share_s
         self.began_s = SYSTEM.monotonic()
         self.zygote = ground.open_zygote(layout, isolation)
-        self.bench = _bench(self.zygote, target, check, Mask())
+        self.bench = bench_on(self.zygote, target, check, Mask())
         self.runs = 0
         self.patience = FIRST_PATIENCE
         self.notes: list[str] = []
@@ -178,7 +116,7 @@ class Observer:
         self.zygote.capture("S0")
         progress.phase("calibrating")
         first = self._recorded("S0", "S1")
-        _must_work(first.run, first.trace)
+        must_work(first.run, first.trace)
         self._must_fit(first.run.end.elapsed_s)
         self.patience = Patience.after(first.run.end.elapsed_s)
         recorded = self._chain(first)
@@ -272,7 +210,9 @@ class Observer:
         different = sorted(p for p in bare.keys() | gated.keys() if not same(bare.get(p), gated.get(p)))
         if run.end.code != first.run.end.code or different:
             what = ", ".join(different) or f"exit status {run.end.code}"
-            self.notes.append(f"the gate itself changes what the program does ({what})")
+            self.notes.append(
+                f"without the gate a clean run gave something else ({what}): the gate or the moment changes it"
+            )
 
     def _put_together(self, recorded: list[_Recorded], refuses: bool) -> Observation:
         bench = self.bench

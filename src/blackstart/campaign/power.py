@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from blackstart.campaign.observe import OBSERVED, Observation
+from blackstart.campaign.observe import Observation
+from blackstart.campaign.scout import OBSERVED
 from blackstart.campaign.worker import try_and_judge
 from blackstart.core.calibration import CleanRun
 from blackstart.core.history import EXITED

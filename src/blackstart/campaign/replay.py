@@ -19,7 +19,7 @@ from blackstart.campaign.worker import Outcome, try_and_judge
 from blackstart.core.errors import BlackstartError
 from blackstart.core.history import DEADLINE, EXITED, KILLED, Run
 from blackstart.core.options import Options
-from blackstart.core.verdict import FAILED, PASSED, UNKNOWN
+from blackstart.core.verdict import DEFECT, FAILED, PASSED, UNKNOWN
 from blackstart.findings import Failure, cause_of
 from blackstart.guard import parse_allowed
 from blackstart.report.progress import Progress
@@ -102,11 +102,12 @@ def _outcome(outcome: Outcome, finding: Mapping[str, Any]) -> str:
     failing = [v for v in outcome.verdicts if v.outcome == FAILED]
     for verdict in failing:
         again = cause_of(Failure(history=outcome.history, verdict=verdict))
-        same_files = set(verdict.paths) == set(finding.get("paths", ()))
+        same_files = not verdict.paths or bool(set(verdict.paths) & set(finding.get("paths", ())))
         if again == finding.get("fingerprint") or (verdict.consequence == finding.get("consequence") and same_files):
             return FAILED
-    # An oracle that could not say would not have seen it: only a trial that was judged whole is a pass.
-    undecided = any(verdict.outcome == UNKNOWN for verdict in outcome.verdicts)
+    # An oracle that could not say would not have seen it, and one that fails in another way says something else: only
+    # a trial that was judged whole, and in which nothing failed, is a pass.
+    undecided = any(v.outcome == UNKNOWN or (v.outcome == FAILED and v.label == DEFECT) for v in outcome.verdicts)
     return UNKNOWN if undecided or outcome.history.trouble else PASSED
 
 

@@ -39,8 +39,10 @@ Allow = Annotated[
     typer.Option("--allow", metavar="DOOR", help="Open a door: socket:PATH or device:PATH; repeatable."),
 ]
 Budget = Annotated[str | None, typer.Option("--budget", metavar="TIME", help="How long it may take, such as 2m.")]
-Trials = Annotated[int | None, typer.Option("--trials", metavar="N", help="How many trials, instead of a time.")]
-Jobs = Annotated[int | None, typer.Option("-j", "--jobs", metavar="N", help="Trials at once; else one per processor.")]
+Trials = Annotated[int | None, typer.Option("--trials", metavar="N", min=1, help="How many trials, instead of a time.")]
+Jobs = Annotated[
+    int | None, typer.Option("-j", "--jobs", metavar="N", min=1, help="Trials at once; else one per processor.")
+]
 Only = Annotated[
     list[str] | None, typer.Option("--only", metavar="KIND,...", help="These kinds: errno, kill, file, db, power.")
 ]

@@ -17,7 +17,7 @@ from blackstart.core.calibration import Calibration, CleanRun
 from blackstart.core.history import Injected
 from blackstart.core.masking import Masker
 from blackstart.core.rule import parse
-from blackstart.core.trace import LOOKING, OPENING, Operation
+from blackstart.core.trace import OPENING, Operation
 from blackstart.faults.kill import crash_before
 from blackstart.faults.point import JUDGED_ROLES, Point, spread, unplanned
 from blackstart.faults.scene import RESTART, RUN, Candidate, Scene, fired_in_gate
@@ -42,8 +42,6 @@ _ERRORS: dict[str, tuple[tuple[str, bool], ...]] = {
     **dict.fromkeys(("unlink", "unlinkat", "rmdir"), (("EIO", False), ("EROFS", True))),
     **dict.fromkeys(("mkdir", "mkdirat"), (("ENOSPC", True), ("EACCES", True))),
     **dict.fromkeys(_READS, (("EIO", False), ("EIO", True))),
-    # Many programs take a failed look for "there is no such file" and begin afresh.
-    **dict.fromkeys(LOOKING, (("ENOMEM", False),)),
     **dict.fromkeys(("flock",), (("ENOLCK", True),)),
     **dict.fromkeys(("fork", "vfork", "clone", "clone3"), (("EAGAIN", True),)),
     **dict.fromkeys(("chmod", "fchmod", "fchmodat", "chown", "fchown"), (("EPERM", True),)),

@@ -197,7 +197,9 @@ def describe(recording: Recording, state: State) -> Cut:
         before=slim(recording.operations[following.operation]) if following else None,
         missing=tuple(words),
         lost_kinds=tuple(kinds),
-        only_last_name=bool(lost) and not torn and not any(s.kind in BYTES for s in _of(recording, unsure))
+        only_last_name=bool(lost)
+        and not torn
+        and not any(s.kind in BYTES for s in _of(recording, unsure))
         and _acknowledgements(recording, lost[0].index, state.cut) <= 1,
         steps=len(lost),
         paths=tuple(dict.fromkeys(recording.operations[index].masked for index in by_operation)),
@@ -254,9 +256,7 @@ def states(recording: Recording, models: tuple[str, ...] = (), seed: int = 0) ->
     if models != ("kill9",):
         for _ in Explorer(recording, MODELS["kill9"], seen=seen).states():
             pass
-    explorers: list[Any] = [
-        Explorer(recording, model(name), seed=seed, seen=seen).states() for name in models or USUAL
-    ]
+    explorers: list[Any] = [Explorer(recording, model(name), seed=seed, seen=seen).states() for name in models or USUAL]
     while explorers:
         for explorer in list(explorers):
             state = next(explorer, None)

@@ -210,18 +210,12 @@ ATTRIBUTES = _group(
     "chmod fchmod fchmodat fchmodat2 chown fchown lchown fchownat utime utimes futimesat utimensat "
     "setxattr lsetxattr fsetxattr removexattr lremovexattr fremovexattr"
 )
-LOOKUPS = _group(
-    "stat lstat fstat newfstatat statx access faccessat faccessat2 readlink readlinkat chdir fchdir"
-)
+LOOKUPS = _group("stat lstat fstat newfstatat statx access faccessat faccessat2 readlink readlinkat chdir fchdir")
 FILES = OPENS | READS | WRITES | COPIES | SIZES | SYNCS | DESCRIPTORS | LOCKS | {"mmap"}
 ENTRIES = RENAMES | REMOVES | MAKES | ATTRIBUTES
-SOCKETS = _group(
-    "socket connect bind listen accept accept4 sendto sendmsg sendmmsg recvfrom recvmsg shutdown"
-)
+SOCKETS = _group("socket connect bind listen accept accept4 sendto sendmsg sendmmsg recvfrom recvmsg shutdown")
 PROCESSES = _group("execve execveat fork vfork clone clone3 kill wait4 exit_group")
-TIME = _group(
-    "nanosleep clock_nanosleep clock_settime settimeofday timer_settime timerfd_settime setitimer"
-)
+TIME = _group("nanosleep clock_nanosleep clock_settime settimeofday timer_settime timerfd_settime setitimer")
 GROUPS = {
     "files": FILES,
     "entries": ENTRIES,

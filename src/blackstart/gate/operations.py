@@ -217,5 +217,3 @@ def _position(thread: Thread, number: int) -> tuple[int, int]:
         return os.stat(f"/proc/{thread.tid}/fd/{number}").st_size if appends else position, flags
     except (OSError, ValueError, IndexError):
         return -1, 0
-
-

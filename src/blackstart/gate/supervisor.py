@@ -370,6 +370,7 @@ class Supervisor:
             if operation is not None:
                 self._actions.again[event[1]] = Step(event, operation)
 
+
 class _Look:
     """What a match may ask about a waiting call."""
 
@@ -393,5 +394,3 @@ class _Look:
         finally:
             os.close(root)
         return True
-
-

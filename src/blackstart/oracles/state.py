@@ -8,7 +8,7 @@ no recovery: then only files whose reset made the target start again are judged,
 from __future__ import annotations
 
 from blackstart.core.calibration import Calibration
-from blackstart.core.history import History, Run
+from blackstart.core.history import EXITED, History, Run
 from blackstart.core.verdict import Verdict, failed, passed, unknown
 from blackstart.oracles import damage
 from blackstart.oracles.legal import CORRUPT, LEGAL, LOST, legal_after, legal_unrecovered
@@ -55,11 +55,24 @@ def _by_content(view: View, last: Run) -> tuple[Verdict, ...]:
     for path in view.judged():
         legal, state = legal_after(view, path), view.state(last, path)
         outcome = legal.judge(state)
-        if outcome in found:
+        if outcome == LOST and state is None and _was_refused(view, path):
+            unsure.append(path)
+        elif outcome in found:
             found[outcome][path] = legal.sentence(path, state)
         elif outcome != LEGAL:
             unsure.append(path)
     return _verdicts(found, unsure)
+
+
+def _was_refused(view: View, path: str) -> bool:
+    """Whether the first run ended with a status that said it had not done its work, and never made this file before.
+
+    What it could not make it may have set aside, or a second run may mean something else: that is no loss.
+    """
+    assert view.clean is not None
+    versions = view.clean.versions.get(path, (None,))
+    end = view.first.end if view.first else None
+    return versions[0] is None and end is not None and end.how == EXITED and end.code not in (0, view.clean.code)
 
 
 def _unrecovered(view: View, last: Run) -> tuple[Verdict, ...]:

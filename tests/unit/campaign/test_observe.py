@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from blackstart.campaign.observe import _must_work
+from blackstart.campaign.scout import must_work
 from blackstart.core.errors import Undecided
 from blackstart.core.history import DEADLINE, EXITED, SIGNALED, End, Output, Run, Wait
 from blackstart.core.trace import Operation
@@ -23,15 +23,15 @@ def connecting(*addresses: str) -> tuple[Operation, ...]:
 
 def refused(one: Run, trace: tuple[Operation, ...] = ()) -> Undecided:
     with pytest.raises(Undecided) as caught:
-        _must_work(one, trace)
+        must_work(one, trace)
     assert caught.value.exit_status == 3
     assert caught.value.next_step
     return caught.value
 
 
 def test_a_clean_run_that_works_says_nothing() -> None:
-    _must_work(run(how=EXITED), ())
-    _must_work(run(how=EXITED), connecting("socket:inet:1.2.3.4:80"))
+    must_work(run(how=EXITED), ())
+    must_work(run(how=EXITED), connecting("socket:inet:1.2.3.4:80"))
 
 
 def test_a_program_that_never_ends_is_asked_for_an_end() -> None:

@@ -1,0 +1,98 @@
+"""Scouting: one clean run that finds where the program keeps its state, and counts for nothing else.
+
+It runs on overlays, so that nothing need be copied before it is known what. What it changes, and what it reads below
+the working directory, is copied from then on. A program that does not work here is not broken any further: the
+message says what it lacks.
+"""
+
+from __future__ import annotations
+
+from blackstart.campaign import ground
+from blackstart.core.calibration import Mask
+from blackstart.core.errors import Undecided
+from blackstart.core.history import EXITED, Run
+from blackstart.core.masking import Masker, rooted
+from blackstart.core.options import Options
+from blackstart.core.trace import FILE, LOOKING, OPENING, Operation
+from blackstart.gate import DEFAULT, Recorder
+from blackstart.probes import Prober
+from blackstart.sandbox import Zygote
+from blackstart.targets import Command, Patience
+from blackstart.trials import Bench
+
+OBSERVED = DEFAULT | LOOKING | {"exit_group", "kill"}
+FIRST_PATIENCE = Patience(deadline_s=30.0, hard_s=60.0)
+
+
+def scout(options: Options, target: Command, opened: tuple[str, ...], isolation: str) -> list[str]:
+    """The state directories: those declared, and where a clean run on overlays changed something."""
+    directories = list(ground.declared(options))
+    run, trace, changed = _scouted(options, target, opened, isolation, directories)
+    if run.end.how != EXITED or run.end.code != 0:
+        # An overlay is not quite a file system; on a copy of the working directory it may work.
+        if ground.is_small(target.cwd) and target.cwd not in directories:
+            directories.append(target.cwd)
+            run, trace, changed = _scouted(options, target, opened, isolation, directories)
+    must_work(run, trace)
+    read = [o.path for o in trace if o.call in OPENING and o.kind == FILE]
+    found = [*ground.state_directories(changed), *ground.read_directories(read, target.cwd)]
+    return list(dict.fromkeys([*directories, *found]))
+
+
+def _scouted(
+    options: Options, target: Command, opened: tuple[str, ...], isolation: str, directories: list[str]
+) -> tuple[Run, tuple[Operation, ...], list[str]]:
+    """(run, trace, changed paths) of one clean run with these directories as copies and all else on overlays."""
+    layout = ground.layout(options, target, directories, opened)
+    with ground.open_zygote(layout, isolation) as zygote:
+        zygote.capture("S0")
+        bench = bench_on(zygote, target, None, Mask())
+        with zygote.sandbox("S0") as sandbox:
+            recorder = Recorder(mask=bench.masker)
+            run, conducted = bench.start(
+                sandbox, "S0", "scouting", calls=OBSERVED, recorder=recorder, patience=FIRST_PATIENCE
+            )
+            changed = [change.path for change in sandbox.changes()]
+    return run, conducted.trace, changed
+
+
+def must_work(run: Run, trace: tuple[Operation, ...]) -> None:
+    """Raise where the clean run itself fails: there is nothing to compare with then."""
+    end = run.end
+    said = run.text("stderr").decode("utf-8", "replace").strip().splitlines()[-3:]
+    where = " | ".join(said)
+    if end.how == "deadline":
+        raise Undecided(
+            f"the program did not end within {FIRST_PATIENCE.deadline_s:.0f} s"
+            + (f" (it waits in {end.wait.call})" if end.wait and end.wait.call else ""),
+            where=where,
+            next_step="give it an end (an option such as --once, or `timeout`), or an input with --stdin",
+        )
+    if end.how == EXITED and end.code == 0:
+        return
+    how = f"exit status {end.code}" if end.how == EXITED else f"signal {end.signal}"
+    peers = sorted({o.path for o in trace if o.call == "connect" and not o.path.startswith("socket:unix:@")})
+    if peers:
+        raise Undecided(
+            f"the clean run failed ({how}) and it needs what the sandbox refuses: {', '.join(peers)}",
+            where=where,
+            next_step=_door_advice(peers),
+        )
+    raise Undecided(
+        f"the clean run in the sandbox failed: {how}",
+        where=where,
+        next_step="make the command succeed by itself first (where its status is meant so: sh -c 'CMD || true'); "
+        "`blackstart doctor` says what a sandbox may lack here",
+    )
+
+
+def _door_advice(peers: list[str]) -> str:
+    sockets = [p.removeprefix("socket:unix:") for p in peers if p.startswith("socket:unix:/")]
+    if sockets:
+        return f"open that door by name: --allow socket:{sockets[0]}"
+    return "start what it needs inside the command itself: blackstart run -- sh -c 'SERVER & CLIENT'"
+
+
+def bench_on(zygote: Zygote, target: Command, check: Command | None, mask: Mask) -> Bench:
+    masker = Masker(rooted(mask, target.cwd, target.env["HOME"]))
+    return Bench(zygote=zygote, command=target, check=check, masker=masker, prober=Prober(zygote))
