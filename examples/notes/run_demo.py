@@ -39,9 +39,7 @@ def break_notes(script: str, title: str) -> int:
 def main() -> int:
     need_tinydb()
     usual = break_notes("notes.py", "notes.py: TinyDB as its documentation shows it")
-    careful = break_notes(
-        "careful_notes.py", "careful_notes.py: the same with a careful writer and reader"
-    )
+    careful = break_notes("careful_notes.py", "careful_notes.py: the same with a careful writer and reader")
     if (usual, careful) != (1, 0):
         print(f"Expected findings in the first (1) and none in the second (0), got {usual} and {careful}.")
         return 1
