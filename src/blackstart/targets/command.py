@@ -186,6 +186,8 @@ class _Start:
             )
         finally:
             os.close(stdin)
+        # Its time begins now: what the sandbox took to be built is not the target's.
+        self.began_s = self.clock.monotonic()
         self.pipes.started()
         if gate and started.listener is not None:
             self.supervisor = Supervisor(

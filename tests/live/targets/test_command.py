@@ -9,12 +9,15 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from blackstart.core.clock import ManualClock
 from blackstart.core.errors import SandboxLimit, TargetError
 from blackstart.core.rule import parse
 from blackstart.gate import Match, Recorder, Tamper
+from blackstart.sandbox import Started
 from blackstart.targets import Patience, conduct
 from blackstart.targets.command import OUTPUT_LIMIT_BYTES
 from tests.live.trials.stage import PYTHON, SHORT, Stage, descriptors, printed, staged
@@ -119,6 +122,20 @@ if os.fork() == 0:
         assert stage.zygote.read(image, str(stage.cwd / "late")) == b"x"
     if gated:
         assert any(operation.masked == "$CWD/late" for operation in done.trace)
+
+
+def test_the_time_of_the_sandbox_is_not_the_targets(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = ManualClock(100.0)
+    with stage.bench.image_from("S0") as image, stage.zygote.sandbox(image) as sandbox:
+        real = sandbox.start
+
+        def slow(*arguments: Any, **named: Any) -> Started:
+            clock.sleep(40)
+            return real(*arguments, **named)
+
+        monkeypatch.setattr(sandbox, "start", slow)
+        end = conduct(sandbox, stage.command(("true",)), patience=Patience(deadline_s=30, hard_s=60), clock=clock).end
+    assert (end.how, end.code, end.elapsed_s) == ("exited", 0, 0.0)
 
 
 def test_a_program_that_cannot_be_executed(stage: Stage) -> None:
