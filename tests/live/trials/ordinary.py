@@ -1,4 +1,7 @@
-"""Run by test_people.py as one user: a trial of each kind on one program, told as JSON. Argument: a fresh directory."""
+"""Run by test_people.py as one user: a trial of each kind on one program, and programs that do not end, told as JSON.
+
+Argument: a fresh directory.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,13 @@ from pathlib import Path
 
 # test_people.py puts this file and the stage side by side, out of the checkout.
 from stage import PATIENT, printed, staged, starts
+from stage import SHORT as IMPATIENT
 
 from blackstart.faults.db import Break
 from blackstart.faults.errno import SHORT, Errno
 from blackstart.faults.file import Damage
 from blackstart.faults.kill import Kill
+from blackstart.gate import Recorder
 
 SCRIPT = """
 import os
@@ -27,6 +32,12 @@ try:
 except OSError as error:
     print(type(error).__name__, error.errno, flush=True)
 """
+
+HANGING = {
+    "fifo": "import os; os.mkfifo('fifo'); open('fifo')",
+    "sleep": "import time; time.sleep(3600)",
+    "lock": "import threading; threading.Event().wait(1800)",
+}
 
 
 def main(base: Path) -> None:
@@ -53,7 +64,14 @@ def main(base: Path) -> None:
                 "size": stage.size(run, "notes"),
                 "healed": history.runs[-1].end.code,
             }
-    print(json.dumps(told))
+        waits = {}
+        for name, script in HANGING.items():
+            for gated in (False, True):
+                recorder = Recorder() if gated else None
+                done = stage.conduct(sys.executable, "-c", script, patience=IMPATIENT, recorder=recorder)
+                wait = done.end.wait
+                waits[f"{name}, {'gated' if gated else 'bare'}"] = wait and [wait.state, wait.call, wait.limit_s]
+    print(json.dumps({"trials": told, "waits": waits}))
 
 
 main(Path(sys.argv[1]))

@@ -21,7 +21,8 @@ def test_every_kind_fires_whoever_runs_it(who: str) -> None:
             shutil.copy(HERE / name, somebody.library / name)
         ended = somebody.run(str(somebody.library / "ordinary.py"), str(somebody.work), timeout_s=150)
     assert ended.returncode == 0, ended.stderr
-    told = json.loads(ended.stdout)
+    given = json.loads(ended.stdout)
+    told = given["trials"]
     for name, one in told.items():
         assert one["trouble"] == "", name
         assert one["fired"][0] >= 1, name
@@ -34,3 +35,9 @@ def test_every_kind_fires_whoever_runs_it(who: str) -> None:
     assert told["read-only"]["said"] == ["read 100", "PermissionError 13"]
     assert told["garbage"]["said"] == ["read 100"]
     assert told["locked"]["said"] == ["read 100"]  # nobody here asks for that lock
+    for how in ("bare", "gated"):
+        assert given["waits"][f"fifo, {how}"][:2] in (["blocked", "openat"], ["blocked", "open"])
+        assert given["waits"][f"sleep, {how}"][:2] == ["timed", "clock_nanosleep"]
+        assert 3500 < given["waits"][f"sleep, {how}"][2] <= 3600
+        assert given["waits"][f"lock, {how}"][:2] == ["timed", "futex"]
+        assert 1700 < given["waits"][f"lock, {how}"][2] <= 1800
