@@ -61,10 +61,33 @@ def command(options: Options, host: Mapping[str, str]) -> Command:
             where=place,
             next_step=f"chmod +x {program}, or name its interpreter",
         )
+    interpreter = interpreter_of(place)
+    if interpreter and not os.path.exists(interpreter):
+        raise TargetError(
+            f"{program!r} names an interpreter that is not there: {interpreter}",
+            where=place,
+            next_step="mend its first line, or name the interpreter on the command line",
+        )
     if options.stdin and not os.path.isfile(_absolute(options, options.stdin)):
         raise BlackstartError("the file for --stdin does not exist", where=options.stdin, next_step="check the path")
     stdin = _absolute(options, options.stdin) if options.stdin else ""
     return Command(argv=options.command, cwd=os.path.realpath(options.cwd), env=env, stdin=stdin)
+
+
+def interpreter_of(path: str) -> str:
+    """The interpreter that a script's first line names in full; `` if it is no script, or cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            first = file.readline(256)
+    except OSError:
+        return ""
+    words = first.removeprefix(b"#!").split()
+    return os.fsdecode(words[0]) if first.startswith(b"#!") and words else ""
+
+
+def scripts(paths: Iterable[str]) -> list[str]:
+    """Those of these files that are programs for an interpreter."""
+    return [path for path in paths if os.path.isfile(path) and interpreter_of(path)]
 
 
 def check_command(options: Options, target: Command) -> Command | None:

@@ -126,6 +126,7 @@ class Observer:
         self._learn(first, self._recorded("S0", other_pids=True))
         if not refuses:
             self._learn(recorded[1], self._recorded("S1", other_pids=True))
+        self._check_must_work(recorded)
         self._placebo(first)
         return self._put_together(recorded, refuses)
 
@@ -227,7 +228,9 @@ class Observer:
                     self.notes.append(f"no time to try what {path} is to the program: it is taken for state")
                     break
                 deletions[path] = self._deletion(path, chain[1])
-        found = roles(traces, images, deletions, masker, arguments=self._arguments())
+        found = roles(
+            traces, images, deletions, masker, arguments=self._arguments(), scripts=ground.scripts(self._arguments())
+        )
         calibration = Calibration(
             mask=masker.mask,
             roles=found,
@@ -247,6 +250,17 @@ class Observer:
             clean_runs=self.runs,
             notes=self.notes,
         )
+
+    def _check_must_work(self, recorded: list[_Recorded]) -> None:
+        """Raise where `--check` fails after every clean run: it could tell nothing after a fault."""
+        answers = [reading for one in recorded for reading in one.run.readings]
+        if answers and all(answer.error or not answer.value.startswith("0\n") for answer in answers):
+            status, _, said = answers[0].value.partition("\n")
+            raise Undecided(
+                f"--check fails after every clean run: {answers[0].error or f'exit status {status}'}",
+                where=said.strip()[-200:],
+                next_step="let it end with status 0 where all is well; it is run in the target's directory by /bin/sh",
+            )
 
     def _arguments(self) -> list[str]:
         target = self.bench.command

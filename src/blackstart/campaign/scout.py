@@ -7,6 +7,8 @@ message says what it lacks.
 
 from __future__ import annotations
 
+import signal
+
 from blackstart.campaign import ground
 from blackstart.core.calibration import Mask
 from blackstart.core.errors import Undecided
@@ -70,13 +72,19 @@ def must_work(run: Run, trace: tuple[Operation, ...]) -> None:
         )
     if end.how == EXITED and end.code == 0:
         return
-    how = f"exit status {end.code}" if end.how == EXITED else f"signal {end.signal}"
+    how = f"exit status {end.code}" if end.how == EXITED else f"it died of {signal.Signals(end.signal).name}"
     peers = sorted({o.path for o in trace if o.call == "connect" and not o.path.startswith("socket:unix:@")})
     if peers:
         raise Undecided(
             f"the clean run failed ({how}) and it needs what the sandbox refuses: {', '.join(peers)}",
             where=where,
             next_step=_door_advice(peers),
+        )
+    if any(o.fd == 0 and o.call in ("read", "readv") for o in trace):
+        raise Undecided(
+            f"the clean run in the sandbox failed ({how}), and it reads its standard input, which is empty here",
+            where=where,
+            next_step="give it a file to read: --stdin FILE",
         )
     raise Undecided(
         f"the clean run in the sandbox failed: {how}",

@@ -70,7 +70,7 @@ def report_of(
         muted=tuple(Omission(what=what, why=why) for what, why in sorted(tally.muted.items())),
         uncovered=(*_uncovered(seen), *unproven),
         notes=(*seen.notes, *_common(tally.unknown)),
-        exit_status=_exit_status(campaign, findings),
+        exit_status=_exit_status(campaign, findings, is_plan=mode == "plan"),
     )
 
 
@@ -211,14 +211,16 @@ def _common(counts: dict[str, int]) -> list[str]:
     return [text if count == 1 else f"{text} ({count} trials)" for text, count in ordered]
 
 
-def _exit_status(campaign: Campaign, findings: tuple[Finding, ...]) -> int:
+def _exit_status(campaign: Campaign, findings: tuple[Finding, ...], *, is_plan: bool) -> int:
     tally = campaign.tally
     if tally.is_interrupted:
         return 130
     if any(finding.counts for finding in findings):
         return 1
+    if is_plan:
+        return 0
     conclusive = sum(c.get(PASSED, 0) + c.get(FAILED, 0) for c in tally.counts.values())
-    if tally.chosen and not conclusive:
+    if not conclusive:
         return 3
     for kind in campaign.options.only:
         if not sum(tally.counts.get(kind, {}).get(o, 0) for o in (PASSED, FAILED)):

@@ -248,6 +248,11 @@ def _follow(control: socket.socket, gated: bool, program: str) -> Started:
 
 def _refuse(program: str, report: str) -> None:
     number, _, text = report.partition(":")
+    if "seccomp" in text:
+        raise SandboxUnavailable(
+            f"this machine refuses the filter of system calls: {text}",
+            next_step="run `blackstart doctor`: it says what refuses it; a container may need another seccomp profile",
+        )
     next_step = {
         "2": "look for a spelling mistake, or give the program's full path",
         "13": "make it executable (chmod +x), or name its interpreter",

@@ -119,15 +119,18 @@ def roles(
     masker: Masker,
     *,
     arguments: Iterable[str] = (),
+    scripts: Iterable[str] = (),
 ) -> dict[str, str]:
     """Masked path -> role, for every file that was used.
 
     images: S0, S1, … of the chain, unmasked; arguments: absolute paths on the command line (the program and its
-    parts among them are recognised because they are executed, or are code and only read).
+    parts among them are recognised because they are executed, or are code and only read); scripts: those of them
+    that are known to be programs for an interpreter.
     """
     stood = [masker.image(image) for image in images]
     found = {}
     used, named = uses(traces, masker), {masker(path) for path in arguments}
+    programs = {masker(path) for path in scripts}
     installed = _installations(used)
     for path in sorted(used.keys() - {"stdout"}):
         use, states = used[path], [image.get(path) for image in stood]
@@ -136,7 +139,9 @@ def roles(
         if any(state is not None and state.kind not in ("file",) for state in states) and not _is_lock(use, states):
             continue
         role = _role(path, use, [state is not None for state in states], deletions.get(path), used)
-        if role == "config" and (_is_installed(path, installed) or (path in named and _is_script(states))):
+        if role == "config" and (
+            path in programs or _is_installed(path, installed) or (path in named and _is_script(states))
+        ):
             role = "install"
         if role:
             found[path] = role

@@ -16,6 +16,8 @@ from blackstart.core.history import Wait
 from blackstart.targets.look import Look, ThreadWait
 
 BLOCKED_S, BUSY_S, BUSY_SHARE, QUIET_SHARE = 2.0, 5.0, 0.9, 0.02
+# A language runtime's own monitor sleeps so long at a time while all else is held up (Go: 60 s); it wakes nobody.
+MONITOR_S = 59.0
 LIMIT_GRACE_S, REPEAT_S, REPEAT_ROUNDS = 3.0, 30.0, 10
 
 # A thread that waits for a child is not itself what holds the program up.
@@ -97,6 +99,9 @@ class Diagnosis:
         if not all(t.state in _WAITING and self._is_over(seen, t) for t in waiting):
             return None
         timed = [t for t in waiting if self._limit(t) is not None]
+        held = [t for t in waiting if self._limit(t) is None and t.call != "futex"]
+        if held and all(t.call == "futex" and (self._limit(t) or 0) >= MONITOR_S for t in timed):
+            return self._wait("blocked", seen, held[0])
         return self._wait("timed", seen, timed[0]) if timed else self._wait("blocked", seen, waiting[0])
 
     def _is_over(self, seen: Look, thread: ThreadWait) -> bool:

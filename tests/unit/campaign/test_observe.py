@@ -47,7 +47,7 @@ def test_a_failing_clean_run_shows_its_last_words() -> None:
 
 
 def test_a_signal_and_bytes_that_are_no_text() -> None:
-    assert "signal 11" in refused(run(b"\xff\xfe", how=SIGNALED, signal=11)).what
+    assert "SIGSEGV" in refused(run(b"\xff\xfe", how=SIGNALED, signal=11)).what
 
 
 def test_a_needed_door_is_named() -> None:
