@@ -139,6 +139,9 @@ class Campaign:
         if isolation == LANDLOCK:
             # There is one place in which a target can run: one trial at a time.
             self.jobs = 1
+            if "power" in self.kinds:
+                self.kinds = tuple(kind for kind in self.kinds if kind != "power")
+                self.progress.note("no power cuts: they need namespaces")
         self.progress.phase("scouting")
         directories = scout(self.options, target, opened, isolation)
         layout = ground.layout(self.options, target, directories, opened)

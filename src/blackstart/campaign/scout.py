@@ -30,7 +30,7 @@ def scout(options: Options, target: Command, opened: tuple[str, ...], isolation:
     """The state directories: those declared, and where a clean run on overlays changed something."""
     directories = list(ground.declared(options))
     run, trace, changed = _scouted(options, target, opened, isolation, directories)
-    if run.end.how != EXITED or run.end.code != 0:
+    if run.end.how == EXITED and run.end.code != 0:
         # An overlay is not quite a file system; on a copy of the working directory it may work.
         if ground.is_small(target.cwd) and target.cwd not in directories:
             directories.append(target.cwd)
