@@ -135,7 +135,7 @@ static int replay(const char *device, const char *type) {
     struct piece *entries = pieces(number());
     uint64_t cuts = number();
     for (uint64_t cut = 0; cut < cuts; cut++) {
-        int disk = open("/work/disk", O_RDWR | O_CREAT | O_TRUNC, 0600);
+        int disk = open("/area/disk", O_RDWR | O_CREAT | O_TRUNC, 0600);
         if (ftruncate(disk, size)) return 7;
         for (uint64_t i = 0; i < bases; i++) store(disk, base + i);
         for (uint64_t left = number(); left; left--) store(disk, entries + number());

@@ -29,8 +29,8 @@ OPTIONS = {"ext4": "commit=1", "xfs": "noatime", "btrfs": "commit=1"}
 SIZES = {"ext4": 48 << 20, "xfs": 304 << 20, "btrfs": 128 << 20}
 INIT = """#!/bin/busybox sh
 /bin/busybox --install -s /bin
-mount -t proc none /proc; mount -t sysfs none /sys; mount -t devtmpfs none /dev; mkdir -p /work /m
-mount -t tmpfs -o size=600m none /work
+mount -t proc none /proc; mount -t sysfs none /sys; mount -t devtmpfs none /dev; mkdir -p /area /m
+mount -t tmpfs -o size=600m none /area
 for m in {modules}; do [ -e /mod/$m.ko ] && insmod /mod/$m.ko; done
 echo 10 > /proc/sys/vm/dirty_writeback_centisecs; echo 30 > /proc/sys/vm/dirty_expire_centisecs
 echo 100 > /proc/sys/fs/xfs/xfssyncd_centisecs
