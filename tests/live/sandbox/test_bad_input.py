@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import blackstart
 from blackstart.core.errors import BlackstartError, SandboxLimit, SandboxUnavailable
 from blackstart.sandbox import Layout, Zygote, choose, probe
 
@@ -146,7 +147,9 @@ def test_a_sandbox_inside_a_sandbox_takes_the_fallback_or_says_why_not(world: Wo
     if not (getattr(machine, isolation) and machine.landlock):
         pytest.skip(f"no {isolation} on this machine")
     (world.cwd / "inner.py").write_text(INNER)
-    with Zygote(world.layout(overlays=[sys.prefix]), isolation=isolation) as zygote:
+    # Both may lie below /tmp, which is another one inside.
+    needed = [sys.prefix, str(Path(blackstart.__file__).parents[1])]
+    with Zygote(world.layout(overlays=needed), isolation=isolation) as zygote:
         zygote.capture("S0")
         reading, writing = os.pipe()
         with zygote.sandbox("S0") as sandbox, os.fdopen(reading) as output:
