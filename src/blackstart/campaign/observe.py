@@ -335,4 +335,4 @@ def _masked(trace: tuple[Operation, ...], masker: Masker) -> Iterator[Operation]
         masked = masker(operation.path)
         seen[operation.call, masked] += 1
         nth = seen[operation.call, masked]
-        yield msgspec.structs.replace(operation, masked=masked, nth=nth, data=b"")
+        yield msgspec.structs.replace(operation, masked=masked, path2=masker(operation.path2), nth=nth, data=b"")
