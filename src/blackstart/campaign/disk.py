@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from blackstart.campaign.campaign import Campaign
+from blackstart.campaign.replay import plan_of
 from blackstart.core.errors import BlackstartError
 from blackstart.core.options import Options
 from blackstart.faults.power import PowerCut, describe
@@ -24,7 +25,6 @@ from blackstart.oracles.power import in_words
 from blackstart.power import Builder
 from blackstart.report.progress import Progress
 from blackstart.sandbox import choose, probe
-from blackstart.trials import Plan
 
 README = "README.txt"
 
@@ -33,7 +33,7 @@ def disk(
     finding: Mapping[str, Any], options: Options, place: str, progress: Progress, host: Mapping[str, str] = os.environ
 ) -> list[str]:
     """Write the disk of a finding below the new directory `place`; what it is, in lines."""
-    plan = _plan(finding)
+    plan = plan_of(finding)
     fault = next((fault for fault in plan.faults if isinstance(fault, PowerCut)), None)
     if fault is None:
         raise BlackstartError(
@@ -83,17 +83,6 @@ def export(finding: Mapping[str, Any], options: Options, file: str, progress: Pr
         with tarfile.open(file, "w:gz") as archive:
             for entry in (README, "disk"):
                 archive.add(os.path.join(work, entry), arcname=f"{name}/{entry}")
-
-
-def _plan(finding: Mapping[str, Any]) -> Plan:
-    try:
-        return msgspec.convert(finding.get("plan"), Plan)
-    except msgspec.ValidationError as error:
-        raise BlackstartError(
-            f"this finding's plan cannot be read: {error}",
-            where=str(finding.get("id", "")),
-            next_step="make the report again with this version of blackstart",
-        ) from None
 
 
 def _special(directory: str, names: list[str]) -> list[str]:

@@ -43,14 +43,7 @@ def replay(
     finding: Mapping[str, Any], options: Options, progress: Progress, host: Mapping[str, str] = os.environ
 ) -> ReplayResult:
     """Do the trial of a finding (as the report holds it) again."""
-    try:
-        plan = msgspec.convert(finding.get("plan"), Plan)
-    except msgspec.ValidationError as error:
-        raise BlackstartError(
-            f"this finding's plan cannot be read: {error}",
-            where=str(finding.get("id", "")),
-            next_step="make the report again with this version of blackstart",
-        ) from None
+    plan = plan_of(finding)
     allowed = [parse_allowed(text) for text in options.allow]
     isolation = options.isolation or choose_isolation(probe())
     campaign = Campaign(options, progress)
@@ -71,6 +64,18 @@ def replay(
     finally:
         seen.zygote.close()
     return ReplayResult(outcome=result, lines=tuple(lines))
+
+
+def plan_of(finding: Mapping[str, Any]) -> Plan:
+    """The trial that a finding holds; BlackstartError where another version wrote it."""
+    try:
+        return msgspec.convert(finding.get("plan"), Plan)
+    except msgspec.ValidationError as error:
+        raise BlackstartError(
+            f"this finding's plan cannot be read: {error}",
+            where=str(finding.get("id", "")),
+            next_step="make the report again with this version of blackstart",
+        ) from None
 
 
 def _neighbours(campaign: Campaign, seen: Observation, plan: Plan, finding: Mapping[str, Any]) -> tuple[str, list[str]]:
