@@ -14,7 +14,8 @@ class Content(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     leaves: sorted (place, value) pairs, e.g. `("/notes/0/title", '"x"')`, a table cell `("notes/3/title", ...)`,
     a text line `("7", "...")`; digest: of the raw bytes (for sqlite: of the dump), so equal digests mean equal content;
     count: how many leaves there were, also when more than the limit were found and `leaves` is empty;
-    error: why it could not be read as `form` (then form is the form that its name or clean versions suggest).
+    error: why it could not be read as `form` (then form is the form that its name or clean versions suggest, and the
+    leaves are the bytes).
     """
 
     form: str = "bytes"

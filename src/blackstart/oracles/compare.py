@@ -6,6 +6,7 @@ before" can be told apart without knowing the program.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from itertools import pairwise
@@ -16,6 +17,8 @@ from blackstart.core.reading import Content, FileState, Leaves
 FORMS = {"json": "JSON", "toml": "TOML", "ini": "an INI file", "csv": "CSV", "xml": "XML", "yaml": "YAML",
          "sqlite": "an SQLite database", "text": "text", "bytes": "binary data"}  # fmt: skip
 _EMPTY = ("[]", "{}")
+# The number of a line, or the offset of a row of bytes in hexadecimal.
+_POSITION = re.compile(r"@?[0-9a-f]+")
 States = Iterable[FileState | None]
 
 
@@ -55,6 +58,19 @@ def is_broken(state: FileState | None, models: States) -> str:
 def is_one_of(state: FileState | None, legal: States) -> bool:
     """Whether it is logically equal to one of these."""
     return any(same(state, one) for one in legal)
+
+
+def is_extended(was: FileState | None, now: FileState | None) -> bool:
+    """Whether all that stood there still does, with at most something appended: lines of text, or rows of bytes."""
+    if was is None or now is None or was.content is None or now.content is None:
+        return False
+    before, after = dict(was.content.leaves), dict(now.content.leaves)
+    if not before or not before.keys() <= after.keys() or not all(_POSITION.fullmatch(place) for place in before):
+        return False
+    last = max(before, key=lambda place: int(place.removeprefix("@"), 16))
+    if not after[last].startswith(before[last]):
+        return False
+    return all(after[place] == value for place, value in before.items() if place != last)
 
 
 def is_less(state: FileState | None, *others: FileState | None) -> bool:

@@ -1,8 +1,8 @@
 """After faults of kinds `file` and `db` the damage is ours, so other rules hold.
 
-The damaged file left as it is, refused with a message, set aside or begun afresh is legal (missing and empty files may
-be begun afresh in silence). What is not: damaged content replaced without a word, another state file hurt, a hang or a
-death by a signal, and a program that still fails with the good file put back.
+The damaged file left as it is, appended to, refused with a message, set aside or begun afresh is legal (missing and
+empty files may be begun afresh in silence). What is not: damaged content replaced without a word, another state file
+hurt, a hang or a death by a signal, and a program that still fails with the good file put back.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from blackstart.core.history import DEADLINE, SIGNALED, Run
 from blackstart.core.masking import same
 from blackstart.core.reading import FileState
 from blackstart.core.verdict import Verdict, failed, passed, unknown
-from blackstart.oracles.compare import is_broken, is_empty
+from blackstart.oracles.compare import is_broken, is_empty, is_extended
 from blackstart.oracles.legal import versions_of
 from blackstart.oracles.outputs import said_something
 from blackstart.oracles.view import View
@@ -43,7 +43,7 @@ def _replaced(view: View, name: str, damaged: frozenset[str]) -> list[Verdict]:
         versions = versions_of(view, path)
         was, now = view.state(before, path), view.state(first, path)
         why = is_broken(was, versions)
-        if was is None or is_empty(was) or not why or same(was, now):
+        if was is None or is_empty(was) or not why or same(was, now) or is_extended(was, now):
             continue
         if any(same(now, version) for version in versions) or _is_set_aside(view, first, path, was):
             continue

@@ -58,7 +58,8 @@ def read(data: bytes, path: str, companions: Mapping[str, bytes] | None = None) 
     try:
         leaves, count = limited(_leaves(form, data, companions or {}))
     except Unreadable as error:
-        return Content(form=form, digest=digest, error=str(error))
+        leaves, count = limited(_blocks(data))
+        return Content(form=form, leaves=leaves, digest=digest, count=count, error=str(error))
     except TimeoutError:
         return Content(form="", digest=digest)
     if form == "sqlite":

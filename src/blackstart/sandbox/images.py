@@ -198,7 +198,8 @@ class Images:
 
     def put(self, name: str, path: str, source: str) -> None:
         """Make one entry equal to that of another image (absent there: removed here)."""
-        self.remove(name, path)
+        with contextlib.suppress(FileNotFoundError):
+            self.remove(name, path)
         try:
             outer, last = self._parent(source, path)
         except FileNotFoundError:

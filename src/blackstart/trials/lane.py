@@ -65,7 +65,8 @@ class Lane:
         known = self._recording.names.start.keys() | self._builder.paths()
         self._builder.forget(path for path in changed if path in known)
         for path in sorted(changed, key=len):
-            if path not in known and not os.path.isdir(self._place(path)):
+            # Of a directory that stood there before, the entries say what happened; a new one is taken away whole.
+            if path not in known and (path not in self._marks or not os.path.isdir(self._place(path))):
                 self._bench.zygote.put(self._name, path, self._start)
         self._builder.build(state)
         self._marks = _marks(self._places)

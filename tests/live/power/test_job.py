@@ -90,3 +90,24 @@ def test_with_the_advice_followed_nothing_is_found(tmp_path: Path) -> None:
 def test_an_unknown_model_is_a_mistake_said_at_once(tmp_path: Path) -> None:
     ended = blackstart(tmp_path, "power", "--model", "exd4", "--", "true")
     assert ended.returncode == 2 and "did you mean ext4?" in ended.stderr
+
+
+@pytest.mark.live
+def test_directories_that_each_restart_makes_anew_are_no_obstacle(tmp_path: Path) -> None:
+    """An object store: every run makes a directory that the runs before it have not made."""
+    store = """
+import hashlib, os
+head = open("HEAD").read() if os.path.exists("HEAD") else ""
+key = hashlib.sha1(head.encode()).hexdigest()
+os.makedirs("objects/" + key[:2], exist_ok=True)
+with open("objects/" + key[:2] + "/" + key[2:], "w") as f:
+    f.write("after " + head)
+    f.flush(); os.fsync(f.fileno())
+with open("HEAD.new", "w") as f:
+    f.write(key)
+    f.flush(); os.fsync(f.fileno())
+os.rename("HEAD.new", "HEAD")
+"""
+    found = power(tmp_path, store)
+    (power_row,) = found["trials"]["kinds"]
+    assert power_row["kind"] == "power" and power_row["passed"] > 0

@@ -35,7 +35,7 @@ def test_json_is_found_without_the_name() -> None:
 
 def test_a_torn_json_is_a_broken_json_and_not_a_text() -> None:
     content = read(b'{"a": [1, ', "x.json")
-    assert content.form == "json" and content.error and not content.leaves
+    assert content.form == "json" and content.error and content.leaves == (("@0", b'{"a": [1, '.hex()),)
 
 
 def test_deep_nesting_is_an_error_and_no_crash() -> None:
