@@ -15,7 +15,7 @@ from blackstart.oracles.compare import is_broken, is_empty, is_extended
 from blackstart.oracles.legal import versions_of
 from blackstart.oracles.outputs import said_something
 from blackstart.oracles.view import View
-from blackstart.oracles.waits import died, hangs
+from blackstart.oracles.waits import Trouble, died, hangs
 from blackstart.oracles.words import difference
 
 OWN_ROLES = ("state", "cache")
@@ -88,9 +88,10 @@ def _hurt(view: View, name: str, damaged: frozenset[str]) -> list[Verdict]:
 def judge_restart(view: View, name: str) -> tuple[Verdict, ...]:
     """A refusal is legal as long as the good file makes the program work again."""
     damaged = sorted(view.damaged())
+    known = _trouble(view, view.first)  # judged where it first happened
     for run in view.restarts:
-        trouble = died(run) or hangs(view, run)
-        if trouble and trouble.consequence:
+        trouble = _trouble(view, run)
+        if trouble and trouble.consequence and not (known and known.consequence == trouble.consequence):
             text = f"restarted with {', '.join(damaged) or 'the damaged file'} as it is, {trouble.evidence}"
             return (failed(name, trouble.consequence, text, paths=damaged),)
     good = view.history.good_again
@@ -102,3 +103,7 @@ def judge_restart(view: View, name: str) -> tuple[Verdict, ...]:
     ending = f"exit status {good.end.code}" if consequence == "corrupt" else consequence
     text = f"it still fails ({ending}) with the good {', '.join(damaged) or 'file'} put back"
     return (failed(name, consequence, text, paths=damaged),)
+
+
+def _trouble(view: View, run: Run | None) -> Trouble | None:
+    return (died(run) or hangs(view, run)) if run is not None else None
