@@ -148,7 +148,8 @@ def fail(command: list[str], directory: Path, point: Point) -> str:
         return "hung"
     if ending.code < 0 or ending.code in (128 + signal.SIGSEGV, 128 + signal.SIGBUS):
         return "crashed"
-    if ending.code == 0 and deliveries(directory) != BEFORE + 1:
+    kept = deliveries(directory)
+    if ending.code == 0 and kept != BEFORE + 1 and not (ending.said and kept == BEFORE):
         return "lost" if ending.said else "silent"
     return after_restart(command, directory)
 

@@ -24,6 +24,8 @@ SYNCING = frozenset("fsync fdatasync sync syncfs sync_file_range msync".split())
 OPENING = frozenset("open openat openat2 creat".split())
 # Calls that ask about a path without opening it.
 LOOKING = frozenset("stat lstat newfstatat statx access faccessat faccessat2".split())
+# Calls that take content, names or attributes of what is already open.
+READING = frozenset("read pread64 readv preadv preadv2 mmap getdents getdents64 readlink readlinkat fstat".split())
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -63,3 +65,9 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def changes(self) -> bool:
         """Whether files or directory entries may differ afterwards."""
         return self.is_opening_for_change or (self.call in CHANGING and self.kind in (FILE, DIRECTORY))
+
+    @property
+    def reads(self) -> bool:
+        """Whether it only asks: for content, names or attributes, or for a descriptor without changing anything."""
+        is_opening = self.call in OPENING and not self.is_opening_for_change and self.flags & 3 == 0
+        return is_opening or self.call in READING or self.call in LOOKING

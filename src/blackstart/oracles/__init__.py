@@ -13,8 +13,8 @@ import msgspec
 
 from blackstart.core.calibration import Calibration
 from blackstart.core.history import History
-from blackstart.core.verdict import FAILED, PASSED, Verdict, passed, unknown
-from blackstart.oracles import acknowledged, end, fired, power, restart, state
+from blackstart.core.verdict import FAILED, NOTE, PASSED, Verdict, passed, unknown
+from blackstart.oracles import acknowledged, answer, end, fired, power, restart, state
 
 Judge = Callable[[History, Calibration], tuple[Verdict, ...]]
 
@@ -24,12 +24,13 @@ JOB_ORACLES: Mapping[str, Judge] = {
     state.NAME: state.judge,
     restart.NAME: restart.judge,
     acknowledged.NAME: acknowledged.judge,
+    answer.NAME: answer.judge,
     power.NAME: power.judge,
 }
 
 # Of several verdicts on one file the first in this order stands, with the evidence of the others.
 _STANDS = (("power", ""), ("state", "corrupt"), ("state", "lost"), ("state", "silent"), ("end", ""),
-           ("acknowledged", ""), ("restart", ""))  # fmt: skip
+           ("answer", ""), ("acknowledged", ""), ("restart", ""))  # fmt: skip
 
 __all__ = ["JOB_ORACLES", "judge_all", "mute"]
 
@@ -96,8 +97,9 @@ def _key(verdict: Verdict) -> tuple[str, str, tuple[str, ...], str]:
     return verdict.oracle, verdict.consequence, verdict.paths, verdict.outcome
 
 
-def _rank(verdict: Verdict) -> int:
+def _rank(verdict: Verdict) -> tuple[bool, int]:
+    is_note = verdict.label == NOTE  # must not hide a defect
     for rank, (oracle, consequence) in enumerate(_STANDS):
         if verdict.oracle == oracle and consequence in ("", verdict.consequence):
-            return rank
-    return len(_STANDS)
+            return is_note, rank
+    return is_note, len(_STANDS)

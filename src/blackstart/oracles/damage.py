@@ -13,7 +13,7 @@ from blackstart.core.reading import FileState
 from blackstart.core.verdict import Verdict, failed, passed, unknown
 from blackstart.oracles.compare import is_broken, is_empty, is_extended
 from blackstart.oracles.legal import versions_of
-from blackstart.oracles.outputs import said_something
+from blackstart.oracles.speech import spoke
 from blackstart.oracles.view import View
 from blackstart.oracles.waits import Trouble, died, hangs
 from blackstart.oracles.words import difference
@@ -36,7 +36,7 @@ def judge_state(view: View, name: str) -> tuple[Verdict, ...]:
 def _replaced(view: View, name: str, damaged: frozenset[str]) -> list[Verdict]:
     """Damaged content that was replaced without a word."""
     before, first = view.history.run("before"), view.first
-    if before is None or first is None or said_something(view, first) is not False:
+    if before is None or first is None or spoke(view, first) is not False:
         return []
     found = []
     for path in sorted(damaged & set(view.judged(("state",)))):

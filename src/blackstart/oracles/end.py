@@ -1,8 +1,9 @@
 """How did the target end while the fault was there: hung, crashed, or silently without having done its work?
 
 Failing is allowed: a non-zero exit with a message on a full disk is good behaviour, and so is dying on purpose, as long
-as it starts again. A job that ends with 0 claims its last version: a state or output file short of it is `silent` if
-nothing was said, `lost` if something was.
+as it starts again. A job that ends with 0 claims its last version. A state or output file short of it is `silent` if
+nothing was said. If something was, the exit status alone is wrong: a note where what stood there before still does,
+`unclean` where a new file is left half made, `lost` only where old content is gone.
 """
 
 from __future__ import annotations
@@ -14,15 +15,16 @@ from blackstart.core.calibration import Calibration
 from blackstart.core.history import EXITED, SIGNALED, History, Run
 from blackstart.core.masking import same
 from blackstart.core.reading import FileState
-from blackstart.core.verdict import NOTE, Verdict, failed, passed, unknown
+from blackstart.core.verdict import DEFECT, NOTE, Verdict, failed, passed, unknown
 from blackstart.oracles.compare import is_broken, is_empty, is_less, is_one_of
 from blackstart.oracles.legal import versions_of
-from blackstart.oracles.outputs import said_something
+from blackstart.oracles.speech import spoke
 from blackstart.oracles.view import DAMAGE_KINDS, View
 from blackstart.oracles.waits import Trouble, died, hangs
 from blackstart.oracles.words import difference
 
 NAME = "end"
+SILENT = "it ended with exit status 0 and said nothing"
 _LIBRARIES = ("<frozen ", "/lib/python", "/lib64/python", "/site-packages/", "/dist-packages/")
 _TRACEBACK = "Traceback (most recent call last):"
 _FRAME = re.compile(r'^\s*File "(?P<file>[^"]+)", line \d+, in (?P<function>.+)$')
@@ -81,12 +83,26 @@ def _silent(view: View, first: Run) -> list[Verdict]:
     short = [(p, text) for p in view.judged() if (text := _short(view, first, p))]
     if not short:
         return []
-    said = said_something(view, first)
+    said = spoke(view, first)
     if said is None:
         return [unknown(NAME, "it ended with 0 and unfinished work, but whether it said so cannot be told")]
-    words = "it ended with exit status 0" + (", though not without a message" if said else " and said nothing")
-    consequence = "lost" if said else "silent"
-    return [failed(NAME, consequence, words, *(text for _, text in short), paths=[path for path, _ in short])]
+    consequence, label, words = _told(view, first, [p for p, _ in short]) if said else ("silent", DEFECT, SILENT)
+    return [failed(NAME, consequence, words, *(text for _, text in short), paths=[p for p, _ in short], label=label)]
+
+
+def _told(view: View, first: Run, short: list[str]) -> tuple[str, str, str]:
+    """(consequence, label, sentence) where the program spoke of its failure, yet ended with 0: by what became of it."""
+    states = [(view.state(first, path), versions_of(view, path)[0]) for path in short]
+    if all(same(state, old) for state, old in states):
+        return "unclean", NOTE, "it says that something failed, keeps what was there, and ends with exit status 0"
+    if any(_is_gone(state, old) for state, old in states):
+        return "lost", DEFECT, "it ended with exit status 0, though not without a message, and old content is gone"
+    return "unclean", DEFECT, "it says that something failed, leaves its work half done, and ends with exit status 0"
+
+
+def _is_gone(state: FileState | None, old: FileState | None) -> bool:
+    """Whether something of what stood there before is no longer there."""
+    return not is_empty(old) and not same(state, old) and (bool(is_broken(state, (old,))) or is_less(state, old))
 
 
 def _only_caches(view: View, damaged: frozenset[str]) -> bool:

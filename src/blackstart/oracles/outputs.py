@@ -1,9 +1,8 @@
-"""What the target said: how many output events got out, what they acknowledged, and whether it complained."""
+"""What got out of the target: how many output events, and what they acknowledged."""
 
 from __future__ import annotations
 
 from blackstart.core.history import Run
-from blackstart.core.masking import same
 from blackstart.oracles.view import View
 
 
@@ -29,26 +28,3 @@ def reached(view: View) -> dict[str, int]:
     if not events or len(known) != view.clean.stdout.count("\n"):
         return {}  # the recording did not count lines as the run did: nothing can be said
     return known[events - 1].versions
-
-
-def said_something(view: View, run: Run) -> bool | None:
-    """Whether stderr, stdout, a log or the exit status differ from a clean run's; None if that cannot be told."""
-    clean = view.clean
-    assert clean is not None
-    hopeless = view.calibration.mask.hopeless
-    if run.end.code != clean.code:
-        return True
-    unclear = False
-    for stream, expected in (("stderr", clean.stderr), ("stdout", clean.stdout)):
-        if stream in hopeless:
-            unclear = True
-        elif view.text(run, stream) != expected:
-            return True
-    for path, role in view.calibration.roles.items():
-        if role != "log":
-            continue
-        if path in hopeless:
-            unclear = True
-        elif not same(view.state(run, path), clean.files.get(path)):
-            return True
-    return None if unclear else False

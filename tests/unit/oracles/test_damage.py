@@ -52,6 +52,11 @@ def test_damaged_content_replaced_without_a_word_is_silent() -> None:
     assert failing(damaged(GARBAGE, FRESH)) == [("state", "silent", (NOTES,))]
 
 
+def test_a_wrong_answer_in_place_of_the_clean_one_is_no_word() -> None:
+    assert failing(damaged(GARBAGE, FRESH, stdout=b"saved note 1\n")) == [("state", "silent", (NOTES,))]
+    assert failing(damaged(GARBAGE, FRESH, stdout=b"saved note 1 (began afresh)\n")) == []
+
+
 def test_missing_and_empty_files_may_be_begun_afresh_in_silence() -> None:
     assert failing(damaged(None, FRESH)) == []
     assert failing(damaged(file(b""), FRESH)) == []

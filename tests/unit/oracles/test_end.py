@@ -10,7 +10,7 @@ import pytest
 
 from blackstart.core.history import DEADLINE, EXITED, SIGNALED, End, History, Injected, Run, Wait
 from blackstart.core.reading import FileState
-from blackstart.core.verdict import NOTE, PASSED, UNKNOWN, Verdict
+from blackstart.core.verdict import DEFECT, NOTE, PASSED, UNKNOWN, Verdict
 from blackstart.oracles import end
 from tests.unit.oracles.build import NOTES, calibration, clean, file, history, notes, run
 
@@ -46,9 +46,32 @@ def test_zero_without_the_work_and_without_a_word_is_silent() -> None:
     assert judge(ended(None, file(b'{"notes": []}'))).consequence == "silent"
 
 
-def test_zero_without_the_work_but_with_a_message_is_lost() -> None:
-    assert judge(ended(None, notes(1), stderr=b"could not save\n")).consequence == "lost"
-    assert judge(ended(None, notes(1), stdout=b"could not save\n")).consequence == "lost"
+@pytest.mark.parametrize("stream", ["stderr", "stdout"])
+def test_zero_with_a_message_and_the_old_content_whole_is_a_note(stream: str) -> None:
+    verdict = judge(ended(None, notes(1), **{stream: b"could not save\n"}))
+    assert (verdict.consequence, verdict.label) == ("unclean", NOTE)
+    assert "keeps what was there" in verdict.evidence[0]
+
+
+@pytest.mark.parametrize("left", [None, file(b""), file(b'{"no'), file(b'{"notes": []}')])
+def test_zero_with_a_message_and_old_content_gone_is_lost(left: FileState | None) -> None:
+    first = run("run", {NOTES: left}, stdout=SAVED, stderr=b"could not save\n")
+    verdict = judge(history("errno", (first,)))
+    assert (verdict.consequence, verdict.label) == ("lost", DEFECT)
+    assert "old content is gone" in verdict.evidence[0]
+
+
+def test_zero_with_a_message_and_a_new_file_half_made_is_unclean() -> None:
+    chain = tuple(clean(k, files={NOTES: notes(5)}, versions={NOTES: (None, notes(5))}) for k in range(3))
+    half = ended(None, notes(2), stderr=b"could not save\n")
+    verdict = judge(half, calibration(chain=chain))
+    assert (verdict.consequence, verdict.label) == ("unclean", DEFECT)
+    assert judge(ended(None, notes(2)), calibration(chain=chain)).consequence == "silent"
+
+
+def test_an_answer_with_other_values_is_no_message() -> None:
+    assert judge(ended(None, notes(1), stdout=b"saved note 1\n")).consequence == "silent"
+    assert judge(ended(None, notes(1), stdout=b"")).consequence == "silent"
 
 
 def test_a_message_in_a_log_counts_as_said() -> None:
@@ -57,8 +80,8 @@ def test_a_message_in_a_log_counts_as_said() -> None:
     yardstick = calibration(roles={NOTES: "state", LOG: "log"}, chain=chain)
     quiet = history("errno", (run("run", {NOTES: notes(1), LOG: log}, stdout=SAVED),))
     assert judge(quiet, yardstick).consequence == "silent"
-    told = history("errno", (run("run", {NOTES: notes(1), LOG: file(b"started\nno\n", LOG)}, stdout=SAVED),))
-    assert judge(told, yardstick).consequence == "lost"
+    told = history("errno", (run("run", {NOTES: notes(1), LOG: file(b"started\nnot saved\n", LOG)}, stdout=SAVED),))
+    assert judge(told, yardstick).consequence == "unclean"
 
 
 def test_where_messages_differ_each_time_nothing_can_be_told() -> None:
