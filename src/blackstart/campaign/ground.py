@@ -9,7 +9,10 @@ import os
 import shlex
 import shutil
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from datetime import datetime, timedelta
 from functools import cache
+from zoneinfo import ZoneInfo
 
 from blackstart.core.errors import BlackstartError, TargetError
 from blackstart.core.options import Options
@@ -72,6 +75,14 @@ def command(options: Options, host: Mapping[str, str]) -> Command:
         raise BlackstartError("the file for --stdin does not exist", where=options.stdin, next_step="check the path")
     stdin = _absolute(options, options.stdin) if options.stdin else ""
     return Command(argv=options.command, cwd=os.path.realpath(options.cwd), env=env, stdin=stdin)
+
+
+def zones_s(target: Command, at_s: float) -> tuple[int, ...]:
+    """The time zones in which the target may write the time, in seconds east of UTC: its own, UTC, the host's."""
+    found = [timedelta(0), datetime.fromtimestamp(at_s).astimezone().utcoffset()]
+    with suppress(ValueError, OSError):  # no such zone, or one that is written out as a rule
+        found.append(datetime.fromtimestamp(at_s, ZoneInfo(target.env.get("TZ", "UTC"))).utcoffset())
+    return tuple(dict.fromkeys(int(offset.total_seconds()) for offset in found if offset is not None))
 
 
 def interpreter_of(path: str) -> str:

@@ -22,13 +22,14 @@ from blackstart.core.clock import SYSTEM
 from blackstart.core.errors import Undecided
 from blackstart.core.history import EXITED, Run
 from blackstart.core.masking import Masker, same
-from blackstart.core.reading import FileState
+from blackstart.core.reading import FileState, Image
 from blackstart.core.trace import Operation
 from blackstart.gate import Recorder
 from blackstart.report.progress import Progress
 from blackstart.sandbox import Layout, Zygote
 from blackstart.surface import (
     Deletion,
+    Moment,
     Surface,
     VersionReader,
     Versions,
@@ -73,7 +74,13 @@ class _Recorded:
     trace: tuple[Operation, ...]
     versions: Versions
     began_s: float
+    zones_s: tuple[int, ...]
+    before: Image
     boundaries: list[str] = field(default_factory=list)
+
+    @property
+    def ended_s(self) -> float:
+        return self.began_s + self.run.end.elapsed_s
 
     def seen(self) -> Seen:
         """What a mask is learnt from."""
@@ -84,8 +91,8 @@ class _Recorded:
             stdout=self.run.text("stdout"),
             stderr=self.run.text("stderr"),
             check=self.run.readings[0].value.encode("utf-8", "surrogateescape") if self.run.readings else b"",
-            began_s=self.began_s,
-            ended_s=self.began_s + self.run.end.elapsed_s,
+            before=self.before,
+            moment=Moment(began_s=self.began_s, ended_s=self.ended_s, zones_s=self.zones_s),
         )
 
 
@@ -122,7 +129,7 @@ class Observer:
         recorded = self._chain(first)
         refuses = len(recorded) == 1
         # What a program derives from the time it often rounds to seconds: the second runs fall into another one.
-        self._wait_until(recorded[-1].began_s + recorded[-1].run.end.elapsed_s + ANOTHER_SECOND_S)
+        self._wait_until(recorded[-1].ended_s + ANOTHER_SECOND_S)
         self._learn(first, self._recorded("S0", other_pids=True))
         if not refuses:
             self._learn(recorded[1], self._recorded("S1", other_pids=True))
@@ -148,7 +155,8 @@ class Observer:
         bench, zygote = self.bench, self.zygote
         saved: list[str] = []
         with bench.image_from(start) as image:
-            reader = VersionReader(lambda path: bench.prober.state(image, path), bench.read(image))
+            before = bench.read(image)
+            reader = VersionReader(lambda path: bench.prober.state(image, path), before)
             known = 0
 
             def on_operation(operation: Operation) -> None:
@@ -178,7 +186,8 @@ class Observer:
                 zygote.copy(image, keep)
         self.runs += 1
         self.uncovered.update(conducted.uncovered)
-        return _Recorded(run, conducted.trace, reader.finish(run.image), began_s, saved)
+        zones_s = ground.zones_s(bench.command, began_s)
+        return _Recorded(run, conducted.trace, reader.finish(run.image), began_s, zones_s, before, saved)
 
     def _wait_until(self, moment_s: float) -> None:
         """Let the wall clock reach this moment."""

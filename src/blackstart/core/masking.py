@@ -144,6 +144,10 @@ class Masker:
         text = data.decode("utf-8", "backslashreplace")
         return "\n".join(self._line(lines, line) for line in text.split("\n")) if lines else text
 
+    def line(self, name: str, line: str) -> str:
+        """One line of a stream or a file by its masked path."""
+        return self._line(self._lines.get(name, []), line)
+
     def _line(self, patterns: list[re.Pattern[str]], line: str) -> str:
         before = None
         while before != line:  # one pattern's result may be another's line

@@ -1,12 +1,14 @@
 """What the target depends on and does, learned from clean runs; pure."""
 
 from blackstart.surface.mask import Observation, extend, learn
+from blackstart.surface.moment import Moment
 from blackstart.surface.roles import Deletion, deletion_candidates, judge_deletion, roles
 from blackstart.surface.surface import Surface, surface
 from blackstart.surface.versions import VersionReader, Versions, boundary_rerun
 
 __all__ = [
     "Deletion",
+    "Moment",
     "Observation",
     "Surface",
     "VersionReader",

@@ -1,8 +1,8 @@
 """Learning what a program does differently each time: from two (or more) clean runs of one start.
 
 Only what differs between the runs is masked, never what merely looks like a date or a temporary name, with one
-exception: a value that tells the moment of its own run would differ in the next second even if it did not now. What
-cannot be made equal is hopeless: unknown, never failed.
+exception: what tells the moment of its own run, in both runs alike, would differ a minute later even if it did not now.
+What stood there before the run tells nothing of it. What cannot be made equal is hopeless: unknown, never failed.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import msgspec
 from blackstart.core.calibration import Mask
 from blackstart.core.masking import Masker, general, is_comparable, rooted, same
 from blackstart.core.reading import Content, FileState, Image
+from blackstart.surface.moment import Moment, cut, shape, spans, tells
 from blackstart.surface.names import name_rules
 
 STREAMS = ("stdout", "stderr", "check")
@@ -24,17 +25,17 @@ _TOKEN = re.compile(r"[0-9A-Za-z]+|.", re.DOTALL)
 
 
 class Observation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One clean run: the image after it, all paths its trace named, what it wrote and what `--check`
-    then answered, and when it ran (seconds since 1970).
+    """One clean run: the image after it and the one before it, all paths its trace named, what it wrote and what
+    `--check` then answered, and when it ran (None: not known).
     """
 
     image: Image
+    before: Image = {}
     paths: frozenset[str] = frozenset()
     stdout: bytes = b""
     stderr: bytes = b""
     check: bytes = b""
-    began_s: float = 0.0
-    ended_s: float = 0.0
+    moment: Moment | None = None
 
 
 def learn(first: Observation, second: Observation, *, cwd: str, home: str) -> Mask:
@@ -46,21 +47,23 @@ def extend(mask: Mask, first: Observation, second: Observation) -> Mask:
     """The mask with what else differs between two more runs of one start (null trials)."""
     masker = Masker(mask)
     one, other = ({masker(path) for path in (*run.image, *run.paths)} for run in (first, second))
-    mask = msgspec.structs.replace(mask, names=(*mask.names, *name_rules(one, other)))
+    used = [{masker(path) for path in run.paths} for run in (first, second)]
+    moments = [run.moment for run in (first, second) if run.moment is not None]
+    mask = msgspec.structs.replace(mask, names=(*mask.names, *name_rules(one, other, used, moments)))
     masker = Masker(mask)
     images = masker.image(first.image), masker.image(second.image)
+    before = masker.image(first.before)
     leaves, lines, hopeless = dict(mask.leaves), dict(mask.lines), set(mask.hopeless)
-    moments = [(run.began_s, run.ended_s) for run in (first, second) if run.ended_s]
     for path in sorted(images[0].keys() | images[1].keys()):
-        found = _file_patterns(images[0].get(path), images[1].get(path), moments)
+        found = _file_patterns(images[0].get(path), images[1].get(path), Own.of(before.get(path), moments))
         if found is None:
             hopeless.add(path)
         else:
             leaves[path] = _joined(leaves.get(path, ()), found[0])
             lines[path] = _joined(lines.get(path, ()), found[1])
     for stream in STREAMS:
-        texts = [masker.text(stream, getattr(run, stream)).split("\n") for run in (first, second)]
-        patterns = line_patterns(*texts)
+        one_text, other_text = (masker.text(stream, getattr(run, stream)).split("\n") for run in (first, second))
+        patterns = line_patterns(one_text, other_text, Own.of(None, moments))
         if patterns is None:
             hopeless.add(stream)
         else:
@@ -90,8 +93,32 @@ def _joined(old: Iterable[str], new: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*old, *new)))
 
 
+class Own(msgspec.Struct, frozen=True, kw_only=True):
+    """What tells the runs' own moments: the moments, and the (general place, value) pairs that stood there before."""
+
+    moments: tuple[Moment, ...] = ()
+    old: frozenset[tuple[str, str]] = frozenset()
+
+    @classmethod
+    def of(cls, before: FileState | None, moments: Sequence[Moment]) -> Own:
+        """moments: one per run, else nothing is recognised."""
+        leaves = before.content.leaves if before is not None and before.content is not None else ()
+        return cls(
+            moments=tuple(moments) if len(moments) == 2 else (),
+            old=frozenset((general(place), value) for place, value in leaves),
+        )
+
+    def parts(self, lines: Sequence[tuple[str, str]]) -> list[list[tuple[int, int]]]:
+        """The telling parts of each run's (place, line); none unless both runs have as many, of the same shapes."""
+        if not self.moments or all((general(place), line) in self.old for place, line in lines):
+            return [[] for _ in lines]
+        found = [spans(line, moment) for (_, line), moment in zip(lines, self.moments, strict=True)]
+        shapes = [[shape(line[a:b]) for a, b in parts] for (_, line), parts in zip(lines, found, strict=True)]
+        return found if shapes[0] == shapes[1] else [[] for _ in lines]
+
+
 def _file_patterns(
-    one: FileState | None, other: FileState | None, moments: Sequence[tuple[float, float]]
+    one: FileState | None, other: FileState | None, own: Own
 ) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
     """(leaf patterns, line patterns) that make both equal; None where there are none."""
     if one is None or other is None or one.kind != other.kind:
@@ -101,17 +128,37 @@ def _file_patterns(
     if not (is_comparable(one.content) and is_comparable(other.content)) or one.content.form != other.content.form:
         return ((), ()) if same(one, other) else None
     if one.content.form == "text":
-        patterns = line_patterns([v for _, v in one.content.leaves], [v for _, v in other.content.leaves])
+        lines = [[value for _, value in _in_order(content)] for content in (one.content, other.content)]
+        patterns = line_patterns(lines[0], lines[1], own)
         return None if patterns is None else ((), patterns)
     if one.content.form == "bytes" and one.size != other.size:
         return None  # what stands where cannot be told
-    found = leaf_patterns(one.content, other.content, moments)
-    return None if found is None else (found, ())
+    found = leaf_patterns(one.content, other.content, own)
+    return None if found is None else (found, _partly_telling(one.content, other.content, own))
 
 
-def leaf_patterns(one: Content, other: Content, moments: Sequence[tuple[float, float]] = ()) -> tuple[str, ...] | None:
+def _in_order(content: Content) -> list[tuple[str, str]]:
+    """Lines by their numbers; leaves are sorted as text."""
+    return sorted(content.leaves, key=lambda leaf: (len(leaf[0]), leaf[0]))
+
+
+def _partly_telling(one: Content, other: Content, own: Own) -> tuple[str, ...]:
+    """Line patterns for values that are equal in both runs, and tell their moments in a part of them."""
+    second = dict(other.leaves)
+    found: dict[str, None] = {}
+    for place, value in one.leaves:
+        if second.get(place) == value:
+            parts = own.parts([(place, value), (place, value)])
+            if parts[0] and parts[0] != [(0, len(value))] and not tells(value, own.moments[0]):
+                pattern = _line_pattern(_tokens(value, parts[0]), _tokens(value, parts[1]))
+                found[pattern or ""] = None
+    return tuple(filter(None, found))[:_LINE_PATTERNS]
+
+
+def leaf_patterns(one: Content, other: Content, own: Own | None = None) -> tuple[str, ...] | None:
     """Patterns of differing leaves: masked values, run-specific keys (`~`), leaves of one run only (`!`)."""
-    found: list[str] = []
+    own = own or Own()
+    found: list[str] = sorted(_telling_keys(one, other, own))
     for _ in range(8):  # a key may be run-specific below a run-specific key: one level more each time
         masker = Masker(Mask(leaves={"": tuple(found)}))
         first, second = dict(masker.content("", one).leaves), dict(masker.content("", other).leaves)
@@ -120,7 +167,7 @@ def leaf_patterns(one: Content, other: Content, moments: Sequence[tuple[float, f
             break
         found += sorted(keys - set(found))
     values = {general(place) for place in first.keys() & second.keys() if first[place] != second[place]}
-    values |= {general(place) for place, value in first.items() if _tells_the_moment(value, moments)}
+    values |= _telling_places(first, second, own)
     if any(pattern.startswith("~") for pattern in found):
         # several leaves may now share one place, so their values are compared as they were before
         values |= _values_below_keys(one, other, tuple(found))
@@ -154,52 +201,112 @@ def _key_patterns(only_first: Iterable[str], only_second: Iterable[str]) -> set[
     return set()
 
 
-def _tells_the_moment(value: str, moments: Sequence[tuple[float, float]]) -> bool:
-    """Whether a number is the time of one of the runs, in seconds, milli-, micro- or nanoseconds."""
-    if not moments or not value[:1].isdigit():
-        return False
-    try:
-        number = float(value)
-    except ValueError:
-        return False
-    for scale in (1.0, 1e3, 1e6, 1e9):
-        if any(began - 2 <= number / scale <= ended + 2 for began, ended in moments):
-            return True
-    return False
+def _telling_places(one: dict[str, str], other: dict[str, str], own: Own) -> set[str]:
+    """Places at which each run has a value of its own that tells its moment."""
+    found = [
+        {
+            general(place)
+            for place, value in leaves.items()
+            if (general(place), value) not in own.old and tells(value, m)
+        }
+        for leaves, m in zip((one, other), own.moments, strict=False)
+    ]
+    return found[0] & found[1] if len(found) == 2 else set()
 
 
-def line_patterns(one: Sequence[str], other: Sequence[str]) -> tuple[str, ...] | None:
-    """Regular expressions for whole lines that differ; None where the texts cannot be aligned."""
+def _telling_keys(one: Content, other: Content, own: Own) -> set[str]:
+    """`~prefix` for each prefix below which both runs have made a key that tells their moment."""
+    old = {prefix for place, _ in own.old for prefix in _prefixes(place)}
+    found = [
+        {
+            prefix.rpartition("/")[0]
+            for place, _ in content.leaves
+            for prefix in _prefixes(place)
+            if (key := prefix.rpartition("/")[2]) and not key.isdigit() and general(prefix) not in old
+            if tells(key, moment)
+        }
+        for content, moment in zip((one, other), own.moments, strict=False)
+    ]
+    return {"~" + general(prefix) for prefix in found[0] & found[1]} if len(found) == 2 else set()
+
+
+def _prefixes(place: str) -> list[str]:
+    segments = place.split("/")
+    return ["/".join(segments[:length]) for length in range(1, len(segments) + 1)]
+
+
+Token = tuple[str, str]  # text, and the shape of a part that tells the moment (`` for any other)
+
+
+def _tokens(line: str, parts: Sequence[tuple[int, int]]) -> list[Token]:
+    found: list[Token] = []
+    for position, piece in enumerate(cut(line, parts)):
+        found += [(piece, shape(piece))] if position % 2 else [(token, "") for token in _TOKEN.findall(piece)]
+    return found
+
+
+def line_patterns(one: Sequence[str], other: Sequence[str], own: Own | None = None) -> tuple[str, ...] | None:
+    """Regular expressions for whole lines that differ or tell the moment; None where the texts cannot be aligned."""
     if len(one) != len(other):
         return None
-    found: dict[str, None] = {}
-    for first, second in zip(one, other, strict=True):
-        if first == second or any(re.fullmatch(p, first) and re.fullmatch(p, second) for p in found):
+    own = own or Own()
+    stamps = _stamps(one, other, own)
+    found = dict.fromkeys(stamps)
+    masker = Masker(Mask(lines={"": stamps}))
+    for number, lines in enumerate(zip(one, other, strict=True), 1):
+        is_old = all((general(str(number)), line) in own.old for line in lines)
+        first, second = (masker.line("", line) for line in lines)
+        parts = [[], []] if is_old else own.parts([("", first), ("", second)])
+        if first == second and not parts[0]:
             continue
-        pattern = _line_pattern(first, second)
+        if any(re.fullmatch(p, first) and re.fullmatch(p, second) for p in found):
+            continue
+        pattern = _line_pattern(_tokens(first, parts[0]), _tokens(second, parts[1]))
         if pattern is None:
             return None
         found[pattern] = None
     return tuple(found) if len(found) <= _LINE_PATTERNS else None
 
 
-def _line_pattern(first: str, second: str) -> str | None:
+def _stamps(one: Sequence[str], other: Sequence[str], own: Own) -> tuple[str, ...]:
+    """Patterns for lines that begin with the moment in both runs, whatever follows, as logs do."""
+    found: dict[str, None] = {}
+    for number, lines in enumerate(zip(one, other, strict=True), 1):
+        first, second = own.parts([(str(number), line) for line in lines])
+        if first and second and first[0] == second[0] and first[0][0] <= 1:
+            start, end = first[0]
+            if start == 0 or lines[0][0] in "[(<":
+                found[rf"{re.escape(lines[0][:start])}({shape(lines[0][start:end])})(?!\d).*"] = None
+    return tuple(found)
+
+
+def _line_pattern(one: Sequence[Token], other: Sequence[Token]) -> str | None:
     """Word by word where only words differ; else what stands between their common beginning and end.
 
     Words are kept apart by signs that match themselves alone, so matching takes linear time on any line.
     """
-    tokens = _TOKEN.findall(first), _TOKEN.findall(second)
-    pairs = list(zip(*tokens, strict=False))
-    if len(tokens[0]) == len(tokens[1]) and all(a == b or (a.isalnum() and b.isalnum()) for a, b in pairs):
-        kinds = ("([0-9]+)" if a.isdecimal() and b.isdecimal() else "([0-9A-Za-z]+)" for a, b in pairs)
-        return "".join(re.escape(a) if a == b else kind for (a, b), kind in zip(pairs, kinds, strict=True))
+    pairs = list(zip(one, other, strict=False))
+    if len(one) == len(other) and all(_alike(a, b) or (a[0].isalnum() and b[0].isalnum()) for a, b in pairs):
+        return "".join(_written(a) if _alike(a, b) else _word(a[0], b[0]) for a, b in pairs)
     start = 0
-    while start < min(map(len, tokens)) and tokens[0][start] == tokens[1][start]:
+    while start < min(len(one), len(other)) and _alike(one[start], other[start]):
         start += 1
     end = 0
-    while end < min(map(len, tokens)) - start and tokens[0][-1 - end] == tokens[1][-1 - end]:
+    while end < min(len(one), len(other)) - start and _alike(one[-1 - end], other[-1 - end]):
         end += 1
-    head, tail = "".join(tokens[0][:start]), "".join(tokens[0][len(tokens[0]) - end :])
-    if not re.search(r"\w", head + tail):
+    head, tail = one[:start], one[len(one) - end :]
+    if not any(re.search(r"\w", text) for text, _ in (*head, *tail)):
         return None  # nothing in common but signs: such a pattern would mask any line
-    return f"{re.escape(head)}(.*){re.escape(tail)}"
+    return "".join(map(_written, head)) + "(.*)" + "".join(map(_written, tail))
+
+
+def _alike(one: Token, other: Token) -> bool:
+    return one == other or (one[1] != "" and one[1] == other[1])
+
+
+def _written(token: Token) -> str:
+    return f"({token[1]})" if token[1] else re.escape(token[0])
+
+
+def _word(one: str, other: str) -> str:
+    return "([0-9]+)" if one.isdecimal() and other.isdecimal() else "([0-9A-Za-z]+)"

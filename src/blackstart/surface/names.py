@@ -1,6 +1,8 @@
 """Run-specific parts of file names (pid, date, uuid, counter, mkstemp's suffix) from two clean runs of one start.
 
-A rule is learned only from a name that one run had and the other had not, and holds in that directory alone. Rules
+A rule is learned from a name that one run had and the other had not, or from one that tells the moment of its own run,
+in both runs alike; it holds in that directory alone. Files whose names differ in the moment alone are of one kind, an
+older one too: they come and go, and which of them is meant cannot be told. Rules
 are ordered from the top of the tree down, so each sees its directory already masked. They never match a `*`, which
 makes masking idempotent; a name that itself contains a `*` therefore gets no rule.
 """
@@ -8,27 +10,70 @@ makes masking idempotent; a name that itself contains a `*` therefore gets no ru
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from blackstart.surface.moment import Moment, cut, shape, spans
+
+Rule = tuple[str, str]
 _PAIRS = 200
 _LENGTHS = (6, 8, 10, 12, 16, 32, 36)
 _RANDOM = re.compile(r"[A-Za-z0-9_-]+")
 
 
-def name_rules(one: Iterable[str], other: Iterable[str]) -> tuple[tuple[str, str], ...]:
-    """(regular expression, replacement) pairs for paths in which the runs differ."""
-    rules: list[tuple[str, str]] = []
-    first, second = set(one), set(other)
+def name_rules(
+    one: Iterable[str], other: Iterable[str], used: Sequence[Iterable[str]] = (), moments: Sequence[Moment] = ()
+) -> tuple[Rule, ...]:
+    """(regular expression, replacement) pairs for paths in which the runs differ, or tell their moments.
+
+    used: per run the paths that it used, which alone can tell its moment; moments: when the runs took place, or ().
+    """
+    rules: list[Rule] = []
+    sets = [set(one), set(other), *(set(paths) for paths in used)]
     level = 1
-    while level <= max((path.count("/") for path in first | second), default=0) + 1:
-        found = _rules_at(_children(first, level), _children(second, level))
-        for pattern, replacement in found:
-            compiled = re.compile(pattern)
-            first = {compiled.sub(lambda _, text=replacement: text, path, count=1) for path in first}  # type: ignore[misc]
-            second = {compiled.sub(lambda _, text=replacement: text, path, count=1) for path in second}  # type: ignore[misc]
+    while level <= max((path.count("/") for path in sets[0] | sets[1]), default=0) + 1:
+        found = _telling_at(sets[2:], moments, level)
+        _apply(found, sets)
+        rules += found
+        found = _rules_at(_children(sets[0], level), _children(sets[1], level))
+        _apply(found, sets)
         rules += found
         level += 1
     return tuple(rules)
+
+
+def _apply(rules: Iterable[Rule], sets: list[set[str]]) -> None:
+    """Mask all paths by these rules, in place."""
+    for pattern, replacement in rules:
+        compiled = re.compile(pattern)
+        for at, paths in enumerate(sets):
+            sets[at] = {compiled.sub(lambda _, text=replacement: text, path, count=1) for path in paths}  # type: ignore[misc]
+
+
+def _telling_at(used: Sequence[Iterable[str]], moments: Sequence[Moment], level: int) -> list[Rule]:
+    """Rules for names at one depth that tell the moment of the run which used them, found in both runs."""
+    found = [
+        {rule: None for path in sorted(paths) for rule in _telling(path, moment, level)}
+        for paths, moment in zip(used, moments, strict=False)
+    ]
+    return [rule for rule in found[0] if all(rule in others for others in found[1:])] if len(found) == 2 else []
+
+
+def _telling(path: str, moment: Moment, level: int) -> Iterable[Rule]:
+    """The rule for the segment at this depth, and for those after it through which a date goes on (`2026/01/31`)."""
+    segments = path.split("/")
+    if len(segments) <= level or "*" in segments[level]:
+        return
+    begin = len("/".join(segments[:level])) + 1
+    end = begin + len(segments[level])
+    parts = [part for part in spans(path, moment, is_name=True) if begin <= part[0] < end]
+    if not parts:
+        return
+    stop = path.find("/", max(end, parts[-1][1]))
+    stop = len(path) if stop < 0 else stop
+    pieces = cut(path[begin:stop], [(start - begin, until - begin) for start, until in parts])
+    pattern = "".join(shape(piece) if odd % 2 else re.escape(piece) for odd, piece in enumerate(pieces))
+    masked = "".join(re.sub("[^/]+", "*", piece) if odd % 2 else piece for odd, piece in enumerate(pieces))
+    yield f"^{re.escape(path[:begin])}{pattern}(?=/|$)", path[:begin] + masked
 
 
 def _children(paths: Iterable[str], level: int) -> dict[str, set[str]]:

@@ -7,7 +7,7 @@ import json
 from blackstart.core.masking import Masker, same
 from blackstart.core.reading import FileState
 from blackstart.probes.content import read
-from blackstart.surface import Observation, extend, learn
+from blackstart.surface import Moment, Observation, extend, learn
 
 CWD = "/w/project"
 
@@ -97,7 +97,8 @@ def test_run_specific_keys_are_masked_and_what_is_below_them_still_counts() -> N
 
 def test_the_moment_of_the_run_is_masked_even_if_both_runs_fell_into_one_second() -> None:
     data = json.dumps({"saved": 1_700_000_000, "ms": 1_700_000_000_123, "count": 5}).encode()
-    runs = [observation({"/d/n.json": data}, began_s=1_699_999_999.5, ended_s=1_700_000_000.5) for _ in range(2)]
+    moment = Moment(began_s=1_699_999_999.5, ended_s=1_700_000_000.5)
+    runs = [observation({"/d/n.json": data}, moment=moment) for _ in range(2)]
     assert learnt(*runs).mask.leaves == {"/d/n.json": ("/ms", "/saved")}
 
 
