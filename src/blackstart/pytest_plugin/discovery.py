@@ -1,0 +1,97 @@
+"""Discovery: a resilience test documents what the program does today.
+
+A test with the marker says which scenario it is about. If it survives it passes. If it does not:
+
+- `gap="reason"` in the marker makes the failure a known gap: xfail with that reason. Should it pass one day, it fails
+  until the reason is taken away, so that no protection goes unnoticed;
+- with `--blackstart-discover` every failure of such a test is xfail with what happened as the reason: the first run
+  over a program that nobody hardened yet, with nothing edited;
+- else it is an ordinary failure.
+
+A mistake of the test itself (a rule that cannot be read, a fault that never fired) is none of the program's gaps and
+fails in each case. The session ends with the counts and the list of gaps.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+MARKER = (
+    "resilience(scenario=NAME, gap=REASON): a test of what the program does when something fails; "
+    "NAME is the scenario's id, REASON says why it is known not to survive"
+)
+# The key under which a report carries its scenario; reports of workers travel as JSON and keep it.
+SCENARIO = "blackstart_scenario"
+_REASON_CHARACTERS = 160
+
+
+def add_option(parser: pytest.Parser) -> None:
+    """`--blackstart-discover`."""
+    parser.getgroup("blackstart").addoption(
+        "--blackstart-discover",
+        action="store_true",
+        help="failures of resilience tests become xfail with what happened as the reason, and are listed at the end",
+    )
+
+
+def judge(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
+    """Note the scenario, and make a failure that is a gap an xfail with its reason."""
+    mark = item.get_closest_marker("resilience")
+    if mark is None or call.when != "call":
+        return
+    _check(mark)
+    report.user_properties.append((SCENARIO, str(mark.kwargs.get("scenario", ""))))
+    gap = str(mark.kwargs.get("gap", ""))
+    if report.passed and gap:
+        report.outcome = "failed"
+        report.longrepr = f"[resilience] survives what was a gap ({gap}): take gap= out of the marker"
+    elif report.failed and (gap or item.config.getoption("--blackstart-discover")) and _is_gap(call):
+        report.outcome = "skipped"
+        report.wasxfail = f"reason: {gap or _what_happened(call)}"
+
+
+def _check(mark: pytest.Mark) -> None:
+    unknown = sorted(set(mark.kwargs) - {"scenario", "gap"})
+    if mark.args or unknown:
+        what = f"no argument {unknown[0]!r}" if unknown else "its arguments have names"
+        pytest.fail(f"marker resilience: {what}; write resilience(scenario='R-12', gap='...')", pytrace=False)
+
+
+def _is_gap(call: pytest.CallInfo[None]) -> bool:
+    """What the program did; not a mistake of the test, nor an interruption."""
+    from blackstart.core.errors import BlackstartError
+
+    return (
+        call.excinfo is not None
+        and isinstance(call.excinfo.value, Exception | pytest.fail.Exception)
+        and not (isinstance(call.excinfo.value, BlackstartError))
+    )
+
+
+def _what_happened(call: pytest.CallInfo[None]) -> str:
+    assert call.excinfo is not None
+    value = call.excinfo.value
+    said = (str(value).strip().splitlines() or [""])[0]
+    text = said if isinstance(value, AssertionError | pytest.fail.Exception) else f"{type(value).__name__}: {said}"
+    text = text or type(value).__name__
+    return text if len(text) <= _REASON_CHARACTERS else text[: _REASON_CHARACTERS - 1] + "…"
+
+
+def summarise(reporter: pytest.TerminalReporter) -> None:
+    """The counts, and one line for each gap; nothing where no test has the marker."""
+    ours = {
+        outcome: [(report, scenario) for report in reporter.stats.get(outcome, []) for scenario in _scenario(report)]
+        for outcome in ("passed", "xfailed", "failed")
+    }
+    if not any(ours.values()):
+        return
+    reporter.section("resilience")
+    gaps = ours["xfailed"]
+    reporter.write_line(f"{len(ours['passed'])} survived, {len(gaps)} known gaps, {len(ours['failed'])} failed")
+    for report, scenario in sorted(gaps, key=lambda pair: (pair[1], pair[0].nodeid)):
+        reason = report.wasxfail.removeprefix("reason: ")
+        reporter.write_line(f"gap  {scenario or '-'}  {report.nodeid}: {reason}")
+
+
+def _scenario(report: object) -> list[str]:
+    return [str(value) for key, value in getattr(report, "user_properties", ()) if key == SCENARIO]

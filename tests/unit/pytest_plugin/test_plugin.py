@@ -1,0 +1,91 @@
+"""The plugin as a suite sees it: its seed, its replay line, discovery, and nothing where it is not used.
+
+covers: R-32, R-33
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def run(tmp_path: Path, test: str, *options: str) -> str:
+    """What pytest prints about this test file; a session of its own, as a user starts it."""
+    (tmp_path / "test_it.py").write_text("import pytest\nfrom blackstart.core.errors import BlackstartError\n" + test)
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-rxX", "--strict-markers", *options]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    return done.stdout + done.stderr
+
+
+DRAW = "def test_draw(blackstart_seed):\n    assert 0, blackstart_seed.source('x').random()\n"
+
+
+def test_a_failure_gives_the_line_that_draws_the_same(tmp_path: Path) -> None:
+    first = run(tmp_path, DRAW)
+    (replay,) = re.findall(r"^replay: pytest test_it.py::test_draw (--blackstart-seed \d+)$", first, re.MULTILINE)
+    drawn = re.findall(r"^E +AssertionError: (0\.\d+)$", first, re.MULTILINE)
+    assert drawn
+    assert re.findall(r"^E +AssertionError: (0\.\d+)$", run(tmp_path, DRAW, *replay.split()), re.MULTILINE) == drawn
+
+
+def test_workers_share_the_seed(tmp_path: Path) -> None:
+    test = "@pytest.mark.resilience\n@pytest.mark.parametrize('n', range(4))\ndef test_draw(n):\n    assert 0\n"
+    shown = run(tmp_path, test, "-n", "2")
+    assert len(re.findall(r"^replay: ", shown, re.MULTILINE)) == 4
+    assert len(set(re.findall(r"--blackstart-seed (\d+)", shown))) == 1
+
+
+def test_a_test_of_others_is_left_alone(tmp_path: Path) -> None:
+    shown = run(tmp_path, "def test_other():\n    assert 0\n")
+    assert "1 failed" in shown
+    assert "blackstart" not in shown.replace("blackstart.core.errors", "").partition("FAILURES")[2]
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["one process", "two workers"])
+def test_discovery_makes_each_failure_a_gap_with_what_happened(tmp_path: Path, workers: tuple[str, ...]) -> None:
+    test = (
+        "@pytest.mark.resilience(scenario='R-13')\ndef test_loads():\n    raise ValueError('no JSON')\n"
+        "@pytest.mark.resilience(scenario='R-12')\ndef test_saves():\n    pass\n"
+    )
+    shown = run(tmp_path, test, "--blackstart-discover", *workers)
+    assert "1 survived, 1 known gaps, 0 failed" in shown
+    assert "gap  R-13  test_it.py::test_loads: ValueError: no JSON" in shown
+    assert "1 passed, 1 xfailed" in shown
+    assert "1 failed, 1 passed" in run(tmp_path, test, *workers)
+
+
+def test_a_known_gap_is_xfail_with_its_reason_and_fails_once_it_is_closed(tmp_path: Path) -> None:
+    test = (
+        "@pytest.mark.resilience(scenario='R-1', gap='not atomic')\ndef test_open():\n    assert 0\n"
+        "@pytest.mark.resilience(scenario='R-2', gap='no retry')\ndef test_closed():\n    pass\n"
+    )
+    shown = run(tmp_path, test)
+    assert "gap  R-1  test_it.py::test_open: not atomic" in shown
+    assert "survives what was a gap (no retry): take gap= out of the marker" in shown
+    assert "1 failed, 1 xfailed" in shown
+
+
+def test_a_mistake_of_the_test_is_never_a_gap(tmp_path: Path) -> None:
+    test = "@pytest.mark.resilience(scenario='R-1', gap='x')\ndef test_it():\n    raise BlackstartError('bad rule')\n"
+    assert "1 failed" in run(tmp_path, test, "--blackstart-discover")
+
+
+def test_a_marker_with_wrong_arguments_is_refused(tmp_path: Path) -> None:
+    test = "@pytest.mark.resilience(senario='R-1')\ndef test_it():\n    pass\n"
+    assert "no argument 'senario'" in run(tmp_path, test)
+
+
+def test_loading_the_plugin_loads_nothing_that_breaks_things() -> None:
+    code = (
+        "import pytest, sys; before = set(sys.modules); import blackstart.pytest_plugin.plugin as plugin\n"
+        "import importlib\n"
+        "[importlib.import_module(name) for name in plugin.MODULES]\n"
+        "ours = sorted(m for m in set(sys.modules) - before if m.startswith('blackstart.'))\n"
+        "sys.exit(str([m for m in ours if not m.startswith('blackstart.pytest_plugin')] or ''))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stderr.strip() == ""
