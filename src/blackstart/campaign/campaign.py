@@ -139,12 +139,12 @@ class Campaign:
         if isolation == LANDLOCK:
             # There is one place in which a target can run: one trial at a time.
             self.jobs = 1
-            if "power" in self.kinds:
-                self.kinds = tuple(kind for kind in self.kinds if kind != "power")
-                self.progress.note("no power cuts: they need namespaces")
+            self._leave_out_power("they need namespaces")
         self.progress.phase("scouting")
-        directories = scout(self.options, target, opened, isolation)
-        layout = ground.layout(self.options, target, directories, opened)
+        directories, made = scout(self.options, target, opened, isolation)
+        layout = ground.layout(self.options, target, directories, opened, made)
+        if layout.made:
+            self._leave_out_power(f"the state {', '.join(layout.made)} lies in a directory too large to be copied")
         observer = Observer(layout, isolation, target, check, self.budget_s * CALIBRATION_SHARE)
         try:
             seen = observer.observe(self.progress)
@@ -154,6 +154,11 @@ class Campaign:
         except BaseException:
             observer.close()
             raise
+
+    def _leave_out_power(self, why: str) -> None:
+        if "power" in self.kinds:
+            self.kinds = tuple(kind for kind in self.kinds if kind != "power")
+            self.progress.note(f"no power cuts: {why}")
 
     def shop(self, seen: Observation, isolation: str) -> Workshop:
         """What the workers need; the images are named by where the campaign's zygote shows them."""

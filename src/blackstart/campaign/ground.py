@@ -131,12 +131,15 @@ def declared(options: Options) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def layout(options: Options, target: Command, copies: Iterable[str], opened: tuple[str, ...]) -> Layout:
+def layout(
+    options: Options, target: Command, copies: Iterable[str], opened: tuple[str, ...], made: Iterable[str] = ()
+) -> Layout:
     """The sandbox's layout: state directories as copies, overlays at the working directory, HOME and named places."""
     return Layout.of(
         cwd=target.cwd,
         home=target.env["HOME"],
         copies=tuple(dict.fromkeys(copies)),
+        made=made,
         overlays=_named_places(target),
         omit=(os.path.join(target.cwd, STORE_NAME),),
         opened=opened,
@@ -174,17 +177,31 @@ def _named_places(target: Command) -> list[str]:
     return list(places)
 
 
-def state_directories(changed: Iterable[str]) -> list[str]:
-    """The existing host directories in which something changed, without the program's installation."""
+def state_directories(changed: Iterable[str]) -> tuple[list[str], list[str]]:
+    """(directories, made): the existing host directories in which something changed, without the installation.
+
+    made: what is new in a directory that is not small. Copying all of a home for one new directory in it would cost
+    each trial, or be refused, and nothing else in it is the program's.
+    """
     found: dict[str, None] = {}
+    made: dict[str, str] = {}
+    small = cache(is_small)
     for path in changed:
-        directory = os.path.dirname(path)
+        new, directory = path, os.path.dirname(path)
         while not os.path.isdir(directory):
-            directory = os.path.dirname(directory)
-        if directory not in ("/", *REPLACED) and not is_installation(path):
+            new, directory = directory, os.path.dirname(directory)
+        if directory in ("/", *REPLACED) or is_installation(path):
+            continue
+        if os.path.lexists(new) or small(directory):
             found[directory] = None
-    inner = [d for d in found if not any(d != o and d.startswith(o.rstrip("/") + "/") for o in found)]
-    return sorted(inner)
+        else:
+            made[new] = directory
+    inner = [d for d in found if not _is_below(d, found)]
+    return sorted(inner), sorted(new for new, directory in made.items() if not _is_below(f"{directory}/", found))
+
+
+def _is_below(path: str, directories: Iterable[str]) -> bool:
+    return any(path != other and path.startswith(other.rstrip("/") + "/") for other in directories)
 
 
 def read_directories(paths: Iterable[str], cwd: str) -> list[str]:

@@ -7,6 +7,7 @@ message says what it lacks.
 
 from __future__ import annotations
 
+import os
 import signal
 
 from blackstart.campaign import ground
@@ -19,6 +20,7 @@ from blackstart.core.trace import FILE, LOOKING, OPENING, Operation
 from blackstart.gate import DEFAULT, Recorder
 from blackstart.probes import Prober
 from blackstart.sandbox import Zygote
+from blackstart.sandbox.machine import LANDLOCK
 from blackstart.targets import Command, Patience
 from blackstart.trials import Bench
 
@@ -26,8 +28,8 @@ OBSERVED = DEFAULT | LOOKING | {"exit_group", "kill"}
 FIRST_PATIENCE = Patience(deadline_s=30.0, hard_s=60.0)
 
 
-def scout(options: Options, target: Command, opened: tuple[str, ...], isolation: str) -> list[str]:
-    """The state directories: those declared, and where a clean run on overlays changed something."""
+def scout(options: Options, target: Command, opened: tuple[str, ...], isolation: str) -> tuple[list[str], list[str]]:
+    """(directories, made): those declared, and where a clean run on overlays changed something; what it made anew."""
     directories = list(ground.declared(options))
     run, trace, changed = _scouted(options, target, opened, isolation, directories)
     if run.end.how == EXITED and run.end.code != 0:
@@ -37,8 +39,10 @@ def scout(options: Options, target: Command, opened: tuple[str, ...], isolation:
             run, trace, changed = _scouted(options, target, opened, isolation, directories)
     must_work(run, trace)
     read = [o.path for o in trace if o.call in OPENING and o.kind == FILE]
-    found = [*ground.state_directories(changed), *ground.read_directories(read, target.cwd)]
-    return list(dict.fromkeys([*directories, *found]))
+    found, made = ground.state_directories(changed)
+    if isolation == LANDLOCK:  # there are no overlays in which something could be made
+        found, made = [*found, *map(os.path.dirname, made)], []
+    return list(dict.fromkeys([*directories, *found, *ground.read_directories(read, target.cwd)])), made
 
 
 def _scouted(

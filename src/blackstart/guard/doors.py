@@ -41,6 +41,8 @@ class World(Protocol):
     @property
     def copies(self) -> tuple[str, ...]: ...
     @property
+    def made(self) -> tuple[str, ...]: ...
+    @property
     def overlays(self) -> tuple[str, ...]: ...
 
 
@@ -79,7 +81,7 @@ def doors(layout: World, isolation: str, allowed: Iterable[Allowed] = ()) -> lis
 
 
 def _in_namespaces(layout: World) -> list[Door]:
-    state = ", ".join(layout.copies)
+    state = ", ".join((*layout.copies, *layout.made))
     rows = [
         ("files", CONTAINED, state, "state: a private copy in memory"),
         ("files", CONTAINED, "", "all others: changes stay in the sandbox"),

@@ -41,6 +41,7 @@ class Images:
         self._place = place
         self._host = host
         self._copies: list[str] = layout["copies"]
+        self._made: list[str] = layout.get("made", [])
         self._omit = frozenset(layout["omit"])
         self._plan = plan
         self._limit = limit_bytes
@@ -214,7 +215,7 @@ class Images:
             os.close(outer)
 
     def walk(self, name: str) -> list[list[Any]]:
-        """All entries of the copies and the fresh directories: path, kind, size, mode, links, link target."""
+        """All entries of the copies, the fresh directories and what was made: path, kind, size, mode, links, target."""
         rows: list[list[Any]] = []
         for kind, roots in (("copy", self._copies), ("fresh", FRESH)):
             for index, root in enumerate(roots):
@@ -223,6 +224,13 @@ class Images:
                     rows.extend(self._walk(top, root, 0))
                 finally:
                     os.close(top)
+        for path in self._made:
+            with contextlib.suppress(FileNotFoundError):
+                parent, last = self._parent(name, path)
+                try:
+                    rows.extend(self._entry(parent, last, path, 0))
+                finally:
+                    os.close(parent)
         return rows
 
     def _walk(self, here: int, path: str, depth: int) -> Iterator[list[Any]]:
@@ -231,16 +239,17 @@ class Images:
         with os.scandir(here) as found:
             entries = sorted(found, key=lambda e: e.name)
         for entry in entries:
-            info = entry.stat(follow_symlinks=False)
-            inner = f"{path}/{entry.name}"
-            kind = kind_of(info.st_mode)
-            if not (kind == "directory" and inner in self._stubs):
-                target = os.readlink(entry.name, dir_fd=here) if kind == "link" else ""
-                mode = stat.S_IMODE(info.st_mode)
-                yield [inner, kind, info.st_size, mode, info.st_nlink, target, info.st_mtime_ns]
-            if kind == "directory":
-                with opened(here, entry.name, _DIRECTORY, info, force=True) as below_here:
-                    yield from self._walk(below_here, inner, depth + 1)
+            yield from self._entry(here, entry.name, f"{path}/{entry.name}", depth)
+
+    def _entry(self, here: int, name: str, path: str, depth: int) -> Iterator[list[Any]]:
+        info = os.stat(name, dir_fd=here, follow_symlinks=False)
+        kind = kind_of(info.st_mode)
+        if not (kind == "directory" and path in self._stubs):
+            target = os.readlink(name, dir_fd=here) if kind == "link" else ""
+            yield [path, kind, info.st_size, stat.S_IMODE(info.st_mode), info.st_nlink, target, info.st_mtime_ns]
+        if kind == "directory":
+            with opened(here, name, _DIRECTORY, info, force=True) as below_here:
+                yield from self._walk(below_here, path, depth + 1)
 
     def free_bytes(self, name: str) -> int:
         """What the image can still take."""

@@ -16,15 +16,18 @@ LIMIT_BYTES = 256 << 20
 class Layout(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the target's world is made of, as absolute paths of the host.
 
-    copies: state directories, plain copies in memory; overlays: directories with an overlay of their own (only such
-    a one can be written by an ordinary user below a directory that is not its own); omit: neither copied nor
-    visible; opened: sockets and devices of the host that are let in by name; umask, hostname: pinned.
+    copies: state directories, plain copies in memory; made: state that does not exist on the host, in a directory too
+    large to be copied (files or directories, which stand wholly in an overlay's upper layer); overlays: directories
+    with an overlay of their own (only such a one can be written by an ordinary user below a directory that is not its
+    own); omit: neither copied nor visible; opened: sockets and devices of the host that are let in by name; umask,
+    hostname: pinned.
     `Layout.of` resolves and orders paths; the constructor takes them as they are.
     """
 
     cwd: str
     home: str
     copies: tuple[str, ...] = ()
+    made: tuple[str, ...] = ()
     overlays: tuple[str, ...] = ()
     omit: tuple[str, ...] = ()
     opened: tuple[str, ...] = ()
@@ -38,6 +41,7 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         cwd: str,
         home: str,
         copies: Iterable[str] = (),
+        made: Iterable[str] = (),
         overlays: Iterable[str] = (),
         omit: Iterable[str] = (),
         opened: Iterable[str] = (),
@@ -53,6 +57,7 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             cwd=os.path.realpath(cwd),
             home=home,
             copies=kept,
+            made=tuple(path for path in outermost(made) if not below(path, kept)),
             overlays=tuple(sorted((p for p in layers if not below(p, kept)), key=_depth)),
             omit=tuple(sorted({os.path.realpath(p) for p in omit})),
             opened=tuple(sorted({os.path.realpath(p) for p in opened})),
@@ -147,4 +152,3 @@ class ProcessInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     threads: int = 1
     descriptors: int = 0
     cpu_s: float = 0.0
-

@@ -130,25 +130,38 @@ def test_directories_in_which_something_changed(tmp_path: Path) -> None:
         (tmp_path / name).mkdir(parents=True)
     changed = ["a/b/file", "a/b/new/deep/file", "d/file"]
     found = ground.state_directories(str(tmp_path / name) for name in changed)
-    assert found == [str(tmp_path / "a/b"), str(tmp_path / "d")]
+    assert found == ([str(tmp_path / "a/b"), str(tmp_path / "d")], [])
+
+
+def test_only_what_is_new_in_a_large_directory_is_state(tmp_path: Path) -> None:
+    (tmp_path / ".config").mkdir()
+    for number in range(ground.SMALL_FILES + 1):
+        (tmp_path / ".config" / f"{number}.ini").touch()
+    changed = [".config/app/state.json", ".config/app/deep/log", ".app.json", ".config/7.ini"]
+    small, large = tmp_path / "small", tmp_path / ".config"
+    small.mkdir()
+    names = [str(tmp_path / name) for name in changed]
+    assert ground.state_directories(names[:3]) == ([], [str(tmp_path / ".app.json"), str(large / "app")])
+    assert ground.state_directories([names[0], str(small / "new/x")]) == ([str(small)], [str(large / "app")])
+    assert ground.state_directories(names) == ([str(large)], [str(tmp_path / ".app.json")])
 
 
 def test_a_directory_within_another_goes_with_it(tmp_path: Path) -> None:
     (tmp_path / "a/b").mkdir(parents=True)
     (tmp_path / "ab").mkdir()
     found = ground.state_directories(str(tmp_path / name) for name in ("a/b/file", "a/file", "ab/file"))
-    assert found == [str(tmp_path / "a"), str(tmp_path / "ab")]
+    assert found == ([str(tmp_path / "a"), str(tmp_path / "ab")], [])
 
 
 def test_the_installation_and_the_replaced_places_are_nobodys_state() -> None:
     changed = ["/usr/lib/x", "/etc-like", "/tmp/file", "/run/x.pid", "/dev/shm/sem", "/var/tmp/y"]
-    assert ground.state_directories(changed) == []
+    assert ground.state_directories(changed) == ([], [])
 
 
 def test_byte_code_is_no_state(tmp_path: Path) -> None:
     (tmp_path / "__pycache__").mkdir()
     changed = [tmp_path / "__pycache__" / "x.cpython-311.pyc", tmp_path / "x.pyc", tmp_path / "__pycache__/y.tmp"]
-    assert ground.state_directories(map(str, changed)) == []
+    assert ground.state_directories(map(str, changed)) == ([], [])
 
 
 def test_a_virtual_environment_is_an_installation_and_the_project_around_it_is_not(tmp_path: Path) -> None:

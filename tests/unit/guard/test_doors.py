@@ -12,6 +12,7 @@ from blackstart.guard import Allowed, doors, parse_allowed
 
 class Layout:
     copies = ("/srv/state",)
+    made = ("/home/me/.app",)
     overlays = ("/srv",)
 
 
