@@ -25,7 +25,7 @@ from blackstart.core.clock import SYSTEM, Clock
 from blackstart.core.errors import Undecided
 from blackstart.core.options import KINDS, Options
 from blackstart.core.randomness import Seed
-from blackstart.core.verdict import DEFECT, FAILED, PASSED, POLICY, UNKNOWN, Verdict, unknown
+from blackstart.core.verdict import DEFECT, FAILED, NOTE, PASSED, POLICY, UNKNOWN, Verdict, unknown
 from blackstart.faults import AnyFault, Candidate
 from blackstart.findings import Failure, Reproduction, cause_of, reproduction
 from blackstart.power import model
@@ -38,6 +38,7 @@ NULLS, NULLS_MIN = 10, 3
 CALIBRATION_SHARE = 1 / 3
 NULL_EVERY = 10
 REPEATS = 2
+LATE_SHARE, LATE_MIN_S, LATE_MAX_S = 1 / 6, 2.0, 30.0
 NOT_FIRED = "not fired"
 
 
@@ -68,6 +69,7 @@ class Tally:
 
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
     suspicions: dict[str, Suspicion] = field(default_factory=dict)
+    eased: dict[str, str] = field(default_factory=dict)  # the cause of a defect -> that of the note it turned out to be
     muted: dict[str, str] = field(default_factory=dict)
     unknown: dict[str, int] = field(default_factory=dict)
     nulls: int = 0
@@ -288,7 +290,7 @@ class Campaign:
         for verdict in failing:
             failure = Failure(trial=str(task.number), history=outcome.history, verdict=verdict)
             cause = cause_of(failure)
-            if self.is_explained(task.plan, failure):
+            if cause in self.tally.eased or self.is_explained(task.plan, failure):
                 continue
             if cause not in self.tally.suspicions:
                 self.tally.suspicions[cause] = Suspicion(task.plan, [], found_s=self.elapsed_s())
@@ -309,7 +311,10 @@ class Campaign:
         known = [self.tally.suspicions[cause] for cause in causes]
         for one in known:
             one.asked += count
-        tasks = [Task(known[0].plan, "repeat", tuple(causes)) for _ in range(count)]
+        plan = known[0].plan
+        tasks = [Task(plan, "repeat", tuple(causes)) for _ in range(count)]
+        if not plan.late_s and any(one.failures[0].verdict.consequence == "stuck" for one in known):
+            tasks[0].plan = msgspec.structs.replace(plan, late_s=self.late_s())
         labels = {one.label for one in known}
         if DEFECT in labels:
             queue.urgent.extend(tasks)
@@ -318,10 +323,39 @@ class Campaign:
         else:
             queue.others.extend(tasks)
 
+    def late_s(self) -> float:
+        """How long a repetition waits for a lock to expire: a small part of the budget, and of what is left of it."""
+        left_s = self.budget_s - self.elapsed_s()
+        return max(LATE_MIN_S, min(LATE_MAX_S, self.budget_s * LATE_SHARE, left_s))
+
+    def look_later(self, task: Task, failing: list[Verdict], outcome: Outcome, queue: Queue) -> None:
+        """Take what a repetition saw that waited: the evidence of a lock without a limit, or a note instead."""
+        if outcome.history.late is None:
+            return
+        for verdict in failing:
+            failure = Failure(trial=str(task.number), history=outcome.history, verdict=verdict)
+            cause = cause_of(failure)
+            for earlier in task.causes:
+                known = self.tally.suspicions.get(earlier)
+                if known is None or verdict.consequence != "stuck" or known.failures[0].verdict.consequence != "stuck":
+                    continue
+                if cause == earlier:
+                    known.plan, known.failures[0] = task.plan, failure
+                elif verdict.label == NOTE and set(verdict.paths) == set(known.failures[0].verdict.paths):
+                    del self.tally.suspicions[earlier]
+                    self.tally.eased[earlier] = cause
+                    if cause not in self.tally.suspicions:
+                        note = Suspicion(task.plan, [failure], [True], asked=1, found_s=self.elapsed_s())
+                        self.tally.suspicions[cause] = note
+                        self.ask_again([cause], REPEATS - 1, queue)
+
     def repeated(self, task: Task, failing: list[Verdict], outcome: Outcome, queue: Queue) -> None:
         """Note how a repetition went; where they disagree, three more decide."""
         seen = {cause_of(Failure(history=outcome.history, verdict=v)) for v in failing}
+        self.look_later(task, failing, outcome, queue)
         for cause in task.causes:
+            if cause in self.tally.eased:
+                continue
             known = self.tally.suspicions[cause]
             known.repeats.append(cause in seen)
             state = known.reproduction

@@ -135,6 +135,9 @@ def _story(plan: Plan, outcome: Outcome) -> Iterator[str]:
     for reset in history.resets:
         what = [f"{p} removed" for p in reset.removed] + [f"{p} put back" for p in reset.put_back]
         yield f"reset: {', '.join(what)}: {'it starts again' if reset.helped else 'no help'}"
+    if history.late:
+        yield f"{history.late_s:.0f} s later:"
+        yield from _run_in_words(history.late)
     if history.good_again:
         yield from _run_in_words(history.good_again)
     for verdict in outcome.verdicts:

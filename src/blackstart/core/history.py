@@ -126,6 +126,7 @@ class History(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     start: the name of the start state (S0, S1, ...); kind: the fault's kind, `null` for none;
     resets: attempts after a restart that failed twice, smallest first;
+    late: the last restart after a wait of late_s seconds, made where something only had to be removed;
     good_again: for damage to files: the restart with the good file put back; trouble: why the sandbox could not do
     what the target asked (the trial is then unknown).
     """
@@ -135,6 +136,8 @@ class History(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     injected: tuple[Injected, ...] = ()
     runs: tuple[Run, ...] = ()
     resets: tuple[Reset, ...] = ()
+    late: Run | None = None
+    late_s: float = 0.0
     good_again: Run | None = None
     trouble: str = ""
 

@@ -2,14 +2,14 @@
 
 One restart that fails may be recovery at work; two in a row are a finding, even if the state checks out. What makes it
 start again names the culprit: a path that only had to be removed (`stuck`), or one whose content had to be put
-back (`corrupt`).
+back (`corrupt`). A lock that expires by itself is a note.
 """
 
 from __future__ import annotations
 
 from blackstart.core.calibration import Calibration
 from blackstart.core.history import DEADLINE, EXITED, SIGNALED, History, Reset, Run
-from blackstart.core.verdict import Verdict, failed, passed, unknown
+from blackstart.core.verdict import NOTE, Verdict, failed, passed, unknown
 from blackstart.oracles import damage
 from blackstart.oracles.view import DAMAGE_KINDS, View
 
@@ -56,8 +56,12 @@ def _by_reset(view: View, reset: Reset, seen: str) -> Verdict:
         and_removed = f" and {', '.join(removed)} removed" if removed else ""
         text = f"it starts again once {', '.join(put_back)} has its last legal content back{and_removed}"
         return failed(NAME, "corrupt", seen, text, paths=(*put_back, *removed))
-    text = f"it starts again once {', '.join(removed)} is removed"
-    return failed(NAME, "stuck", seen, text, paths=removed)
+    late, names = view.history.late, ", ".join(removed)
+    if late is not None and view.ends_as_clean(late):
+        text = f"{names} is a lock with a time limit: it starts again by itself within {view.history.late_s:.0f} s"
+        return failed(NAME, "stuck", text, seen, paths=removed, label=NOTE)
+    still = f"; {view.history.late_s:.0f} s later it still does not start by itself" if late is not None else ""
+    return failed(NAME, "stuck", seen + still, f"it starts again once {names} is removed", paths=removed)
 
 
 def how(run: Run) -> str:

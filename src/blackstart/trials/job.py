@@ -2,7 +2,8 @@
 
 The restart happens inside the killed run's namespaces, with the pids advanced, so that a stale pid file cannot look
 alive by accident. The state is read before and after it. A restart that fails twice is followed by the search for the
-smallest set of paths whose reset makes it start; after damage of our own the good file is put back instead.
+smallest set of paths whose reset makes it start; after damage of our own the good file is put back instead. Where
+something only had to be removed, it may be a lock with a time limit: on demand the target is started again later.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from functools import partial
 
 import msgspec
 
+from blackstart.core.clock import SYSTEM
 from blackstart.core.errors import SandboxLimit
 from blackstart.core.history import EXITED, End, History, Injected, Reset, Run
 from blackstart.faults.scene import RESTART, RUN, CannotInject, Fault, Scene
@@ -19,6 +21,8 @@ from blackstart.sandbox import Sandbox
 from blackstart.trials.bench import Bench
 from blackstart.trials.plan import Plan
 from blackstart.trials.resets import Resets
+
+_LATE_SHARES = (0.25, 0.5, 1.0)
 
 
 def run_trial(plan: Plan, bench: Bench) -> History:
@@ -42,6 +46,8 @@ class Trial:
         """All of it."""
         plan, bench = self.plan, self.bench
         resets: tuple[Reset, ...] = ()
+        late: Run | None = None
+        late_s = 0.0
         good_again: Run | None = None
         is_damage = any(fault.lasting for fault in plan.faults)
         with bench.image_from(plan.start) as image, ExitStack() as lasting:
@@ -60,12 +66,16 @@ class Trial:
                     good_again = self._once(image, "good again")
                 else:
                     resets = Resets(bench, plan, self._is_clean).search(crash)
+                    if any(reset.helped and not reset.put_back for reset in resets):
+                        late, late_s = self._later(image)
         return History(
             start=plan.start,
             kind=plan.kind,
             injected=tuple(self.injected),
             runs=(*found, *self.runs),
             resets=resets,
+            late=late,
+            late_s=late_s,
             good_again=good_again,
             trouble=trouble,
         )
@@ -141,8 +151,21 @@ class Trial:
         again = self.runs[-1]
         return again.phase == "restart-again" and not self._is_clean(again)
 
+    def _later(self, image: str) -> tuple[Run | None, float]:
+        """(the last start, seconds waited by then): it refused twice; perhaps what is in its way expires."""
+        late: Run | None = None
+        began_s = SYSTEM.monotonic()
+        if self.runs[-1].end.how == EXITED:
+            for share in _LATE_SHARES if self.plan.late_s else ():
+                SYSTEM.sleep(max(0.0, began_s + share * self.plan.late_s - SYSTEM.monotonic()))
+                late = self._once(image, "late")
+                if self._is_clean(late):
+                    break
+        return late, SYSTEM.monotonic() - began_s if late else 0.0
+
     def _once(self, image: str, phase: str) -> Run:
         with self.bench.zygote.sandbox(image) as sandbox:
+            sandbox.advance_pids(4 * self.bench.pid_step)
             run, _ = self.bench.start(sandbox, image, phase, patience=self.plan.patience)
         return run
 

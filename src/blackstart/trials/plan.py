@@ -14,7 +14,8 @@ from blackstart.targets import Patience
 class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One trial: its kind (`null` for none), the image that it starts from, its faults, how long each start may take.
 
-    rerun: whether the target is started again afterwards; seed: of every draw in this trial.
+    rerun: whether the target is started again afterwards; late_s: how long a target that refuses to start is given for
+    what is in its way to expire; seed: of every draw in this trial.
     """
 
     kind: str
@@ -22,6 +23,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     faults: tuple[AnyFault, ...] = ()
     patience: Patience = Patience()
     rerun: bool = True
+    late_s: float = 0.0
     seed: int = 0
 
     def __str__(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,7 +16,7 @@ from blackstart.campaign.execute import Queue, Task
 from blackstart.campaign.worker import Outcome
 from blackstart.core.calibration import Calibration
 from blackstart.core.errors import Undecided
-from blackstart.core.verdict import FAILED, NOTE, PASSED, POLICY, UNKNOWN, Verdict, failed, passed, unknown
+from blackstart.core.verdict import DEFECT, FAILED, NOTE, PASSED, POLICY, UNKNOWN, Verdict, failed, passed, unknown
 from blackstart.faults import Candidate
 from blackstart.trials import Plan
 
@@ -34,6 +35,8 @@ from .build import (
 
 LOST = failed("state", "lost", "two notes are gone", paths=("$CWD/a",))
 UNCLEAN = failed("end", "unclean", "an uncaught OSError in add", label=NOTE)
+STUCK = failed("restart", "stuck", "two restarts in a row fail", paths=("$CWD/a.lock",))
+EXPIRES = failed("restart", "stuck", "$CWD/a.lock expires: within 5 s", paths=("$CWD/a.lock",), label=NOTE)
 WRITE_BEHIND = failed("acknowledged", "lost", "0.5 s of notes", paths=("$CWD/a",), label=POLICY)
 
 
@@ -121,6 +124,39 @@ def test_notes_wait_until_the_other_trials_are_done(monkeypatch: pytest.MonkeyPa
     _, keep, _ = run(always(WRITE_BEHIND), [candidate(nth=n) for n in range(1, 4)], monkeypatch)
     assert [task.why for task in keep.done_tasks] == ["trial", "repeat", "repeat", "trial", "trial"]
     assert keep.causes == []
+
+
+def locked(of: Plan, *, expires: bool) -> Outcome:
+    """A lock is in the way; a repetition that waits sees whether it expires."""
+    given = outcome(of)
+    if not of.late_s:
+        return msgspec.structs.replace(given, verdicts=(passed("fired"), STUCK))
+    late = msgspec.structs.replace(given.history, late=given.history.runs[0], late_s=of.late_s)
+    watched = EXPIRES if expires else msgspec.structs.replace(STUCK, evidence=("20 s later it still does not start",))
+    return Outcome(history=late, verdicts=(passed("fired"), watched))
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_one_repetition_waits_for_a_lock_to_expire_and_then_there_is_a_note(
+    jobs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    candidates = [candidate(nth=nth) for nth in range(1, 6)]
+    made, keep, executor = run(lambda of: locked(of, expires=True), candidates, monkeypatch, jobs=jobs)
+    (note,) = made.tally.suspicions.values()
+    assert note.label == NOTE and note.reproduction.shown and not keep.causes
+    assert len(made.tally.eased) == 1
+    assert sum(1 for one in executor.plans if one.late_s) == 2  # a note is reproduced, too, and nobody else waits
+    assert note.plan.late_s  # a replay waits
+
+
+def test_a_lock_that_does_not_expire_is_a_finding_with_what_the_waiting_repetition_saw(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made, keep, executor = run(lambda of: locked(of, expires=False), [candidate()], monkeypatch, budget_s=60.0)
+    (known,) = made.tally.suspicions.values()
+    assert keep.causes and known.label == DEFECT
+    assert known.failures[0].verdict.evidence == ("20 s later it still does not start",)
+    assert [one.late_s for one in executor.plans] == [0.0, 10.0, 0.0]
 
 
 def test_a_spent_budget_still_repeats_what_failed(monkeypatch: pytest.MonkeyPatch) -> None:

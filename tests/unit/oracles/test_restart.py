@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from blackstart.core.history import DEADLINE, EXITED, KILLED, SIGNALED, End, Reset
-from blackstart.core.verdict import FAILED, PASSED, UNKNOWN, Verdict
+from blackstart.core.verdict import DEFECT, FAILED, NOTE, PASSED, UNKNOWN, Verdict
 from blackstart.oracles import restart
 from tests.unit.oracles.build import NOTES, calibration, history, killed, notes, refused, run
 
@@ -37,6 +37,20 @@ def test_what_only_had_to_be_removed_is_stuck() -> None:
     assert (verdict.consequence, verdict.paths) == ("stuck", ("$CWD/app.lock",))
     assert "cannot read notes.json" in verdict.evidence[0]
     assert "$CWD/app.lock is removed" in verdict.evidence[1]
+
+
+def test_a_lock_that_expires_by_itself_is_a_note() -> None:
+    tried = (Reset(removed=("/w/app.lock",), helped=True),)
+    verdict = judge(refused(notes(1), resets=tried, late=run("late", {NOTES: notes(2)}), late_s=6.2))
+    assert (verdict.consequence, verdict.label, verdict.paths) == ("stuck", NOTE, ("$CWD/app.lock",))
+    assert "within 6 s" in verdict.evidence[0]
+
+
+def test_a_lock_that_is_still_in_the_way_later_says_how_long_it_was_watched() -> None:
+    tried = (Reset(removed=("/w/app.lock",), helped=True),)
+    late = run("late", {NOTES: notes(1)}, end=End(how=EXITED, code=1))
+    verdict = judge(refused(notes(1), resets=tried, late=late, late_s=20.0))
+    assert verdict.label == DEFECT and "20 s later it still does not start" in verdict.evidence[0]
 
 
 def test_what_had_to_be_put_back_is_corrupt() -> None:
