@@ -58,7 +58,13 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     }.items()
 }
 # What comes from elsewhere; everybody may use the standard library and msgspec.
-THIRD_PARTY = {"cli": {"typer", "click", "rich"}, "report": {"rich"}, "probes": {"yaml"}, "pytest_plugin": {"pytest"}}
+THIRD_PARTY = {
+    "cli": {"typer", "click", "rich"},
+    "report": {"rich"},
+    "probes": {"yaml"},
+    "proxy": {"uvicorn", "uvloop"},
+    "pytest_plugin": {"pytest"},
+}
 # Pure packages judge values; these modules would let them look at the world.
 PURE = frozenset({"oracles", "surface", "criteria", "findings"})
 _IMPURE = frozenset("subprocess socket shutil tempfile pathlib ctypes select threading glob fcntl".split())

@@ -19,6 +19,9 @@ needs=(
     eu-stack=elfutils
     busybox=busybox-static
     /usr/share/man/man2/write.2.gz=manpages-dev
+    node=nodejs
+    npm=npm
+    openssl=openssl
 )
 
 # What the tests in a guest need besides.

@@ -198,3 +198,31 @@ def undo() -> None:
         return session.undo(session.directory(None))
 
     finish(job)
+
+
+@app.command()
+def proxy(
+    host: Annotated[str, typer.Option("--host", metavar="HOST", help="Where the API listens.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option("--port", metavar="PORT", min=0, max=65535, help="Its port; 0: a free one.")
+    ] = 8474,
+    config: Annotated[str, typer.Option("--config", metavar="FILE", help="Proxies to begin with, as JSON.")] = "",
+    seed: SeedOption = None,
+    token: Annotated[str, typer.Option("--token", metavar="TOKEN", help="What a client of the API must show.")] = "",
+    no_token: Annotated[
+        bool, typer.Option("--no-token", help="Want no token, though others can reach the API.")
+    ] = False,
+    proxy_metrics: Annotated[bool, typer.Option("--proxy-metrics", help="Count bytes and hits at /metrics.")] = False,
+    runtime_metrics: Annotated[bool, typer.Option("--runtime-metrics", help="Show this process at /metrics.")] = False,
+    live: Annotated[bool, typer.Option("--live", help="Show the proxies and what passes, as it happens.")] = False,
+) -> None:
+    """Serve fault proxies, driven by Toxiproxy's clients or from a file."""
+    given = {name: value for name, value in locals().items() if name != "live"}
+
+    def job() -> int:
+        from blackstart.cli import proxy as command
+        from blackstart.proxy import ServeOptions
+
+        return command.run(ServeOptions(**given), live)
+
+    finish(job)

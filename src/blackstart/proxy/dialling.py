@@ -1,0 +1,35 @@
+"""Reaching an upstream: the first that answers, begun with another one for each connection."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from ssl import SSLContext
+
+from blackstart.core.errors import BlackstartError
+from blackstart.proxy import address
+from blackstart.proxy.connection import End
+from blackstart.proxy.record import Record
+
+
+async def dial(upstreams: Sequence[str], record: Record, secure: SSLContext | None) -> End:
+    """The socket of an upstream, noted in the record; OSError or AddressError of the last one if none answers."""
+    failure: Exception = OSError("there is no upstream")
+    for turn in range(len(upstreams)):
+        record.upstream = upstreams[(record.number - 1 + turn) % len(upstreams)]
+        try:
+            return await _reach(address.parse(record.upstream), secure)
+        except (OSError, BlackstartError) as error:
+            failure = error
+    raise failure
+
+
+async def _reach(wanted: address.Address, secure: SSLContext | None) -> End:
+    def make() -> End:
+        return End(secure is not None)
+
+    loop = asyncio.get_running_loop()
+    if wanted.network == address.UNIX:
+        name = "localhost" if secure else None
+        return (await loop.create_unix_connection(make, wanted.host, ssl=secure, server_hostname=name))[1]
+    return (await loop.create_connection(make, wanted.host or "localhost", wanted.port, ssl=secure))[1]

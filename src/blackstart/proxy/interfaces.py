@@ -1,0 +1,77 @@
+"""What a toxic can be. Each is a frozen value of its attributes; what it does is one method, and one is enough.
+
+| method | where | what |
+|---|---|---|
+| `run(pipe)` | a direction of a stream | reads, waits, writes |
+| `admit(visit)` | a new connection | before the upstream is dialled; false turns it away |
+| `deliver(datagram, flow)` | a direction of datagrams | what arrives instead, and after how many seconds |
+
+A toxic with `door` acts on the listener instead: "closed" (connections are refused) or "silent" (they hang).
+Optional: `removed(pipe)` after the toxic was taken out; `room_bytes`, how much may wait in its inbox.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+from blackstart.core.randomness import Source
+from blackstart.proxy.pipe import Pipe
+
+
+class Fault(Protocol):
+    """A toxic's attributes: a frozen msgspec.Struct, with the name that it has in the API."""
+
+    type: ClassVar[str]
+
+
+@runtime_checkable
+class StreamToxic(Protocol):
+    """Acts on a direction of a stream until it is interrupted or its input ends."""
+
+    async def run(self, pipe: Pipe) -> None: ...
+
+
+@runtime_checkable
+class Cleaning(Protocol):
+    """Has something to do after it was taken out of a connection."""
+
+    def removed(self, pipe: Pipe) -> None: ...
+
+
+class Visit:
+    """A connection that has come and is not yet served. reset: turn it away with RST instead of FIN."""
+
+    def __init__(self) -> None:
+        self.reset = False
+
+    async def wait(self, seconds: float) -> None:
+        """Let it wait."""
+        await asyncio.sleep(max(seconds, 0))
+
+
+@runtime_checkable
+class DoorToxic(Protocol):
+    """Decides whether a connection is served, and when."""
+
+    async def admit(self, visit: Visit) -> bool: ...
+
+
+class Flow:
+    """One direction of the datagrams of one client.
+
+    memory: the toxic's own, kept from one datagram to the next; count: how many came.
+    """
+
+    def __init__(self, random: Source) -> None:
+        self.random = random
+        self.count = 0
+        self.memory: dict[str, Any] = {}
+
+
+@runtime_checkable
+class DatagramToxic(Protocol):
+    """Says what arrives instead of a datagram: (seconds from now, bytes), none or several."""
+
+    def deliver(self, datagram: bytes, flow: Flow) -> Iterable[tuple[float, bytes]]: ...
