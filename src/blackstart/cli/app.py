@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from blackstart import __version__
+from blackstart.cli import net
 from blackstart.cli.ending import finish
 
 app = typer.Typer(
@@ -226,3 +227,6 @@ def proxy(
         return command.run(ServeOptions(**given), live)
 
     finish(job)
+
+
+net.add(app)

@@ -23,7 +23,7 @@ MS_BIND, MS_REC, MS_PRIVATE = 4096, 16384, 1 << 18
 DETACH = 2
 
 PDEATHSIG, NO_NEW_PRIVS, CAPBSET_DROP, SUBREAPER = 1, 38, 24, 36
-CAP_AMBIENT, CAP_AMBIENT_CLEAR_ALL = 47, 4
+CAP_AMBIENT, CAP_AMBIENT_RAISE, CAP_AMBIENT_CLEAR_ALL = 47, 2, 4
 ADDR_NO_RANDOMIZE = 0x0040000
 
 _ARM = platform.machine() in ("aarch64", "arm64")
@@ -95,6 +95,11 @@ def unshare(namespaces: int) -> None:
     _checked(_libc.unshare(ctypes.c_int(namespaces)), "unshare")
 
 
+def enter_namespace(descriptor: int, kind: int) -> None:
+    """setns(2): this thread joins the namespace of that descriptor."""
+    _checked(_libc.setns(ctypes.c_int(descriptor), ctypes.c_int(kind)), "setns")
+
+
 def mount(source: str, place: str, kind: str = "", flags: int = 0, options: str = "") -> None:
     """mount(2); an empty kind is none."""
     result = _libc.mount(
@@ -163,6 +168,16 @@ def set_capabilities(names: Iterable[str]) -> None:
     low, high = bits & 0xFFFFFFFF, bits >> 32
     header = struct.pack("=Ii", 0x20080522, 0)
     _call("capset", header, struct.pack("=6I", low, low, 0, high, high, 0))
+
+
+def pass_on_capabilities(names: Iterable[str]) -> None:
+    """The capabilities of this thread, and of every program that it becomes (ambient, capabilities(7))."""
+    indexes = [CAPABILITIES.index(name) for name in names]
+    bits = sum(1 << index for index in indexes)
+    low, high = bits & 0xFFFFFFFF, bits >> 32
+    _call("capset", struct.pack("=Ii", 0x20080522, 0), struct.pack("=6I", low, low, low, high, high, high))
+    for index in indexes:
+        prctl(CAP_AMBIENT, CAP_AMBIENT_RAISE, index)
 
 
 def clear_ambient_capabilities() -> None:

@@ -1,0 +1,117 @@
+"""`blackstart net`: a command in a lab of hosts and bad links, and the profiles of such links."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from blackstart.cli.ending import finish
+
+if TYPE_CHECKING:
+    from blackstart.lab import Lab, Process
+
+_STOP_S = 5.0
+_USAGE = 2
+
+
+def add(app: typer.Typer) -> None:
+    """Register the command."""
+    app.command()(net)
+
+
+def net(
+    what: Annotated[str, typer.Argument(metavar="FILE|profiles|compose", help="A lab's file, or what to print.")],
+    command: Annotated[list[str] | None, typer.Argument(metavar="-- CMD...", help="The command to run.")] = None,
+    host: Annotated[str, typer.Option("--host", metavar="NAME", help="Where it runs; else the first host.")] = "",
+    profile: Annotated[
+        str, typer.Option("--profile", metavar="NAME", help="All links are such links, besides what FILE says.")
+    ] = "",
+    seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="The seed of every draw; else new.")] = None,
+    service: Annotated[str, typer.Option("--service", metavar="NAME", help="compose: the service under test.")] = "app",
+    image: Annotated[str, typer.Option("--image", metavar="IMAGE", help="compose: an image that has tc.")] = "",
+    interface: Annotated[str, typer.Option("--interface", metavar="NAME", help="compose: its interface.")] = "eth0",
+) -> None:
+    """Run a command on a host of a lab with bad links; or print the `profiles`, or a `compose` file of them.
+
+    Needs no root. Exit status: that of the command; 2 wrong usage, 3 where this machine gives no namespaces.
+    """
+
+    def job() -> int:
+        if what == "profiles":
+            return _profiles()
+        if what == "compose":
+            from blackstart.lab.compose import compose
+
+            typer.echo(compose(service, image=image, interface=interface), nl=False)
+            return 0
+        return _run(Path(what), command or [], host, profile, seed)
+
+    finish(job)
+
+
+def _profiles() -> int:
+    from blackstart.lab import PROFILES, netem
+
+    width = max(map(len, PROFILES))
+    for name, wish in PROFILES.items():
+        typer.echo(f"{name:{width}}  {netem(wish).partition(' ')[2].partition(' ')[2]}")
+    return 0
+
+
+def _run(path: Path, command: list[str], host: str, profile: str, seed: int | None) -> int:
+    from blackstart.core.errors import BlackstartError
+    from blackstart.lab import ALL, Lab, NetworkChaos
+    from blackstart.lab.description import read_description
+
+    if not command:
+        raise BlackstartError("no command to run in the lab", next_step=f"blackstart net {path} -- ping -c 3 HOST")
+    described = read_description(path)
+    networks = described.networks or {"lan": list(described.hosts)}
+    with Lab(networks=networks, seed=described.seed if seed is None else seed) as lab:
+        place = lab[host or next(iter(described.hosts))]
+        hosts = ", ".join(f"{one.name} {one.address}" for one in lab)
+        typer.echo(f"lab of {len(lab.hosts)} hosts, seed {lab.seed}: {hosts}", err=True)
+        running = [_started(lab, name, one.command, one.ready) for name, one in described.hosts.items() if one.command]
+        chaos = NetworkChaos(lab)
+        for bad in described.chaos:
+            chaos.apply(bad.where, bad.impairment, one_way=bad.one_way)
+        if profile:
+            chaos.apply_profile(ALL, profile)
+        try:
+            return _ended(place.popen(command))
+        finally:
+            for process in running:
+                process.terminate()
+            for process in running:
+                _stop(process)
+
+
+def _started(lab: Lab, name: str, command: list[str], ready: int) -> Process:
+    process = lab[name].popen(command, stdin=subprocess.DEVNULL, stdout=sys.stderr.fileno())
+    if ready:
+        lab[name].wait_listening(ready, process=process)
+    return process
+
+
+def _ended(process: Process) -> int:
+    import signal
+
+    try:
+        status = process.wait()
+    except KeyboardInterrupt:
+        process.send_signal(signal.SIGINT)
+        _stop(process)
+        raise
+    return status if status >= 0 else 128 - status
+
+
+def _stop(process: Process) -> None:
+    try:
+        process.wait(_STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

@@ -1,0 +1,89 @@
+"""A lab as a TOML file: its hosts, who is on which network, what runs where, and which links are bad.
+
+    [hosts.server]
+    command = ["python3", "-m", "http.server", "8000"]
+    ready = 8000                    # wait until it listens there
+    [hosts.client]
+
+    [[chaos]]
+    where = ["client", "server"]    # a pair, a host, or "all"
+    profile = "3g"                  # or the keys of an impairment: loss_percent = 30, delay_ms = 100 ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from blackstart.lab.impairment import Impairment, LabError
+from blackstart.lab.profiles import profile
+
+DESCRIPTION_BYTES_MAX = 1 << 20
+
+
+class HostDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """command: what runs there from the beginning; ready: the TCP port on which it then listens."""
+
+    command: list[str] = []
+    ready: int = 0
+
+
+class Bad(msgspec.Struct, frozen=True):
+    """One bad link: where (a host, a pair, "all"), one_way, and what is done to its packets."""
+
+    where: str | tuple[str, str]
+    impairment: Impairment
+    one_way: bool = False
+
+
+class Description(msgspec.Struct, frozen=True):
+    """What a file says: hosts by name; networks: name -> hosts, {} for one with all; seed, None for a new one."""
+
+    hosts: dict[str, HostDescription]
+    networks: dict[str, list[str]] = {}
+    chaos: tuple[Bad, ...] = ()
+    seed: int | None = None
+
+
+class _File(msgspec.Struct, forbid_unknown_fields=True):
+    hosts: dict[str, HostDescription]
+    networks: dict[str, list[str]] = {}
+    chaos: list[dict[str, Any]] = []
+    seed: int | None = None
+
+
+def read_description(path: Path) -> Description:
+    """Read a file; raises LabError that names the file and the key."""
+    try:
+        if path.stat().st_size > DESCRIPTION_BYTES_MAX:
+            raise LabError("a lab's description this large is refused", where=str(path), next_step="name another file")
+        found = msgspec.toml.decode(path.read_bytes(), type=_File)
+    except OSError as error:
+        raise LabError(f"the lab's description cannot be read: {error.strerror}", where=str(path)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        step = "see `blackstart net --help` for the keys"
+        raise LabError(f"not a lab's description: {error}", where=str(path), next_step=step) from None
+    on_networks = {host for hosts in found.networks.values() for host in hosts}
+    if found.networks and on_networks != found.hosts.keys():
+        lost = sorted(on_networks ^ found.hosts.keys())[0]
+        raise LabError(f"host {lost!r} stands in only one of hosts and networks", where=str(path))
+    bad = tuple(_bad(entry, f"{path}: chaos {number}") for number, entry in enumerate(found.chaos, 1))
+    return Description(found.hosts, found.networks, bad, found.seed)
+
+
+def _bad(entry: Mapping[str, Any], where: str) -> Bad:
+    rest = dict(entry)
+    try:
+        place = msgspec.convert(rest.pop("where", None), str | tuple[str, str])
+        one_way = msgspec.convert(rest.pop("one_way", False), bool)
+        named = profile(msgspec.convert(rest.pop("profile"), str)) if "profile" in rest else None
+        if named and rest:
+            raise LabError(f"both a profile and {sorted(rest)[0]}", next_step="give one of them")
+        return Bad(place, named or msgspec.convert(rest, Impairment), one_way)
+    except msgspec.ValidationError as error:
+        raise LabError(f"this fault of the net cannot be read: {error}", where=where) from None
+    except LabError as error:
+        raise LabError(error.what, where=where, next_step=error.next_step) from None

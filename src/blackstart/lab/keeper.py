@@ -1,0 +1,286 @@
+"""The process that holds a lab: its namespaces, the wire between its hosts, and everything that runs in them.
+
+It is process 1 of a PID namespace of its own and ends when the socket to its owner closes. So whatever ends the owner,
+SIGKILL included, the kernel then ends every process of the lab and drops its interfaces: there is nothing to undo.
+Namespaces have no names anywhere. As an ordinary user all this lies in a user namespace, in which the user stays who
+they are; their programs keep the right to change and to watch the lab's own interfaces.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import gc
+import os
+import select
+import signal
+import socket
+import struct
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from blackstart.core.errors import BlackstartError
+from blackstart.core.randomness import Seed
+from blackstart.lab.impairment import Impairment
+from blackstart.lab.relay import Port, Relay
+from blackstart.lab.rtnetlink import Netlink
+from blackstart.sandbox import kernel, wire
+
+_GET_INDEX = 0x8933  # SIOCGIFINDEX
+_OWN_NETWORK = "/proc/thread-self/ns/net"
+_NETWORK_RIGHTS = ("net_admin", "net_raw", "net_bind_service")
+EXEC_FAILED = 127
+
+
+class Inside:
+    """One host's network namespace and the sockets that stay bound to it."""
+
+    def __init__(self, name: str, namespace: int) -> None:
+        """The calling thread is in that namespace now."""
+        self.name = name
+        self.namespace = namespace
+        self.netlink = Netlink()
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.addresses: list[tuple[str, int]] = []
+
+    def index(self, interface: str) -> int:
+        """The number of an interface of this host."""
+        request = fcntl.ioctl(self.socket.fileno(), _GET_INDEX, struct.pack("16sI20x", interface.encode(), 0))
+        return int(struct.unpack_from("=I", request, 16)[0])
+
+
+class Keeper:
+    """Answers its owner's requests, one at a time, between two packets."""
+
+    def __init__(self, control: socket.socket, *, is_own_user_namespace: bool) -> None:
+        self._control = control
+        self._is_own_user_namespace = is_own_user_namespace
+        self._base = os.open(_OWN_NETWORK, os.O_RDONLY | os.O_CLOEXEC)
+        self._netlink = Netlink()
+        self._hosts: dict[str, Inside] = {}
+        self._running: dict[int, int] = {}
+        self._relay = Relay(Seed(0))
+        self._epoll = select.epoll()
+        self._ready: dict[int, Callable[[], None]] = {}
+        self._is_over = False
+
+    def run(self) -> None:
+        """Until the owner closes the lab, or is gone."""
+        wake, waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        self._watch(wake, lambda: self._reap(wake))
+        self._watch(self._control.fileno(), self._answer)
+        gc.freeze()
+        gc.disable()  # a pause would be a delay that nobody asked for
+        while not self._is_over:
+            for descriptor, _ in self._epoll.poll():
+                self._ready[descriptor]()
+
+    def _watch(self, descriptor: int, act: Callable[[], None]) -> None:
+        self._ready[descriptor] = act
+        self._epoll.register(descriptor, select.EPOLLIN)
+
+    def _answer(self) -> None:
+        try:
+            message, descriptors = wire.receive(self._control)
+        except wire.Closed:
+            self._is_over = True
+            return
+        attached: list[int] = []
+        try:
+            reply = getattr(self, f"_do_{message.pop('do')}")(descriptors=descriptors, attached=attached, **message)
+        except (OSError, BlackstartError) as error:
+            reply = {"error": str(error)}
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+        with contextlib.suppress(wire.Closed):
+            wire.send(self._control, reply or {}, attached)
+        for descriptor in attached:
+            os.close(descriptor)
+
+    def _do_build(self, hosts: Sequence[Mapping[str, Any]], seed: int, names: str, **_: Any) -> dict[str, Any]:
+        """hosts: name, and for each interface network, address, prefix and mac; names: a file for /etc/hosts."""
+        kernel.mount("none", "/", flags=kernel.MS_REC | kernel.MS_PRIVATE)
+        for source, place, kind, flags in (("proc", "/proc", "proc", 0), (names, "/etc/hosts", "", kernel.MS_BIND)):
+            # Some containers cover parts of /proc, and then refuse a fresh one: only its view of processes is lost.
+            with contextlib.suppress(OSError):
+                kernel.mount(source, place, kind, flags)
+        self._relay = Relay(Seed(seed))
+        self._watch(self._relay.timer, self._relay.timer_fired)
+        for wanted in hosts:
+            self._add_host(wanted)
+        return {}
+
+    def _add_host(self, wanted: Mapping[str, Any]) -> None:
+        kernel.unshare(kernel.NEWNET)
+        namespace = os.open(_OWN_NETWORK, os.O_RDONLY | os.O_CLOEXEC)
+        host = self._hosts[wanted["name"]] = Inside(wanted["name"], namespace)
+        group = os.getgid()
+        with contextlib.suppress(OSError):  # a plain user may ping; not where /proc cannot be written
+            kernel.write_setting("/proc/sys/net/ipv4/ping_group_range", b"%d %d" % (group, group))
+        host.netlink.set_up()
+        _enter(self._base)
+        for number, interface in enumerate(wanted["interfaces"]):
+            self._add_interface(host, f"eth{number}", interface)
+
+    def _add_interface(self, host: Inside, name: str, wanted: Mapping[str, Any]) -> None:
+        outside = f"port{len(self._relay.ports)}"
+        mac = bytes.fromhex(wanted["mac"])
+        # Locally administered, and another first byte than the hosts' own.
+        self._netlink.add_veth(outside, b"\x06" + mac[1:], name, mac, host.namespace)
+        here, index = socket.if_nametoindex(outside), host.index(name)
+        self._netlink.silence(here)
+        host.netlink.silence(index)
+        self._netlink.set_up(here)
+        host.netlink.add_address(index, wanted["address"], wanted["prefix"])
+        host.addresses.append((wanted["address"], wanted["prefix"]))
+        host.netlink.set_up(index)
+        port = Port(host.name, wanted["network"], mac, outside, host.socket, name)
+        self._relay.add(port)
+        self._watch(port.socket.fileno(), lambda: self._relay.receive(port))
+
+    def _do_spawn(
+        self, host: str, argv: Sequence[str], env: Mapping[str, str], cwd: str, descriptors: list[int],
+        attached: list[int], **_: Any,
+    ) -> dict[str, Any]:  # fmt: skip
+        """Start a program; descriptors: its standard streams, and where its exit status is written when it ends."""
+        *streams, report = descriptors
+        ready, failed = os.pipe2(os.O_CLOEXEC)
+        pid = os.fork()
+        if pid == 0:
+            self._become(self._hosts[host].namespace, argv, env, cwd, streams, failed)
+        os.close(failed)
+        with os.fdopen(ready, "rb") as trouble:
+            why = trouble.read()
+        if why:
+            os.waitpid(pid, 0)
+            return {"error": why.decode("utf-8", "surrogateescape")}
+        self._running[pid] = os.dup(report)
+        attached.append(os.pidfd_open(pid))
+        return {"pid": pid}
+
+    def _become(
+        self, namespace: int, argv: Sequence[str], env: Mapping[str, str], cwd: str, streams: list[int], failed: int
+    ) -> None:
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_DFL)
+            os.setsid()
+            for target, stream in enumerate(streams):
+                os.dup2(stream, target)
+            if os.isatty(0):
+                with contextlib.suppress(OSError):  # it is another session's, and stays that
+                    fcntl.ioctl(0, 0x540E, 0)  # TIOCSCTTY
+            _enter(namespace)
+            os.chdir(wire.raw(cwd))
+            if self._is_own_user_namespace:
+                kernel.pass_on_capabilities(_NETWORK_RIGHTS)
+            variables = {wire.raw(name): wire.raw(value) for name, value in env.items()}
+            os.execvpe(wire.raw(argv[0]), [wire.raw(word) for word in argv], variables)
+        except OSError as error:
+            os.write(failed, f"{argv[0]} cannot be started: {error.strerror}".encode("utf-8", "surrogateescape"))
+        finally:
+            os._exit(EXEC_FAILED)
+
+    def _reap(self, wake: int) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.read(wake, 4096)
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            report = self._running.pop(pid, None)  # None: an orphan that became ours
+            if report is not None:
+                with contextlib.suppress(OSError):
+                    os.write(report, struct.pack("=i", os.waitstatus_to_exitcode(status)))
+                os.close(report)
+
+    def _do_listening(self, host: str, protocol: str, **_: Any) -> dict[str, Any]:
+        """The ports on which something listens (tcp) or is bound (udp); proc(5) has the table's form."""
+        wanted = "0A" if protocol == "tcp" else "07"
+        ports = set()
+        _enter(self._hosts[host].namespace)
+        try:
+            for table in (protocol, protocol + "6"):
+                with open(f"/proc/thread-self/net/{table}", encoding="ascii") as lines:
+                    rows = [line.split() for line in lines][1:]
+                ports |= {int(row[1].rpartition(":")[2], 16) for row in rows if row[3] == wanted}
+        finally:
+            _enter(self._base)
+        return {"ports": sorted(ports)}
+
+    def _do_apply(self, pairs: Sequence[Sequence[str]], impairment: Any, lasts_s: float, **_: Any) -> dict[str, Any]:
+        wish = None if impairment is None else msgspec.convert(impairment, Impairment)
+        return {"number": self._relay.apply([(sender, receiver) for sender, receiver in pairs], wish, lasts_s)}
+
+    def _do_heal(self, number: int, **_: Any) -> None:
+        self._relay.heal(number)
+
+    def _do_counts(self, **_: Any) -> dict[str, Any]:
+        relay = self._relay
+        entries = {str(number): entry.counts() for number, entry in relay.entries.items()}
+        return {"entries": entries, "forwarded": relay.forwarded, "refused": relay.refused}
+
+    def _do_roam(self, host: str, interface: int, address: str, prefix: int, **_: Any) -> None:
+        """The old address is taken away first: a second one would go with it, being its secondary."""
+        inside = self._hosts[host]
+        index = inside.index(f"eth{interface}")
+        inside.netlink.delete_address(index, *inside.addresses[interface])
+        inside.netlink.add_address(index, address, prefix)
+        inside.addresses[interface] = (address, prefix)
+
+    def _do_switch(self, host: str, interface: int, up: bool, **_: Any) -> None:
+        """Take the host's interface down, or up again: the program sees it, unlike a partition."""
+        inside = self._hosts[host]
+        inside.netlink.set_up(inside.index(f"eth{interface}"), up=up)
+
+
+def _enter(namespace: int) -> None:
+    kernel.enter_namespace(namespace, kernel.NEWNET)
+
+
+def _leave_everything() -> bool:
+    """Leave the caller's namespaces; whether that took a user namespace."""
+    wanted = kernel.NEWNET | kernel.NEWPID | kernel.NEWNS
+    user, group = os.geteuid(), os.getegid()
+    if user == 0:
+        try:
+            kernel.unshare(wanted)
+            return False
+        except PermissionError:  # root of a container, without the right to
+            pass
+    kernel.unshare(wanted | kernel.NEWUSER)
+    kernel.write_setting("/proc/self/setgroups", b"deny")
+    kernel.write_setting("/proc/self/uid_map", b"%d %d 1" % (user, user))
+    kernel.write_setting("/proc/self/gid_map", b"%d %d 1" % (group, group))
+    return True
+
+
+def main(arguments: list[str]) -> None:
+    """arguments: the number of the socket to the owner."""
+    control = socket.socket(fileno=int(arguments[0]))
+    os.set_inheritable(control.fileno(), False)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        is_own_user_namespace = _leave_everything()
+    except OSError as error:
+        wire.send(control, {"error": str(error)})
+        return
+    if os.fork():
+        control.close()
+        status = os.wait()[1]
+        sys.exit(os.waitstatus_to_exitcode(status) and 1)
+    kernel.die_with_parent()
+    wire.send(control, {"pid": 1})
+    Keeper(control, is_own_user_namespace=is_own_user_namespace).run()
+    os._exit(0)

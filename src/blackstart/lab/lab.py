@@ -1,0 +1,297 @@
+"""Hosts and links on one machine, without root: a lab is made of network namespaces and is gone when its owner is.
+
+    with Lab("client", "server") as lab:
+        server = lab["server"].popen(["python3", "-m", "http.server", "8000"])
+        lab["server"].wait_listening(8000)
+        with NetworkChaos(lab).apply_delay(("client", "server"), 200):
+            lab["client"].run(["curl", "-sS", "http://server:8000/"])
+
+Hosts find each other by name. Every frame between them goes through one process, the keeper, where faults happen; it
+holds the namespaces too, so that nothing of the machine (interfaces, routes, firewall, sysctls) is ever touched and
+nothing is left when this process is killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from typing import IO, Any, BinaryIO
+
+import msgspec
+
+from blackstart.core.clock import SystemClock
+from blackstart.core.randomness import Seed
+from blackstart.lab.impairment import LabError
+from blackstart.lab.process import Process
+from blackstart.sandbox import wire
+
+HOSTS_MAX = 1000
+NETWORK = "lan"
+_BOOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "boot.py")
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.IGNORECASE)
+_FIRST_NETWORK = ipaddress.IPv4Network("10.97.0.0/16")
+_START_S, _ANSWER_S = 30.0, 30.0
+_POLL_S = 0.01
+Stream = int | IO[Any] | None
+
+
+class LabUnavailable(LabError):
+    """This machine refuses what a lab needs."""
+
+    exit_status = 3
+
+
+class Interface(msgspec.Struct, frozen=True):
+    """Where a host is attached: network, IPv4 address, length of its prefix, Ethernet address in hexadecimal."""
+
+    network: str
+    address: str
+    prefix: int
+    mac: str
+
+
+def addressed(networks: Mapping[str, Sequence[str]]) -> dict[str, tuple[Interface, ...]]:
+    """The interfaces of each host, from the networks and the hosts on each; in each network they count from 1.
+
+    Raises LabError for names that are no host names, stand twice in one network, or are too many.
+    """
+    found: dict[str, list[Interface]] = {}
+    for at, (network, hosts) in enumerate(networks.items()):
+        if len(set(hosts)) != len(hosts):
+            twice = next(name for name in hosts if list(hosts).count(name) > 1)
+            raise LabError(f"host {twice!r} stands twice in network {network!r}", next_step="name each host once")
+        block = int(_FIRST_NETWORK.network_address) + (at << 16)
+        for number, name in enumerate(hosts, 1):
+            if not _NAME.fullmatch(name):
+                raise LabError(f"{name!r} is no name for a host", next_step="use letters, digits and inner hyphens")
+            address = str(ipaddress.IPv4Address(block + number // 250 * 256 + number % 250 + 1))
+            mac = bytes([2, 0, at, 0, number >> 8, number & 255]).hex()
+            found.setdefault(name, []).append(Interface(network, address, _FIRST_NETWORK.prefixlen, mac))
+    if not found:
+        raise LabError("a lab without hosts", next_step='name some: Lab("client", "server")')
+    if len(found) > HOSTS_MAX or len(networks) > 100:
+        limits = f"at most {HOSTS_MAX} hosts, and 100 networks"
+        raise LabError(f"{len(found)} hosts in {len(networks)} networks are too many", next_step=limits)
+    return {name: tuple(interfaces) for name, interfaces in found.items()}
+
+
+class Host:
+    """One host of a lab: programs run here see its interfaces and no others."""
+
+    def __init__(self, lab: Lab, name: str, interfaces: tuple[Interface, ...]) -> None:
+        self.name = name
+        self.interfaces = interfaces
+        self._lab = lab
+
+    def __repr__(self) -> str:
+        return f"<Host {self.name} {self.address}>"
+
+    @property
+    def address(self) -> str:
+        """Its IPv4 address in its first network."""
+        return self.interfaces[0].address
+
+    def popen(
+        self, argv: Sequence[str], *, stdin: Stream = None, stdout: Stream = None, stderr: Stream = None,
+        env: Mapping[str, str] | None = None, cwd: str | None = None,
+    ) -> Process:  # fmt: skip
+        """Start a program here, in a session of its own; streams as for subprocess.Popen, env as there.
+
+        Raises LabError where it cannot be started.
+        """
+        with contextlib.ExitStack() as ours:
+            pipes: list[BinaryIO | None] = []
+            streams: list[int] = []
+            for number, wanted in enumerate((stdin, stdout, stderr)):
+                stream, pipe = _stream(number, wanted, streams, ours)
+                streams.append(stream)
+                pipes.append(pipe)
+            report, told = os.pipe2(os.O_CLOEXEC)
+            ours.callback(os.close, told)
+            message = {
+                "do": "spawn", "host": self.name, "argv": [wire.text(os.fsencode(word)) for word in argv],
+                "env": {k: wire.text(os.fsencode(v)) for k, v in (os.environ if env is None else env).items()},
+                "cwd": wire.text(os.fsencode(cwd or os.getcwd())),
+            }  # fmt: skip
+            try:
+                _, (pidfd,) = self._lab.ask(message, [*streams, told])
+            except BaseException:
+                os.close(report)
+                for pipe in pipes:
+                    if pipe is not None:
+                        pipe.close()
+                raise
+        return Process(tuple(argv), pidfd, report, pipes)
+
+    def run(
+        self, argv: Sequence[str], *, input: str = "", timeout: float | None = 60.0, check: bool = False,
+        env: Mapping[str, str] | None = None, cwd: str | None = None,
+    ) -> subprocess.CompletedProcess[str]:  # fmt: skip
+        """Run a program here to its end and keep what it says; after `timeout` seconds it is killed.
+
+        Raises LabError, subprocess.TimeoutExpired, and with check subprocess.CalledProcessError.
+        """
+        pipe = subprocess.PIPE
+        process = self.popen(argv, stdin=pipe, stdout=pipe, stderr=pipe, env=env, cwd=cwd)
+        try:
+            out, err = process.communicate(os.fsencode(input), timeout)
+        except BaseException:
+            process.kill()
+            process.close()
+            raise
+        ended = subprocess.CompletedProcess(list(argv), process.returncode or 0, _read(out), _read(err))
+        if check:
+            ended.check_returncode()
+        return ended
+
+    def wait_listening(
+        self, port: int, protocol: str = "tcp", timeout: float = 30.0, process: Process | None = None
+    ) -> None:
+        """Until a program here listens on this port; asks the kernel, so no connection is made.
+
+        process: the program that is to do so. Raises LabError when it ends first, or after `timeout` seconds.
+        """
+        clock = SystemClock()
+        end_s = clock.monotonic() + timeout
+        question = {"do": "listening", "host": self.name, "protocol": protocol}
+        while port not in self._lab.ask(question)[0]["ports"]:
+            told = f"nothing listens on {protocol} port {port} of {self.name}"
+            if process is not None and process.poll() is not None:
+                raise LabError(f"{told}: {process.args[0]} ended with {process.returncode}", where=self.name)
+            if clock.monotonic() > end_s:
+                step = "give it more time, or the right port"
+                raise LabError(f"{told} after {timeout:g} s", where=self.name, next_step=step)
+            clock.sleep(_POLL_S)
+
+    def moved(self, address: str, prefix: int, interface: int = 0) -> None:
+        """Note a new address."""
+        changed = list(self.interfaces)
+        changed[interface] = msgspec.structs.replace(changed[interface], address=address, prefix=prefix)
+        self.interfaces = tuple(changed)
+
+
+class Lab:
+    """A lab, made on entering and gone on leaving; see the module for an example.
+
+    hosts: their names, all on one network; or networks: a name -> the hosts on it (a host may be on several, each then
+    an interface of its own: eth0, eth1 ...; nothing is routed between networks). seed: of every draw of its faults.
+    """
+
+    def __init__(
+        self, *hosts: str, networks: Mapping[str, Sequence[str]] | None = None, seed: int | None = None
+    ) -> None:
+        if hosts and networks:
+            raise LabError("both hosts and networks were given", next_step="put the hosts into the networks")
+        self.networks = {name: tuple(on) for name, on in (networks or {NETWORK: hosts}).items()}
+        self.seed = Seed.fresh().number if seed is None else seed
+        self.hosts = {name: Host(self, name, interfaces) for name, interfaces in addressed(self.networks).items()}
+        self._control: socket.socket | None = None
+        self._keeper: subprocess.Popen[bytes] | None = None
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"Lab({', '.join(map(repr, self.hosts))}, seed={self.seed})"
+
+    def __getitem__(self, name: str) -> Host:
+        if name not in self.hosts:
+            raise LabError(f"no host {name!r} in this lab", next_step=f"its hosts are {', '.join(self.hosts)}")
+        return self.hosts[name]
+
+    def __iter__(self) -> Iterator[Host]:
+        return iter(self.hosts.values())
+
+    def __enter__(self) -> Lab:
+        assert self._control is None, "this lab is open already"
+        ours, theirs = socket.socketpair()
+        with theirs:
+            arguments = [json.dumps(sys.path), str(theirs.fileno())]
+            self._keeper = subprocess.Popen(
+                [sys.executable, "-I", "-S", _BOOT, *arguments], pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL, start_new_session=True,
+            )  # fmt: skip
+        self._control = ours
+        try:
+            self._begin(ours)
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def _begin(self, control: socket.socket) -> None:
+        try:
+            hello, _ = wire.receive(control, _START_S)
+        except (wire.Closed, wire.Late) as error:
+            raise LabUnavailable("the lab's process did not start", next_step="see what it printed") from error
+        if "error" in hello:
+            raise LabUnavailable(
+                f"this machine gives no namespaces: {hello['error']}",
+                next_step="allow unprivileged user namespaces (sysctl user.max_user_namespaces, "
+                "kernel.apparmor_restrict_unprivileged_userns=0), or run as root; in a container, outside of it",
+            )
+        hosts = [{"name": h.name, "interfaces": [msgspec.to_builtins(i) for i in h.interfaces]} for h in self]
+        with tempfile.NamedTemporaryFile("w", prefix="blackstart-lab-", suffix=".hosts") as names:
+            os.fchmod(names.fileno(), 0o644)
+            names.write("127.0.0.1 localhost\n" + "".join(f"{h.address} {h.name}\n" for h in self))
+            names.flush()
+            self.ask({"do": "build", "hosts": hosts, "seed": self.seed, "names": names.name})
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End every program of the lab and take it down; does nothing where that is done."""
+        control, self._control = self._control, None
+        keeper, self._keeper = self._keeper, None
+        if control is not None:
+            control.close()
+        if keeper is not None:
+            keeper.wait()
+
+    def ask(self, message: Mapping[str, Any], descriptors: Sequence[int] = ()) -> tuple[dict[str, Any], list[int]]:
+        """One request to the keeper, and its answer with the descriptors that came along. Raises LabError."""
+        with self._lock:
+            if self._control is None:
+                raise LabError("this lab is not open", next_step="use it inside `with Lab(...) as lab:`")
+            try:
+                wire.send(self._control, dict(message), descriptors)
+                answer, came = wire.receive(self._control, _ANSWER_S)
+            except (wire.Closed, wire.Late) as error:
+                raise LabError("the lab is gone: its process was ended", next_step="make a new one") from error
+        if "error" in answer:
+            for descriptor in came:
+                os.close(descriptor)
+            raise LabError(answer["error"], where=str(message.get("host", "")))
+        return answer, came
+
+
+def _stream(
+    number: int, wanted: Stream, before: Sequence[int], ours: contextlib.ExitStack
+) -> tuple[int, BinaryIO | None]:
+    """(descriptor for the program, our end of a pipe)"""
+    if wanted is None:
+        return number, None
+    if wanted == subprocess.STDOUT:
+        return before[1], None
+    if wanted == subprocess.DEVNULL:
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        ours.callback(os.close, null)
+        return null, None
+    if wanted == subprocess.PIPE:
+        reading, writing = os.pipe2(os.O_CLOEXEC)
+        theirs, kept = (reading, writing) if number == 0 else (writing, reading)
+        ours.callback(os.close, theirs)
+        return theirs, os.fdopen(kept, "wb" if number == 0 else "rb", buffering=0)
+    return (wanted if isinstance(wanted, int) else wanted.fileno()), None
+
+
+def _read(data: bytes) -> str:
+    return data.decode("utf-8", "replace")
