@@ -79,8 +79,9 @@ class _Recorded:
     boundaries: list[str] = field(default_factory=list)
 
     @property
-    def ended_s(self) -> float:
-        return self.began_s + self.run.end.elapsed_s
+    def moment(self) -> Moment:
+        ended_s = self.began_s + self.run.end.elapsed_s
+        return Moment(began_s=self.began_s, ended_s=ended_s, zones_s=self.zones_s)
 
     def seen(self) -> Seen:
         """What a mask is learnt from."""
@@ -92,7 +93,7 @@ class _Recorded:
             stderr=self.run.text("stderr"),
             check=self.run.readings[0].value.encode("utf-8", "surrogateescape") if self.run.readings else b"",
             before=self.before,
-            moment=Moment(began_s=self.began_s, ended_s=self.ended_s, zones_s=self.zones_s),
+            moment=self.moment,
         )
 
 
@@ -129,7 +130,7 @@ class Observer:
         recorded = self._chain(first)
         refuses = len(recorded) == 1
         # What a program derives from the time it often rounds to seconds: the second runs fall into another one.
-        self._wait_until(recorded[-1].ended_s + ANOTHER_SECOND_S)
+        self._wait_until(recorded[-1].moment.ended_s + ANOTHER_SECOND_S)
         self._learn(first, self._recorded("S0", other_pids=True))
         if not refuses:
             self._learn(recorded[1], self._recorded("S1", other_pids=True))
@@ -238,7 +239,13 @@ class Observer:
                     break
                 deletions[path] = self._deletion(path, chain[1])
         found = roles(
-            traces, images, deletions, masker, arguments=self._arguments(), scripts=ground.scripts(self._arguments())
+            traces,
+            images,
+            deletions,
+            masker,
+            arguments=self._arguments(),
+            scripts=ground.scripts(self._arguments()),
+            moments=[one.moment for one in recorded],
         )
         calibration = Calibration(
             mask=masker.mask,

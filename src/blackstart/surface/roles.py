@@ -8,7 +8,7 @@ the role with the stricter judgement is taken only if the file was seen to be re
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -16,6 +16,7 @@ from blackstart.core.calibration import CleanRun
 from blackstart.core.masking import CWD, HOME, Masker, same
 from blackstart.core.reading import FileState, Image
 from blackstart.core.trace import DIRECTORY, OPENING, Operation
+from blackstart.surface.moment import Moment, spans
 
 _WRITE_FLAGS = 0o3  # O_WRONLY or O_RDWR
 _DIRECTORY, _PATH_ONLY = 0o200000, 0o10000000
@@ -120,12 +121,13 @@ def roles(
     *,
     arguments: Iterable[str] = (),
     scripts: Iterable[str] = (),
+    moments: Sequence[Moment] = (),
 ) -> dict[str, str]:
     """Masked path -> role, for every file that was used.
 
     images: S0, S1, … of the chain, unmasked; arguments: absolute paths on the command line (the program and its
     parts among them are recognised because they are executed, or are code and only read); scripts: those of them
-    that are known to be programs for an interpreter.
+    that are known to be programs for an interpreter; moments: when the run from each image but the last took place.
     """
     stood = [masker.image(image) for image in images]
     found = {}
@@ -145,7 +147,7 @@ def roles(
             role = "install"
         if role:
             found[path] = role
-    return _with_product(found, used)
+    return _with_product(found, used, lambda path: _holds_records(path, images, moments, masker))
 
 
 def _is_folder(use: Use) -> bool:
@@ -209,13 +211,32 @@ def _is_code(path: str) -> bool:
     return path.startswith(_SYSTEM) or path.endswith(_CODE) or ".so." in path or any(p in path for p in _CODE_PLACES)
 
 
-def _with_product(found: dict[str, str], used: Mapping[str, Use]) -> dict[str, str]:
-    """A log that is the job's only product, nothing being told on stdout either, is an output."""
+def _with_product(found: dict[str, str], used: Mapping[str, Use], records: Callable[[str], bool]) -> dict[str, str]:
+    """What is appended to is an output where it is all that the job makes: the only file, nothing being told on stdout
+    either; or, where something is told there, a file of records and no account of what happened when.
+    """
     logs = [path for path, role in found.items() if role == "log"]
-    others = {"state", "output", "cache"} & set(found.values())
-    if len(logs) == 1 and not others and not used.get("stdout", Use()).filled:
-        return {**found, logs[0]: "output"}
-    return found
+    if {"state", "output", "cache"} & set(found.values()):
+        return found
+    is_only = len(logs) == 1 and not used.get("stdout", Use()).filled
+    return {**found, **{path: "output" for path in logs if is_only or records(path)}}
+
+
+def _holds_records(path: str, images: Sequence[Image], moments: Sequence[Moment], masker: Masker) -> bool:
+    """Whether most of what the runs appended says nothing of its moment, or stands in columns."""
+    told = lines = 0
+    for before, after, moment in zip(images, images[1:], moments, strict=False):
+        for place in (place for place in after if masker(place) == path):
+            content, old = after[place].content, before.get(place)
+            if content is None or not content.leaves:
+                return False
+            if content.form == "csv":
+                return True
+            known = {value for _, value in old.content.leaves} if old is not None and old.content else set()
+            new = [value for _, value in content.leaves if value not in known]
+            told += sum(bool(spans(value, moment)) for value in new)
+            lines += len(new)
+    return lines > 2 * told
 
 
 def deletion_candidates(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from blackstart.core.calibration import CleanRun, Mask
 from blackstart.core.masking import Masker
 from blackstart.core.reading import Content, FileState, Image
 from blackstart.core.trace import Operation
-from blackstart.surface import Deletion, deletion_candidates, judge_deletion, roles, surface
+from blackstart.surface import Deletion, Moment, deletion_candidates, judge_deletion, roles, surface
 
 READ, WRITE, READ_WRITE = 0, 0o1, 0o2
 CREATE, EXCLUSIVE, TRUNCATE, APPEND = 0o100, 0o200, 0o1000, 0o2000
@@ -150,6 +152,36 @@ def test_only_possible_state_that_stands_is_worth_a_deletion_trial() -> None:
 def deleted(clean: CleanRun, **changes: Any) -> Deletion:
     values = {"code": 0, "stdout": clean.stdout, "check": clean.check, "files": clean.files, **changes}
     return judge_deletion("/d/n", clean, **values)
+
+
+NOON = Moment(began_s=1_700_000_000.0, ended_s=1_700_000_001.0)  # 22:13:20 of 14 November 2023
+
+
+@pytest.mark.parametrize(
+    ("form", "line", "expected"),
+    [
+        ("text", "order 7: two nails", "output"),
+        ("text", "22:13:20 INFO two nails ordered", "log"),
+        ("text", '{"ts": 1700000000.25, "level": "info"}', "log"),
+        ("text", '{"order": 7, "date": "2021-05-05"}', "output"),
+        ("csv", "2023-11-14", "output"),
+    ],
+)
+def test_of_a_job_that_tells_something_the_only_file_is_its_product_if_it_holds_records(
+    form: str, line: str, expected: str
+) -> None:
+    def with_lines(*lines: str) -> Image:
+        leaves = tuple((str(number), text) for number, text in enumerate(lines, 1))
+        content = Content(form=form, leaves=leaves, digest=str(lines), count=len(lines))
+        return {"/d/kept": FileState(path="/d/kept", content=content)}
+
+    trace = [opened("/d/kept", WRITE | CREATE | APPEND), wrote("/d/kept"), wrote("stdout")]
+    images = [with_lines("order 6"), with_lines("order 6", line)]
+    assert role("/d/kept", trace, *images, moments=[NOON]) == expected
+    assert role("/d/kept", trace, *images) == "log"  # where nothing is known of the time
+    beside = [*trace, opened("/d/n"), op("read", "/d/n"), opened("/d/n", WRITE | CREATE), wrote("/d/n")]
+    both = [{**one, **image("/d/n")} for one in images]
+    assert role("/d/kept", beside, *both, moments=[NOON]) == "log"
 
 
 def test_answers_are_exit_status_stdout_check_and_files_written_but_not_logs() -> None:
