@@ -60,7 +60,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
 # What comes from elsewhere; everybody may use the standard library and msgspec.
 THIRD_PARTY = {
     "cli": {"typer", "click", "rich"},
-    "report": {"rich"},
+    "report": {"rich", "jinja2", "markupsafe"},
     "probes": {"yaml"},
     "proxy": {"uvicorn", "uvloop"},
     "pytest_plugin": {"pytest"},

@@ -18,6 +18,7 @@ needs=(
     /usr/include/stdio.h=libc6-dev
     eu-stack=elfutils
     busybox=busybox-static
+    chromium=chromium
     /usr/share/man/man2/write.2.gz=manpages-dev
     node=nodejs
     npm=npm

@@ -24,6 +24,7 @@ from blackstart.core.verdict import worst
 from blackstart.faults import Candidate
 from blackstart.guard import doors, parse_allowed
 from blackstart.report import json
+from blackstart.report.change import change_between
 from blackstart.report.model import Report
 from blackstart.report.progress import Progress
 from blackstart.report.terminal import one_line
@@ -65,9 +66,7 @@ def _do(options: Options, progress: Progress, host: Mapping[str, str], *, is_pla
             return report(seen, mode="plan", planned=ordered)
         kept.begin()
         _work(campaign, seen, isolation, ordered)
-        found = report(seen, run=str(kept.run))
-        kept.finish(found)
-        return found
+        return kept.finish(report(seen, run=str(kept.run)))
 
 
 def _work(campaign: Campaign, seen: Observation, isolation: str, ordered: list[Candidate]) -> None:
@@ -114,6 +113,11 @@ class _Kept:
         self._store.add_finding(self.run, json.encode_plain(finding))
         self._progress.finding(one_line(finding))
 
-    def finish(self, report: Report) -> None:
-        """The whole report."""
+    def finish(self, report: Report) -> Report:
+        """The whole report, now with what changed since the last run of the same command."""
+        before = self._store.previous_report(self.run)
+        if before is not None:
+            earlier = json.decode(before, where=self._store.path)
+            report = msgspec.structs.replace(report, change=change_between(earlier, report))
         self._store.finish_run(self.run, json.encode(report))
+        return report

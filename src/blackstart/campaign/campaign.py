@@ -29,6 +29,7 @@ from blackstart.core.verdict import DEFECT, FAILED, NOTE, PASSED, POLICY, UNKNOW
 from blackstart.faults import AnyFault, Candidate
 from blackstart.findings import Failure, Reproduction, cause_of, reproduction
 from blackstart.power import model
+from blackstart.report.points import Place, place_of
 from blackstart.report.progress import Progress
 from blackstart.sandbox.machine import LANDLOCK
 from blackstart.targets import Patience
@@ -44,10 +45,11 @@ NOT_FIRED = "not fired"
 
 @dataclass
 class Suspicion:
-    """A cause that has failed once: its first failing trial, and how its repetitions went."""
+    """A cause that has failed once: its first failing trial, where else it failed, and how its repetitions went."""
 
     plan: Plan
     failures: list[Failure]
+    places: set[Place] = field(default_factory=set)
     repeats: list[bool] = field(default_factory=list)
     asked: int = 0
     found_s: float = 0.0
@@ -68,6 +70,7 @@ class Tally:
     """Everything that the trials gave."""
 
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    places: dict[Place, dict[str, int]] = field(default_factory=dict)
     suspicions: dict[str, Suspicion] = field(default_factory=dict)
     eased: dict[str, str] = field(default_factory=dict)  # the cause of a defect -> that of the note it turned out to be
     muted: dict[str, str] = field(default_factory=dict)
@@ -87,9 +90,10 @@ class Tally:
         """No further trial is done: what is left was cut."""
         self.cut = self.chosen - self.total
 
-    def count(self, kind: str, outcome: str) -> None:
-        of_kind = self.counts.setdefault(kind, {})
-        of_kind[outcome] = of_kind.get(outcome, 0) + 1
+    def count(self, place: Place, outcome: str) -> None:
+        """Count a trial's outcome for its kind and for its place."""
+        for counts in (self.counts.setdefault(place.kind, {}), self.places.setdefault(place, {})):
+            counts[outcome] = counts.get(outcome, 0) + 1
 
 
 class Keep(Protocol):
@@ -271,7 +275,7 @@ class Campaign:
             self.repeated(task, failing, outcome, queue)
             return
         result = _result(verdicts)
-        self.tally.count(task.plan.kind, result)
+        self.tally.count(place_of(msgspec.to_builtins(task.plan)), result)
         self.progress.done(result)
         for verdict in verdicts:
             if verdict.outcome == UNKNOWN and verdict.why:
@@ -296,6 +300,7 @@ class Campaign:
                 self.tally.suspicions[cause] = Suspicion(task.plan, [], found_s=self.elapsed_s())
                 new.append(cause)
             self.tally.suspicions[cause].failures.append(failure)
+            self.tally.suspicions[cause].places.add(place_of(msgspec.to_builtins(task.plan)))
         if new:
             self.ask_again(new, REPEATS, queue)
 

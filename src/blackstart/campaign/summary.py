@@ -18,6 +18,7 @@ from blackstart.findings import group
 from blackstart.guard import Door
 from blackstart.report.model import (
     CalibrationSummary,
+    CoveredPoint,
     Cut,
     Finding,
     KindCounts,
@@ -31,7 +32,9 @@ from blackstart.report.model import (
     SurfaceFile,
     TrialsSummary,
 )
+from blackstart.report.points import Place
 from blackstart.report.text import shell_line
+from blackstart.report.timeline import timeline_of
 
 NOTES_MAX = 20
 
@@ -67,6 +70,7 @@ def report_of(
         calibration=_calibration(seen, tally),
         trials=_trials(tally, options, planned),
         findings=findings,
+        coverage=_coverage(tally, seen, findings),
         muted=tuple(Omission(what=what, why=why) for what, why in sorted(tally.muted.items())),
         uncovered=(*_uncovered(seen), *unproven),
         notes=(*seen.notes, *_common(tally.unknown)),
@@ -151,6 +155,26 @@ def _trials(tally: Tally, options: Options, planned: Iterable[Candidate]) -> Tri
     return TrialsSummary(total=sum(kind.total for kind in kinds), kinds=kinds, cut=cut, planned=shown)
 
 
+def _coverage(tally: Tally, seen: Observation, findings: Iterable[Finding]) -> tuple[CoveredPoint, ...]:
+    """Every class of points of failure that was tried, by kind, file and call."""
+    found: dict[Place, list[str]] = {}
+    for finding in findings:
+        for place in tally.suspicions[finding.fingerprint].places:
+            found.setdefault(place, []).append(finding.id)
+    return tuple(
+        CoveredPoint(
+            **msgspec.to_builtins(place),
+            role=seen.surface.files.get(place.path, ""),
+            passed=counts.get(PASSED, 0),
+            failed=counts.get(FAILED, 0),
+            unknown=counts.get(UNKNOWN, 0),
+            not_fired=counts.get(NOT_FIRED, 0),
+            found=tuple(found.get(place, ())),
+        )
+        for place, counts in sorted(tally.places.items(), key=lambda item: msgspec.structs.astuple(item[0]))
+    )
+
+
 def _findings(tally: Tally, options: Options) -> tuple[tuple[Finding, ...], list[Omission]]:
     """What reproduced, the most severe first; what did not, or whose oracle was muted since, is said to be so."""
     shown: dict[str, Suspicion] = {}
@@ -196,6 +220,7 @@ def _finding(found: Cause, suspicion: Suspicion, options: Options) -> Finding:
         found_s=round(suspicion.found_s, 3),
         stack=_stack(suspicion),
         plan=msgspec.to_builtins(suspicion.plan),
+        timeline=timeline_of(suspicion.failures[0].history, [fault.phase for fault in suspicion.plan.faults]),
     )
 
 

@@ -49,6 +49,14 @@ Only = Annotated[
 ]
 SeedOption = Annotated[int | None, typer.Option("--seed", metavar="N", help="The seed of every draw; else a new one.")]
 Json = Annotated[str | None, typer.Option("--json", metavar="FILE", help="Write the report as JSON; - is stdout.")]
+Html = Annotated[str | None, typer.Option("--html", metavar="FILE", help="Write the report as one page for people.")]
+Junit = Annotated[str | None, typer.Option("--junit", metavar="FILE", help="Write the report as JUnit XML.")]
+Sarif = Annotated[
+    str | None, typer.Option("--sarif", metavar="FILE", help="Write the report as SARIF, for code hosts.")
+]
+Markdown = Annotated[
+    str | None, typer.Option("--markdown", metavar="FILE", help="Write the report as Markdown, for a comment.")
+]
 Isolation = Annotated[
     str | None,
     typer.Option("--isolation", metavar="MODE", help="namespaces or landlock; else what this machine allows."),
@@ -93,6 +101,10 @@ def run(
     only: Only = None,
     seed: SeedOption = None,
     json: Json = None,
+    html: Html = None,
+    junit: Junit = None,
+    sarif: Sarif = None,
+    markdown: Markdown = None,
     isolation: Isolation = None,
     model: Models = None,
 ) -> None:
@@ -108,8 +120,9 @@ def run(
         from blackstart.cli import session, settings
 
         given["env"] = settings.pairs(given["env"] or [])
-        options = settings.options_from(settings.Settings(**given), settings.here())
-        return session.plan(options) if context.info_name == "plan" else session.run(options)
+        said, place = settings.Settings(**given), settings.here()
+        options, files = settings.options_from(said, place), settings.files_from(said, place)
+        return session.plan(options, files) if context.info_name == "plan" else session.run(options, files)
 
     finish(job)
 
@@ -165,14 +178,20 @@ def report(
     runs: Annotated[bool, typer.Option("--runs", help="List all runs that are kept.")] = False,
     cwd: Cwd = None,
     json: Json = None,
+    html: Html = None,
+    junit: Junit = None,
+    sarif: Sarif = None,
+    markdown: Markdown = None,
 ) -> None:
-    """Show the report of a run again."""
+    """Show the report of a run again, or write it in another form."""
 
     def job() -> int:
         from blackstart.cli import session
 
         place = session.directory(cwd)
-        return session.list_runs(place) if runs else session.report(run, place, json or "")
+        files = {"json": json, "html": html, "junit": junit, "sarif": sarif, "markdown": markdown}
+        named = {form: file for form, file in files.items() if file}
+        return session.list_runs(place) if runs else session.report(run, place, named)
 
     finish(job)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
@@ -14,37 +14,39 @@ from blackstart.cli.settings import here
 from blackstart.core.errors import BlackstartError, SandboxUnavailable, Undecided
 from blackstart.core.options import Options
 from blackstart.core.verdict import FAILED, PASSED
-from blackstart.report import json, terminal
+from blackstart.report import terminal, views
 from blackstart.report.live import progress_for
-from blackstart.report.lookup import load_finding, load_report
+from blackstart.report.lookup import load_finding, load_run
 from blackstart.report.model import Report
 from blackstart.report.progress import Progress
 from blackstart.report.text import shell_line
 from blackstart.store import DIRECTORY, Store
 
 UNDECIDED, UNDECIDED_BISECT = 3, 125
+# Where the report goes, by form.
+Files = Mapping[str, str]
 # Beside the results; a campaign writes it, `undo` reads it.
 LEDGER = "ledger"
 
 
-def run(options: Options) -> int:
+def run(options: Options, files: Files) -> int:
     """The main job; its report is shown, and written where it was asked for."""
     from blackstart import campaign
 
-    out, progress = _listeners(options.json)
+    out, progress = _listeners(files)
     with _cleared(progress):
         found = campaign.run(options, progress)
-    return _shown(out, found, options.json)
+    return _shown(out, found, files)
 
 
-def plan(options: Options) -> int:
+def plan(options: Options, files: Files) -> int:
     """What `run` would do."""
     from blackstart import campaign
 
-    out, progress = _listeners(options.json)
+    out, progress = _listeners(files)
     with _cleared(progress):
         found = campaign.plan(options, progress)
-    return _shown(out, found, options.json)
+    return _shown(out, found, files)
 
 
 def replay(
@@ -60,7 +62,7 @@ def replay(
     from blackstart import campaign
     from blackstart.criteria import claim_share
 
-    out, progress = _listeners("")
+    out, progress = _listeners({})
     located = load_finding(reference, directory)
     options = msgspec.structs.replace(
         located.options,
@@ -103,7 +105,7 @@ def image(words: list[str], directory: str) -> int:
         raise BlackstartError(
             "power image takes a finding and a directory", next_step="blackstart power image FINDING DIR"
         )
-    out, progress = _listeners("")
+    out, progress = _listeners({})
     located = load_finding(words[0], directory)
     told = campaign.disk(located.finding, located.options, os.path.join(directory, words[1]), progress)
     progress.clear()
@@ -116,7 +118,7 @@ def export(reference: str, file: str, directory: str) -> int:
     """A finding's disk with its restart command and a README, as one archive."""
     from blackstart import campaign
 
-    out, progress = _listeners("")
+    out, progress = _listeners({})
     located = load_finding(reference, directory)
     place = os.path.join(directory, file or f"{located.finding.get('id', 'finding')}.tar.gz")
     campaign.export(located.finding, located.options, place, progress)
@@ -125,23 +127,11 @@ def export(reference: str, file: str, directory: str) -> int:
     return 0
 
 
-def report(name: str, directory: str, path: str) -> int:
-    """A kept run, or a JSON report, as text and if asked for as JSON."""
-    out = terminal.console(stderr=path == "-")
-    if name and not name.isdecimal():
-        return _again(out, load_report(os.path.join(directory, name)), path)
-    with Store(directory, create=False) as store:
-        kept = store.run(int(name)) if name else store.last_run()
-        if kept is None:
-            raise BlackstartError("no run is kept here yet", where=store.folder, next_step="blackstart run -- CMD")
-        if kept.report is None:
-            ids = ", ".join(found.id for found in store.findings(kept.id))
-            raise BlackstartError(
-                f"run {kept.id} did not end by itself, or is still running: it has no report",
-                where=shell_line(kept.command),
-                next_step=f"blackstart replay ID, with the ids {ids}" if ids else "start it again",
-            )
-    return _again(out, json.decode(kept.report, where=f"run {kept.id}"), path)
+def report(name: str, directory: str, files: Files) -> int:
+    """A kept run, or a JSON report, as text and in the other forms that were asked for."""
+    out = terminal.console(stderr=views.STDOUT in files.values())
+    views.check(files)
+    return _again(out, load_run(name, directory), files)
 
 
 def list_runs(directory: str) -> int:
@@ -198,9 +188,9 @@ def directory(cwd: str | None) -> str:
     return os.path.normpath(path)
 
 
-def _listeners(path: str) -> tuple[Console, Progress]:
-    """The console of the report, which leaves standard output to the JSON report, and who tells progress."""
-    out = terminal.console(stderr=path == "-")
+def _listeners(files: Files) -> tuple[Console, Progress]:
+    """The console of the report, which leaves standard output to a report that goes there, and who tells progress."""
+    out = terminal.console(stderr=views.STDOUT in files.values())
     return out, progress_for(out, out if out.is_terminal else terminal.console(stderr=True))
 
 
@@ -213,14 +203,13 @@ def _cleared(progress: Progress) -> Iterator[None]:
         progress.clear()
 
 
-def _shown(out: Console, found: Report, path: str) -> int:
+def _shown(out: Console, found: Report, files: Files) -> int:
     terminal.show(out, found)
-    if path:
-        json.write(found, path)
+    views.write_all(found, files)
     return found.exit_status
 
 
-def _again(out: Console, found: Report, path: str) -> int:
+def _again(out: Console, found: Report, files: Files) -> int:
     terminal.show_opening(out, found)
-    _shown(out, found, path)
+    _shown(out, found, files)
     return 0

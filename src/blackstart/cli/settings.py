@@ -18,6 +18,7 @@ from blackstart.core.errors import BlackstartError
 from blackstart.core.options import ISOLATIONS, KINDS, Options
 from blackstart.core.randomness import Seed
 from blackstart.core.units import parse_duration
+from blackstart.report import views
 
 BUDGET = "2m"
 
@@ -38,6 +39,10 @@ class Settings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     only: list[str] | str | None = None
     seed: int | None = None
     json: str | None = None
+    html: str | None = None
+    junit: str | None = None
+    sarif: str | None = None
+    markdown: str | None = None
     isolation: str | None = None
     model: list[str] | str | None = None
 
@@ -66,6 +71,14 @@ def options_from(given: Settings, directory: str) -> Options:
     )
     _check(options)
     return options if options.seed >= 0 else msgspec.structs.replace(options, seed=Seed.fresh().number)
+
+
+def files_from(given: Settings, directory: str) -> dict[str, str]:
+    """Where the report goes, by form; raises BlackstartError for what cannot be written."""
+    kept = from_file(directory)
+    files = {form: _first(getattr(given, form), getattr(kept, form), "") for form in views.FORMS}
+    views.check(files)
+    return files
 
 
 def here() -> str:
@@ -148,14 +161,6 @@ def _check(options: Options) -> None:
             raise BlackstartError(f"{name} is less than nothing: {value}", next_step="give a number above 0")
     if options.budget_s == 0:
         raise BlackstartError("--budget 0 leaves no time for anything", next_step="give some, as in --budget 2m")
-    if options.json and options.json != "-":
-        folder = os.path.dirname(os.path.abspath(options.json))
-        if not os.path.isdir(folder) or not os.access(folder, os.W_OK) or os.path.isdir(options.json):
-            raise BlackstartError(
-                "the JSON report could not be written there",
-                where=options.json,
-                next_step="name a file in a directory that you may write to",
-            )
     for name, text in options.env.items():
         if "\0" in name + text or "=" in name:
             raise BlackstartError(f"the variable {name!r} cannot be in an environment", next_step="rename it")

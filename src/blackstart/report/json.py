@@ -6,8 +6,6 @@ The schema is generated from the structs and kept as a file, so that a change of
 
 from __future__ import annotations
 
-import os
-import tempfile
 from importlib import resources
 from typing import Any
 
@@ -24,6 +22,11 @@ def encode(report: Report, *, pretty: bool = False) -> bytes:
     """The report as JSON, UTF-8."""
     raw = encode_plain(report)
     return msgspec.json.format(raw, indent=2) + b"\n" if pretty else raw
+
+
+def render(report: Report) -> bytes:
+    """The report as it is written to a file."""
+    return encode(report, pretty=True)
 
 
 def encode_plain(value: object) -> bytes:
@@ -89,49 +92,3 @@ def schema_text() -> str:
 def published_schema() -> str:
     """The schema file that ships with the package."""
     return resources.files("blackstart.report").joinpath(SCHEMA_FILE).read_text(encoding="utf-8")
-
-
-def write(report: Report, path: str) -> None:
-    """Write the JSON report; a reader sees the old file or the whole new one. `-` is standard output."""
-    raw = encode(report, pretty=True)
-    if path == "-":
-        _write_all(1, raw)
-        return
-    folder = os.path.dirname(os.path.abspath(path))
-    try:
-        if os.path.exists(path) and not os.path.isfile(path):
-            _write_device(path, raw)
-            return
-        descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".report-", suffix=".tmp")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(raw)
-                file.flush()
-                os.fsync(file.fileno())
-            umask = os.umask(0)
-            os.umask(umask)
-            os.chmod(temporary, 0o666 & ~umask)
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
-    except OSError as error:
-        raise BlackstartError(
-            f"the JSON report cannot be written: {error.strerror}",
-            where=path,
-            next_step="name another file with --json; `blackstart report --json FILE` writes it again",
-        ) from error
-
-
-def _write_device(path: str, raw: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY)
-    try:
-        _write_all(descriptor, raw)
-    finally:
-        os.close(descriptor)
-
-
-def _write_all(descriptor: int, raw: bytes) -> None:
-    view = memoryview(raw)
-    while view:
-        view = view[os.write(descriptor, view) :]

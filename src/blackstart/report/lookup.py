@@ -11,7 +11,7 @@ from blackstart.core.errors import BlackstartError
 from blackstart.core.options import Options
 from blackstart.report import json
 from blackstart.report.model import Report
-from blackstart.report.text import each_string, unescape
+from blackstart.report.text import each_string, shell_line, unescape
 from blackstart.store import Run, Store
 
 
@@ -45,6 +45,24 @@ def options_of_run(run: Run, directory: str) -> Options:
     """The options with which a stored run was started."""
     stored = each_string(msgspec.json.decode(run.options or b"{}"), unescape)
     return _options({**stored, "command": run.command, "seed": run.seed}, directory)
+
+
+def load_run(name: str, directory: str) -> Report:
+    """The report of a run by its number, "" for the last one, or a JSON report by its path seen from `directory`."""
+    if name and not name.isdecimal():
+        return load_report(os.path.join(directory, name))
+    with Store(directory, create=False) as store:
+        kept = store.run(int(name)) if name else store.last_run()
+        if kept is None:
+            raise BlackstartError("no run is kept here yet", where=store.folder, next_step="blackstart run -- CMD")
+        if kept.report is None:
+            ids = ", ".join(found.id for found in store.findings(kept.id))
+            raise BlackstartError(
+                f"run {kept.id} did not end by itself, or is still running: it has no report",
+                where=shell_line(kept.command),
+                next_step=f"blackstart replay ID, with the ids {ids}" if ids else "start it again",
+            )
+    return json.decode(kept.report, where=f"run {kept.id}")
 
 
 def load_report(path: str) -> Report:

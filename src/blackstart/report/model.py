@@ -115,6 +115,40 @@ class PlannedTrial(msgspec.Struct, frozen=True, kw_only=True):
     places: int = 1
 
 
+class CoveredPoint(msgspec.Struct, frozen=True, kw_only=True):
+    """One class of points of failure and its trials by verdict.
+
+    kind: of the fault; call, path: where it falls, "" where it has none; role: of that file; what: the variant (an
+    errno, a sort of damage); phase: run or restart; found: ids of the findings that these trials showed.
+    """
+
+    kind: str
+    call: str = ""
+    path: str = ""
+    role: str = ""
+    what: str = ""
+    phase: str = "run"
+    passed: int = 0
+    failed: int = 0
+    unknown: int = 0
+    not_fired: int = 0
+    found: tuple[str, ...] = ()
+
+    @property
+    def total(self) -> int:
+        """All trials of this class."""
+        return self.passed + self.failed + self.unknown + self.not_fired
+
+
+class Moment(msgspec.Struct, frozen=True, kw_only=True):
+    """One moment of a trial: at_s counts from the first start on, restarts follow without a gap; run: its phase."""
+
+    at_s: float
+    mark: Literal["start", "inject", "heal", "output", "end"]
+    run: str
+    text: str = ""
+
+
 class TrialsSummary(msgspec.Struct, frozen=True, kw_only=True):
     """All trials of the run but the calibration's: counts per kind and verdict, what was cut, what is planned."""
 
@@ -129,7 +163,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
     id: what `replay` takes; fingerprint: `<algorithm version>:<digest>`, survives edits; where: call and call site;
     evidence: one sentence per item; paths: masked paths concerned; reproduced: "2 of 2"; replay: the command line;
-    plan: the trial as data, enough to do it again without a store; found_s: seconds after the run's start.
+    plan: the trial as data, enough to do it again without a store; found_s: seconds after the run's start;
+    timeline: the plainest failing trial, moment by moment; known: the reason for which a baseline file accepts it.
     """
 
     id: str
@@ -149,11 +184,41 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     found_s: float = 0.0
     stack: tuple[str, ...] = ()
     plan: dict[str, Any] = {}
+    timeline: tuple[Moment, ...] = ()
+    known: str = ""
 
     @property
     def counts(self) -> bool:
-        """Whether it fails the run: policies and notes do not."""
-        return self.label == "defect"
+        """Whether it fails the run: policies, notes and known gaps do not."""
+        return self.label == "defect" and not self.known
+
+
+class Gone(msgspec.Struct, frozen=True, kw_only=True):
+    """A finding that is no longer there; tried: whether its place was tried again, so that it counts as fixed."""
+
+    id: str
+    fingerprint: str
+    what: str = ""
+    tried: bool = True
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """Against an earlier run of the same command: its number and start; ids of findings, and what has gone."""
+
+    against: str
+    started: str = ""
+    new: tuple[str, ...] = ()
+    again: tuple[str, ...] = ()
+    gone: tuple[Gone, ...] = ()
+
+
+class BaselineUse(msgspec.Struct, frozen=True, kw_only=True):
+    """What a baseline file did: known, expired: ids of findings; fixed: entries whose finding is no longer there."""
+
+    file: str
+    known: tuple[str, ...] = ()
+    expired: tuple[str, ...] = ()
+    fixed: tuple[Gone, ...] = ()
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -162,7 +227,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     version: of blackstart; run: its number in the store; mode: run or plan; started: ISO 8601 in UTC; options: the
     settings of the run other than the command, so that a replay elsewhere has them; muted: oracles that failed on a
     null trial; refused: what was asked for and not done; uncovered: what no fault reached; notes: observations that
-    are no failures.
+    are no failures; coverage: trials by class of points of failure; change: None for a first run; baseline: None where
+    none was given.
     """
 
     schema: Literal["blackstart-report/1"] = SCHEMA
@@ -182,6 +248,9 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     calibration: CalibrationSummary = CalibrationSummary()
     trials: TrialsSummary = TrialsSummary()
     findings: tuple[Finding, ...] = ()
+    coverage: tuple[CoveredPoint, ...] = ()
+    change: Change | None = None
+    baseline: BaselineUse | None = None
     muted: tuple[Omission, ...] = ()
     refused: tuple[Omission, ...] = ()
     uncovered: tuple[Omission, ...] = ()

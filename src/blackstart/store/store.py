@@ -213,6 +213,15 @@ class Store:
         rows = self._rows(_RUNS.format("report", "ORDER BY id DESC LIMIT 1"))
         return self._run(rows[0]) if rows else None
 
+    def previous_report(self, run_id: int) -> bytes | None:
+        """The report of the last finished run of the same command before this one."""
+        sql = (
+            "SELECT old.report FROM runs AS old, runs AS this WHERE this.id = ? AND old.id < this.id "
+            "AND old.command = this.command AND old.report IS NOT NULL ORDER BY old.id DESC LIMIT 1"
+        )
+        rows = self._rows(sql, run_id)
+        return zlib.decompress(rows[0][0]) if rows else None
+
     def trials(self, run_id: int) -> Iterator[Trial]:
         """The trials of a run in the order in which they were planned."""
         columns = "id, run, kind, plan, outcome, history, verdicts"

@@ -43,7 +43,8 @@ def test_the_target_gets_its_arguments_byte_for_byte(tmp_path: Path) -> None:
 def test_every_option_arrives(tmp_path: Path) -> None:
     words = (
         "run --state a --state b --check c --stdin d --env E=f --env G= --cwd . --allow socket:/h --budget 3m "
-        "--trials 4 -j 5 --only errno,kill --seed 6 --isolation landlock --model ext4,posix -- x"
+        "--trials 4 -j 5 --only errno,kill --seed 6 --isolation landlock --model ext4,posix "
+        "--html h --junit u --sarif s --markdown m -- x"
     )
     ended = blackstart(tmp_path, *words.split(), fake="options")
     expected = (
@@ -52,6 +53,12 @@ def test_every_option_arrives(tmp_path: Path) -> None:
         '"isolation":"landlock","models":["ext4","posix"]}'
     )
     assert expected in ended.stdout.decode(), ended
+    assert {name: (tmp_path / name).read_bytes()[:9] for name in "husm"} == {
+        "h": b"<!doctype",
+        "u": b"<?xml ver",
+        "s": b'{\n  "$sch',
+        "m": "### 🔴 bl".encode()[:9],
+    }
 
 
 def test_a_run_shows_its_report_and_gives_its_status(tmp_path: Path, gold: Gold) -> None:
@@ -146,6 +153,8 @@ def test_a_report_is_shown_again(tmp_path: Path) -> None:
     assert (again.returncode, again.stdout) == (0, first.stdout)
     assert blackstart(tmp_path, "report", "r.json").stdout == first.stdout
     assert b"other" in blackstart(tmp_path, "report").stdout
+    page = blackstart(tmp_path, "report", "1", "--html", "-")
+    assert page.stdout.startswith(b"<!doctype html>") and b"CRITICAL" in page.stderr
     copied = blackstart(tmp_path, "report", "1", "--json", "-")
     assert copied.stdout == (tmp_path / "r.json").read_bytes()
     listed = blackstart(tmp_path, "report", "--runs").stdout.decode().splitlines()

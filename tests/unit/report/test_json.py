@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json as standard
-import os
-import stat
 from pathlib import Path
 
 import msgspec
@@ -76,27 +74,3 @@ def test_what_is_no_report_is_told_with_its_place(raw: bytes, message: str) -> N
     with pytest.raises(BlackstartError, match=message) as error:
         json.decode(raw, where="r.json")
     assert error.value.where == "r.json" and error.value.next_step
-
-
-def test_a_report_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
-    path = tmp_path / "r.json"
-    path.write_text("old")
-    json.write(QUIET, str(path))
-    assert json.decode(path.read_bytes()) == QUIET
-    assert os.listdir(tmp_path) == ["r.json"]
-    umask = os.umask(0)
-    os.umask(umask)
-    assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~umask
-    json.write(QUIET, "/dev/null")
-    assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
-
-
-def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
-    with pytest.raises(BlackstartError, match="cannot be written") as error:
-        json.write(QUIET, str(tmp_path / "missing" / "r.json"))
-    assert "blackstart report --json" in error.value.next_step
-
-
-def test_standard_output_can_be_named(capfd: pytest.CaptureFixture[str]) -> None:
-    json.write(QUIET, "-")
-    assert json.decode(capfd.readouterr().out.encode()) == QUIET

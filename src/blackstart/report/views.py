@@ -1,0 +1,97 @@
+"""The forms in which a report can be written, one row each, and how a file of any of them is written.
+
+Each form is a module with `render`; it is imported when it is asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import tempfile
+from collections.abc import Mapping
+
+from blackstart.core.errors import BlackstartError
+from blackstart.report.model import Report
+
+# Form -> who renders it. The names are those of the options.
+FORMS = {
+    "json": "blackstart.report.json",
+    "html": "blackstart.report.html",
+    "junit": "blackstart.report.junit",
+    "sarif": "blackstart.report.sarif",
+    "markdown": "blackstart.report.markdown",
+}
+STDOUT = "-"
+
+
+def render(report: Report, form: str) -> bytes:
+    """The report in one form."""
+    rendered: bytes = importlib.import_module(FORMS[form]).render(report)
+    return rendered
+
+
+def write_all(report: Report, files: Mapping[str, str]) -> None:
+    """Write the report in each form that has a file."""
+    for form, path in files.items():
+        if path:
+            write(render(report, form), path, form)
+
+
+def check(files: Mapping[str, str]) -> None:
+    """Say before a run that a report could not be written after it."""
+    if sum(path == STDOUT for path in files.values()) > 1:
+        raise BlackstartError("only one report can go to standard output", next_step="name a file for the others")
+    for form, path in files.items():
+        folder = os.path.dirname(os.path.abspath(path))
+        can_write = os.path.isdir(folder) and os.access(folder, os.W_OK) and not os.path.isdir(path)
+        if path and path != STDOUT and not can_write:
+            raise BlackstartError(
+                f"the {form} report could not be written there",
+                where=path,
+                next_step="name a file in a directory that you may write to",
+            )
+
+
+def write(raw: bytes, path: str, form: str) -> None:
+    """Write a rendered report; a reader sees the old file or the whole new one. `-` is standard output."""
+    if path == "-":
+        _write_all(1, raw)
+        return
+    folder = os.path.dirname(os.path.abspath(path))
+    try:
+        if os.path.exists(path) and not os.path.isfile(path):
+            _write_device(path, raw)
+            return
+        descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".report-", suffix=".tmp")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(raw)
+                file.flush()
+                os.fsync(file.fileno())
+            umask = os.umask(0)
+            os.umask(umask)
+            os.chmod(temporary, 0o666 & ~umask)
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+    except OSError as error:
+        raise BlackstartError(
+            f"the report cannot be written: {error.strerror}",
+            where=path,
+            next_step=f"name another file with --{form}; `blackstart report --{form} FILE` writes it again",
+        ) from error
+
+
+def _write_device(path: str, raw: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY)
+    try:
+        _write_all(descriptor, raw)
+    finally:
+        os.close(descriptor)
+
+
+def _write_all(descriptor: int, raw: bytes) -> None:
+    view = memoryview(raw)
+    while view:
+        view = view[os.write(descriptor, view) :]
