@@ -350,7 +350,7 @@ class Campaign:
                     del self.tally.suspicions[earlier]
                     self.tally.eased[earlier] = cause
                     if cause not in self.tally.suspicions:
-                        note = Suspicion(task.plan, [failure], [True], asked=1, found_s=self.elapsed_s())
+                        note = Suspicion(task.plan, [failure], repeats=[True], asked=1, found_s=self.elapsed_s())
                         self.tally.suspicions[cause] = note
                         self.ask_again([cause], REPEATS - 1, queue)
 
