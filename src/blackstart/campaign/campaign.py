@@ -308,7 +308,8 @@ class Campaign:
         """Whether the crash alone, without the fault that fell into recovery from it, is known to do the same."""
         if len(plan.faults) < 2:
             return False
-        history = msgspec.structs.replace(failure.history, kind=plan.faults[0].kind)
+        crash = failure.history.injected[:1]
+        history = msgspec.structs.replace(failure.history, kind=plan.faults[0].kind, injected=crash)
         return cause_of(Failure(history=history, verdict=failure.verdict)) in self.tally.suspicions
 
     def ask_again(self, causes: list[str], count: int, queue: Queue) -> None:

@@ -20,11 +20,10 @@ from blackstart.campaign.campaign import Campaign
 from blackstart.campaign.replay import plan_of
 from blackstart.core.errors import BlackstartError
 from blackstart.core.options import Options
-from blackstart.faults.power import PowerCut, describe
 from blackstart.oracles.power import in_words
-from blackstart.power import Builder
 from blackstart.report.progress import Progress
 from blackstart.sandbox import choose, probe
+from blackstart.trials.power import disk_of
 
 README = "README.txt"
 
@@ -34,8 +33,7 @@ def disk(
 ) -> list[str]:
     """Write the disk of a finding below the new directory `place`; what it is, in lines."""
     plan = plan_of(finding)
-    fault = next((fault for fault in plan.faults if isinstance(fault, PowerCut)), None)
-    if fault is None:
+    if plan.kind != "power":
         raise BlackstartError(
             "only a finding of a power cut has a disk", where=str(finding.get("id", "")), next_step="blackstart replay"
         )
@@ -45,26 +43,19 @@ def disk(
     isolation = options.isolation or choose(probe())
     seen = campaign.observe(isolation, (), host)
     try:
-        recording = next((c.recording for c in seen.calibration.chain if c.start == plan.start), None)
-        if recording is None:
-            raise BlackstartError(
-                "the program no longer gets as far", where=plan.start, next_step="run blackstart anew"
-            )
-        state = fault.state(recording)
-        places = {}
-        for root in recording.tree.roots:
-            source, target = seen.zygote.path(plan.start, root), os.path.join(place, root.strip("/"))
-            assert source is not None
-            shutil.copytree(source, target, symlinks=True, ignore=_special)
-            places[root] = target
-        builder = Builder(recording, places, contents=recording.contents, names=recording.names)
-        try:
-            builder.build(state)
-        finally:
-            builder.close()
+        with disk_of(plan, seen.bench) as (image, cuts):
+            for one in cuts:
+                if not one.fired:
+                    raise BlackstartError(f"the disk cannot be built: {one.note}", next_step="run blackstart anew")
+            told = []
+            for root in seen.layout.copies:
+                source, target = seen.zygote.path(image, root), os.path.join(place, root.strip("/"))
+                assert source is not None
+                shutil.copytree(source, target, symlinks=True, ignore=_special)
+                told.append(f"{root} as the cut left it: {target}")
+        words = [line for one in cuts if one.cut is not None for line in in_words(one.cut)]
         command = shlex.join(options.command)
-        told = [f"{root} as the cut left it: {target}" for root, target in places.items()]
-        return [*told, *in_words(describe(recording, state)), f"restart: cd {seen.bench.command.cwd} && {command}"]
+        return [*told, *words, f"restart: cd {seen.bench.command.cwd} && {command}"]
     finally:
         seen.zygote.close()
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from blackstart.campaign import ground
-from blackstart.campaign.scout import FIRST_PATIENCE, OBSERVED, bench_on, must_work
+from blackstart.campaign.scout import FIRST_PATIENCE, bench_on, must_work
 from blackstart.core.calibration import Calibration, CleanRun, Mask
 from blackstart.core.clock import SYSTEM
 from blackstart.core.errors import Undecided
@@ -43,6 +43,7 @@ from blackstart.surface import (
 from blackstart.surface import Observation as Seen
 from blackstart.targets import Command, Patience
 from blackstart.trials import Bench
+from blackstart.trials.taping import OBSERVED
 
 STARTS = ("S0", "S1", "S2", "S3")
 BOUNDARIES_MAX = 8

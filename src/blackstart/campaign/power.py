@@ -5,30 +5,25 @@ Its own clean run, since keeping every byte costs more than the others should pa
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from blackstart.campaign.observe import Observation
-from blackstart.campaign.scout import OBSERVED
 from blackstart.campaign.worker import try_and_judge
 from blackstart.core.calibration import CleanRun
 from blackstart.core.history import EXITED
 from blackstart.core.verdict import FAILED
 from blackstart.faults.power import PowerCut, fault_of
 from blackstart.findings import Failure, cause_of
-from blackstart.gate import Recorder
-from blackstart.power import OUTPUT, Builder, Explorer, Recording, Spill, State, Tape, model, scan
+from blackstart.power import OUTPUT, Builder, Explorer, Recording, State, model
 from blackstart.power.states import cuts, smaller
 from blackstart.targets import Patience
+from blackstart.trials.taping import tape_start
 
 if TYPE_CHECKING:
     from blackstart.campaign.campaign import Campaign
 
-DATA_MAX_BYTES = 1 << 30
-READ_MAX_BYTES = 512 << 20
 ANSWERS_MAX = 16
 
 
@@ -51,55 +46,11 @@ def with_recordings(seen: Observation, starts: tuple[str, ...], models: tuple[st
 def record(seen: Observation, start: str) -> Recording | None:
     """One clean run from this start with all that it writes; None if it then ends otherwise than the others."""
     bench, zygote = seen.bench, seen.zygote
-    roots = {root: place for root in seen.layout.copies if (place := zygote.path(start, root)) is not None}
-    with bench.image_from(start) as image:
-        read_now, mode_now = _reader(seen, image)
-        tape = Tape(scan(roots), Spill(), read_now=read_now, mode_now=mode_now)
-        recorder = Recorder(mask=bench.masker, sites=True, data=True, offsets=True, data_max=DATA_MAX_BYTES, limit=0)
-        with zygote.sandbox(image) as sandbox:
-            run, _ = bench.start(
-                sandbox,
-                image,
-                "recording",
-                calls=OBSERVED,
-                recorder=recorder,
-                patience=Patience.after(seen.calibration.slowest_s),
-                on_operation=tape.before,
-            )
-        if run.end.how != EXITED:
-            return None
-        recording = tape.finish()
-        recording.operations = [
-            msgspec.structs.replace(o, path2=bench.masker(o.path2)) if o.path2 else o for o in recording.operations
-        ]
-        return recording
-
-
-def _reader(seen: Observation, image: str) -> tuple[Callable[[str], bytes | None], Callable[[str], int | None]]:
-    """(what stands at a path of the image now, its mode)"""
-
-    def read_now(path: str) -> bytes | None:
-        try:
-            descriptor = seen.zygote.open_in(image, path, os.O_RDONLY | os.O_NONBLOCK)
-        except OSError:
-            return None
-        with os.fdopen(descriptor, "rb") as file:
-            try:
-                return file.read(READ_MAX_BYTES)
-            except IsADirectoryError:
-                return None
-
-    def mode_now(path: str) -> int | None:
-        try:
-            descriptor = seen.zygote.open_in(image, path, os.O_RDONLY | os.O_NONBLOCK)
-        except OSError:
-            return None
-        try:
-            return os.fstat(descriptor).st_mode & 0o7777
-        finally:
-            os.close(descriptor)
-
-    return read_now, mode_now
+    with bench.image_from(start) as image, zygote.sandbox(image) as sandbox:
+        patience = Patience.after(seen.calibration.slowest_s)
+        roots = seen.layout.copies
+        run, _, recording = tape_start(bench, sandbox, image, start, roots, phase="recording", patience=patience)
+    return recording if run.end.how == EXITED else None
 
 
 def _answers(seen: Observation, clean: CleanRun, recording: Recording) -> tuple[tuple[int, str], ...]:
@@ -148,7 +99,7 @@ def shrink(campaign: Campaign, seen: Observation, limit_s: float = 20.0) -> None
     """Make the first failure of each cause found by power cuts the smallest one: put back whatever does not matter."""
     clock = campaign.clock
     for cause, suspicion in list(campaign.tally.suspicions.items()):
-        fault = suspicion.plan.faults[0] if suspicion.plan.faults else None
+        fault = suspicion.plan.faults[0] if len(suspicion.plan.faults) == 1 else None
         if not isinstance(fault, PowerCut) or not suspicion.reproduction.shown:
             continue
         until_s = clock.monotonic() + limit_s / max(1, len(campaign.tally.suspicions))

@@ -16,15 +16,15 @@ from blackstart.core.errors import Undecided
 from blackstart.core.history import EXITED, Run
 from blackstart.core.masking import Masker, rooted
 from blackstart.core.options import Options
-from blackstart.core.trace import FILE, LOOKING, OPENING, Operation
-from blackstart.gate import DEFAULT, Recorder
+from blackstart.core.trace import FILE, OPENING, Operation
+from blackstart.gate import Recorder
 from blackstart.probes import Prober
 from blackstart.sandbox import Zygote
 from blackstart.sandbox.machine import LANDLOCK
 from blackstart.targets import Command, Patience
 from blackstart.trials import Bench
+from blackstart.trials.taping import OBSERVED
 
-OBSERVED = DEFAULT | LOOKING | {"exit_group", "kill"}
 FIRST_PATIENCE = Patience(deadline_s=30.0, hard_s=60.0)
 
 

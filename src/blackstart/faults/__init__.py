@@ -3,18 +3,38 @@
 To add a kind: one file with a frozen value and `candidates`, its test, and one row of KINDS below.
 """
 
-from blackstart.faults import db, errno, file, kill, power
+from collections.abc import Iterator
+
+from blackstart.core.calibration import Calibration, CleanRun
+from blackstart.faults import db, errno, failing_sync, file, kill, power, second_cut
 from blackstart.faults.scene import Candidate, Fault, Scene
+
+
+def _power(clean: CleanRun, calibration: Calibration) -> Iterator[Candidate]:
+    """Cuts of the recorded run; after a sync that failed; and in the recovery from the first."""
+    yield from power.candidates(clean, calibration)
+    if clean.recording is not None:
+        yield from failing_sync.candidates(clean, calibration, clean.recording.models)
+        yield from second_cut.candidates(clean, clean.recording.models)
+
 
 KINDS = {
     "kill": kill.candidates,
     "errno": errno.candidates,
     "file": file.candidates,
     "db": db.candidates,
-    "power": power.candidates,
+    "power": _power,
 }
 
 # Every fault value, for reading plans back.
-AnyFault = kill.Kill | errno.Errno | file.Damage | db.Break | power.PowerCut
+AnyFault = (
+    kill.Kill
+    | errno.Errno
+    | file.Damage
+    | db.Break
+    | power.PowerCut
+    | failing_sync.FailingSync
+    | second_cut.SecondCut
+)
 
 __all__ = ["KINDS", "AnyFault", "Candidate", "Fault", "Scene"]

@@ -19,8 +19,22 @@ from blackstart.core.history import Cut, Injected, Output
 from blackstart.core.trace import Operation
 from blackstart.faults.point import slim
 from blackstart.faults.scene import RUN, Candidate, Scene
-from blackstart.power import CUT, DATA, GROW, LINK, OUTPUT, UNLINK, Builder, Explorer, Micro, Recording, State, model
-from blackstart.power.models import MODELS, REAL
+from blackstart.power import (
+    CUT,
+    DATA,
+    GROW,
+    LINK,
+    OUTPUT,
+    SYNC,
+    UNLINK,
+    Builder,
+    Explorer,
+    Micro,
+    Recording,
+    State,
+    model,
+)
+from blackstart.power.models import FAILING, MODELS, REAL
 from blackstart.targets import Conducted
 
 # Real file systems first; posix last, whose findings are notes.
@@ -82,19 +96,9 @@ class PowerCut(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ta
     @contextmanager
     def inject(self, scene: Scene) -> Iterator[None]:
         """Build the disk into the scene's image."""
-        recording = scene.recording
-        assert recording is not None
-        places = {}
-        for root in recording.tree.roots:
-            place = scene.zygote.path(scene.image, root)
-            assert place is not None, root
-            places[root] = place
-        builder = Builder(recording, places, contents=recording.contents, names=recording.names)
-        try:
-            builder.build(self.state(recording))
-            yield
-        finally:
-            builder.close()
+        assert scene.recording is not None
+        build(scene.recording, self.state(scene.recording), scene)
+        yield
 
     def account(self, conducted: Conducted, first_tamper: int) -> Injected:
         raise AssertionError("a power cut replaces the run: see `told`")
@@ -113,6 +117,20 @@ class PowerCut(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ta
             fault=str(self), kind=self.kind, hits=1, fired=fired, operation=operation, outputs=lines, cut=cut, note=note
         )
         return injected, outputs
+
+
+def build(recording: Recording, state: State, scene: Scene) -> None:
+    """Make the scene's image, which holds the start state, equal to this crash state."""
+    places = {}
+    for root in recording.tree.roots:
+        place = scene.zygote.path(scene.image, root)
+        assert place is not None, root
+        places[root] = place
+    builder = Builder(recording, places, contents=recording.contents, names=recording.names)
+    try:
+        builder.build(state)
+    finally:
+        builder.close()
 
 
 def _steps(recording: Recording, one: Missing) -> list[int]:
@@ -167,18 +185,17 @@ def describe(recording: Recording, state: State) -> Cut:
     order = recording.order(model(state.model))
     lost = list(_of(recording, order.effects & ((1 << state.cut) - 1) & ~state.mask))
     unsure = order.effects & ((1 << state.cut) - 1) & ~order.sure(state.cut)
-    possible = tuple(n for n in MODELS if recording.order(MODELS[n]).is_possible(state.cut, state.mask))
-    if state.garbage:
-        possible = tuple(n for n in possible if MODELS[n].garbage)
-    if state.model not in possible:
-        possible = (*possible, state.model)
+    possible, never = _models(recording, state)
     by_operation: dict[int, list[Micro]] = {}
     for step in lost:
         by_operation.setdefault(step.operation, []).append(step)
     words = [_in_words(recording, index, steps) for index, steps in by_operation.items()]
+    words = [*_dropped(recording), *words]
     if len(words) > NAMED_MAX:
         words = [*words[:NAMED_MAX], f"and {len(words) - NAMED_MAX} more"]
     kinds = dict.fromkeys("entry" if s.kind in (LINK, UNLINK) else s.kind for s in lost)
+    if recording.dropped:
+        kinds = {"dropped": None, **kinds}
     torn = 0 < state.cut < len(recording.micros) and (
         recording.micros[state.cut].operation == recording.micros[state.cut - 1].operation
     )
@@ -191,19 +208,45 @@ def describe(recording: Recording, state: State) -> Cut:
     return Cut(
         model=state.model,
         models=possible,
-        never=tuple(name for name in MODELS if name not in possible),
-        is_real=any(name.partition("+")[0] in REAL for name in possible),
+        never=never,
+        is_real=any(name.partition("+")[0] in (*REAL, *FAILING) for name in possible),
         after=after and slim(after),
         before=slim(recording.operations[following.operation]) if following else None,
         missing=tuple(words),
         lost_kinds=tuple(kinds),
         only_last_name=bool(lost)
+        and not recording.dropped
         and not torn
         and not any(s.kind in BYTES for s in _of(recording, unsure))
         and _acknowledgements(recording, lost[0].index, state.cut) <= 1,
         steps=len(lost),
         paths=tuple(dict.fromkeys(recording.operations[index].masked for index in by_operation)),
     )
+
+
+def _models(recording: Recording, state: State) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(models under which this state can be, those under which it cannot)"""
+    keeping = [name for name in MODELS if name not in FAILING]
+    if recording.is_failing:  # what was dropped is no longer in the recording; where no sync fails nothing is dropped
+        return (state.model,), tuple(keeping)
+    possible = [name for name in keeping if recording.order(MODELS[name]).is_possible(state.cut, state.mask)]
+    if state.garbage:
+        possible = [name for name in possible if MODELS[name].garbage]
+    if state.model not in possible:
+        possible.append(state.model)
+    return tuple(possible), tuple(name for name in keeping if name not in possible)
+
+
+def _dropped(recording: Recording) -> list[str]:
+    """What a sync that reported an error should have written, in words."""
+    if not recording.dropped:
+        return []
+    sync = next(m for m in recording.micros if m.kind == SYNC and m.fails)
+    first, last = recording.dropped[0], recording.dropped[-1]
+    operation = recording.operations[sync.operation]
+    where = f" at {operation.site[0]}" if operation.site else ""
+    span = f"bytes {first.offset} to {last.offset + last.length}"
+    return [f"{span}, dropped when {operation.call} {operation.masked} @{operation.nth}{where} reported EIO"]
 
 
 def _acknowledgements(recording: Recording, first: int, cut: int) -> int:
@@ -256,7 +299,8 @@ def states(recording: Recording, models: tuple[str, ...] = (), seed: int = 0) ->
     if models != ("kill9",):
         for _ in Explorer(recording, MODELS["kill9"], seen=seen).states():
             pass
-    explorers: list[Any] = [Explorer(recording, model(name), seed=seed, seen=seen).states() for name in models or USUAL]
+    names = [name for name in models or USUAL if model(name).syncs != "failing"]
+    explorers: list[Any] = [Explorer(recording, model(name), seed=seed, seen=seen).states() for name in names]
     while explorers:
         for explorer in list(explorers):
             state = next(explorer, None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from blackstart.core.history import Cut
 from blackstart.core.verdict import NOTE, POLICY
 
@@ -30,11 +32,17 @@ _BY_CONSEQUENCE = {
 }
 
 
-def power_advice(cut: Cut, consequence: str, label: str) -> str:
-    """What keeps this cut from doing harm, by what was missing."""
+def power_advice(cuts: Sequence[Cut], consequence: str, label: str) -> str:
+    """What keeps these cuts (the last one in the recovery from the others) from doing harm, by what was missing."""
+    cut = cuts[-1]
     lost = set(cut.lost_kinds)
     names_only = lost == {"entry"}
-    if names_only and consequence == "lost":
+    if "dropped" in lost:
+        found = (
+            "Do not call fsync again after it has failed: what it could not write is dropped, and the next call has "
+            "nothing left to write. Report the error and end, or write everything again to a new file."
+        )
+    elif names_only and consequence == "lost":
         found = (
             "After the rename, creation or removal of the file, open its directory and fsync that too, before "
             "acknowledging: until then a power cut may bring the old name back."
@@ -44,6 +52,11 @@ def power_advice(cut: Cut, consequence: str, label: str) -> str:
         found += "" if not lost & {"entry"} else " " + _ATOMIC
     else:
         found = _ATOMIC + " Without the fsync the new name may stand there before its content does."
+    if len(cuts) > 1:
+        found = (
+            "Recovery must be as careful as the work itself, and must be able to begin again: remove what it recovers "
+            "from last, after what it wrote is synced. " + found
+        )
     return f"{found} (Under {', '.join(cut.models)}.)" if label == NOTE else found
 
 

@@ -115,7 +115,7 @@ def _cause(failure: Failure) -> tuple[str, ...]:
     """
     verdict, operation = failure.verdict, failure.operation
     if failure.history.kind == "power":  # the same loss shows at many cuts
-        return (verdict.consequence, verdict.label, "power", ",".join(sorted(verdict.paths)))
+        return (verdict.consequence, verdict.label, "power", ",".join(sorted(verdict.paths)), *_sort(failure))
     if verdict.label == NOTE:  # an exception and its function, whatever the fault
         return (verdict.consequence, verdict.label, "", verdict.evidence[0].split(":")[0] if verdict.evidence else "")
     paths = ",".join(sorted(verdict.paths))
@@ -127,6 +127,14 @@ def _cause(failure: Failure) -> tuple[str, ...]:
     function = context(operation.site) if operation else ""
     call = "" if function or kind == "kill" or operation is None else operation.call
     return (verdict.consequence, verdict.label, kind, paths or failure.masked, function or call)
+
+
+def _sort(failure: Failure) -> tuple[str, ...]:
+    """Which sort of power cut, if it is no plain one: after a sync that failed, or in the recovery from another."""
+    cuts = [one.cut for one in failure.history.injected if one.cut is not None]
+    if len(cuts) > 1:
+        return ("during recovery",)
+    return ("after a failed sync",) if any("dropped" in cut.lost_kinds for cut in cuts) else ()
 
 
 def _plain(text: str) -> str:
@@ -160,7 +168,8 @@ def _finding(cause: tuple[str, ...], members: list[Failure]) -> Finding:
 def _advice(failure: Failure, call: str) -> str:
     verdict, injected = failure.verdict, failure.injected
     if injected is not None and injected.cut is not None:
-        return power_advice(injected.cut, verdict.consequence, verdict.label)
+        cuts = [one.cut for one in failure.history.injected if one.cut is not None]
+        return power_advice(cuts, verdict.consequence, verdict.label)
     return advice(verdict.consequence, failure.history.kind, call, verdict.label)
 
 

@@ -77,20 +77,23 @@ def _short(text: str) -> str:
 
 
 def relabel(verdicts: list[Verdict], history: History) -> list[Verdict]:
-    """The same verdicts with the cut in their evidence, and with the label that it deserves."""
-    cut = next((one.cut for one in history.injected if one.cut is not None), None)
-    if history.kind != KIND or cut is None:
+    """The same verdicts with the cuts in their evidence, and with the label that they deserve."""
+    cuts = [one.cut for one in history.injected if one.cut is not None]
+    if history.kind != KIND or not cuts:
         return verdicts
-    return [_labelled(verdict, cut) if verdict.outcome == FAILED else verdict for verdict in verdicts]
+    return [_labelled(verdict, cuts) if verdict.outcome == FAILED else verdict for verdict in verdicts]
 
 
-def _labelled(verdict: Verdict, cut: Cut) -> Verdict:
+def _labelled(verdict: Verdict, cuts: list[Cut]) -> Verdict:
     label = verdict.label
-    if not cut.is_real:
+    if not all(cut.is_real for cut in cuts):
         label = NOTE
-    elif label == DEFECT and verdict.consequence == "lost" and cut.only_last_name:
+    elif label == DEFECT and verdict.consequence == "lost" and cuts[-1].only_last_name:
         label = POLICY
-    return msgspec.structs.replace(verdict, label=label, evidence=(*verdict.evidence, *in_words(cut)))
+    words = list(in_words(cuts[0]))
+    for cut in cuts[1:]:
+        words += ["recovery itself is not crash-safe: the power went again while it ran", *in_words(cut)]
+    return msgspec.structs.replace(verdict, label=label, evidence=(*verdict.evidence, *words))
 
 
 def in_words(cut: Cut) -> tuple[str, ...]:

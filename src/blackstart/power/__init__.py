@@ -12,7 +12,7 @@ from blackstart.power.builder import Builder
 from blackstart.power.image import Contents
 from blackstart.power.micro import CLOSE, CUT, DATA, GROW, LINK, OUTPUT, SYNC, UNLINK, Micro
 from blackstart.power.models import MODELS, Model, Order, model
-from blackstart.power.recording import Recording, Tape
+from blackstart.power.recording import Failing, Recording, Tape
 from blackstart.power.spill import Spill
 from blackstart.power.states import Explorer, State, crash_states
 from blackstart.power.tree import StartEntry, scan
@@ -30,6 +30,7 @@ __all__ = [
     "Builder",
     "Contents",
     "Explorer",
+    "Failing",
     "Micro",
     "Model",
     "Order",

@@ -10,7 +10,10 @@ import msgspec
 
 from blackstart.core.trace import Operation
 from blackstart.power import micro as kinds
+from blackstart.power.failing import cut_off, drop, written_again
+from blackstart.power.image import Contents
 from blackstart.power.micro import Micro
+from blackstart.power.models import Model
 from blackstart.power.spill import ZEROS
 from blackstart.power.tree import DIRECTORY, FILE, OTHER, SYMLINK, Node
 
@@ -26,11 +29,14 @@ _PAGE = 4096
 
 
 class Changes:
-    """Appends to a recording. pieces_max: into how many pieces one write is taken apart at most."""
+    """Appends to a recording. pieces_max: into how many pieces one write is taken apart at most; dropped: by inode,
+    what a failed sync dropped although the file still reads as if it were there.
+    """
 
     def __init__(self, recording: Recording, pieces_max: int, block_bytes: int) -> None:
         self.recording = recording
         self.touched: set[int] = set()
+        self.dropped: dict[int, list[Micro]] = {}
         self._tree = recording.tree
         self._pieces_max = pieces_max
         self._block_bytes = block_bytes
@@ -110,6 +116,14 @@ class Changes:
 
     def write_pieces(self, node: Node, offset: int, data: bytes) -> None:
         """DATA for each piece, and GROW after each that lies beyond the end."""
+        if node.number in self.dropped:
+            dropped = self.dropped[node.number]
+            again, self.dropped[node.number] = written_again(dropped, offset, offset + len(data), _PAGE)
+            for step in again:
+                self.add(
+                    kinds.DATA, inode=node.number, offset=step.offset, length=step.length,
+                    reference=step.reference, is_new=step.is_new,
+                )  # fmt: skip
         for start, end in _pieces(offset, offset + len(data), self._block_bytes, self._pieces_max):
             piece = data[start - offset : end - offset]
             reference = self.recording.spill.add(piece)
@@ -132,6 +146,8 @@ class Changes:
             node.was_emptied = size == 0
             node.size = size
             node.allocated = self._tree.rounded(size)
+            if node.number in self.dropped:
+                self.dropped[node.number] = cut_off(self.dropped[node.number], size)
             self.add(kinds.CUT, inode=node.number, size=size)
 
     def _truncate(self, operation: Operation) -> None:
@@ -234,6 +250,25 @@ class Changes:
         self.begin(operation)
         scope = kinds.FILE if operation.call == "fsync" else kinds.FILE_DATA
         self.add(kinds.SYNC, inode=node.number, name=kinds.DIRECTORY if node.kind == DIRECTORY else scope)
+
+    def fail_sync(self, operation: Operation, model: Model) -> bytes | None:
+        """This sync reports an error. What the file must read as from now on, where that is not what stands there."""
+        node = self._tree.node(operation.path)
+        if node is None or node.kind != FILE:
+            return None
+        dropped = drop(self.recording, node.number, model)
+        self.recording.dropped += dropped
+        self.begin(operation)
+        self.add(kinds.SYNC, inode=node.number, name=kinds.FILE, fails=True)
+        if not model.reverts:
+            self.dropped.setdefault(node.number, []).extend(dropped)
+            return None
+        # Where no step is left, the file is as it was at the start.
+        node.size = next((e.size for e in self.recording.start if e.source and e.source == node.source), 0)
+        contents, everything = Contents(self.recording), (1 << len(self.recording.micros)) - 1
+        node.size = contents.size(node.number, everything)
+        node.allocated = self._tree.rounded(node.size)
+        return contents.content(node.number, everything)
 
     def _close(self, operation: Operation) -> None:
         node = self._tree.node(operation.path)

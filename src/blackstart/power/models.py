@@ -6,8 +6,8 @@ micro-operation, what that needs. Where a file system's promise is uncertain the
 a state that never occurs, not the other way round.
 
 Sources: Pillai et al., OSDI'14 (§3.2, tables 1 and 3d); Documentation/filesystems/ext4 (data=ordered, auto_da_alloc);
-the XFS log's ordering of all metadata; the tree log of btrfs. Others add models by the entry point group
-`blackstart.power_models`, whose entries are Model values.
+the XFS log's ordering of all metadata; the tree log of btrfs; Rebello et al., USENIX ATC'20, for what a failed fsync
+leaves. Others add models by the entry point group `blackstart.power_models`, whose entries are Model values.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     it may, the rest being zeros. garbage: where a file has become longer and its data is missing, anything may stand.
     copies_on_write: a block is never torn. sector_bytes: what a write is torn into. fsync_reaches: with the file's own
     data also the `journal` (all that happened before its last change), its own `names`, or nothing (`free`).
-    syncs: `kept`, `lost` (a disk that lies); is_real: whether a finding under this model counts by itself.
+    syncs: `kept`, `lost` (a disk that lies) or `failing` (one sync of the run reports EIO, and what it should have
+    written is dropped); reverts: after that the file reads as before, else as if nothing were missing; is_real: whether
+    a finding under this model counts by itself.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     sector_bytes: int = 4096
     fsync_reaches: str = FREE
     syncs: str = "kept"
+    reverts: bool = False
     is_real: bool = False
 
 
@@ -65,6 +68,17 @@ _EXT4 = Model(
     flushes_on_close=True,
     data_before_size=True,
     fsync_reaches=JOURNAL,
+    is_real=True,
+)
+_BTRFS = Model(
+    name="btrfs",
+    title="btrfs: copy on write, fsync takes along the file's own names only",
+    renames_whole=True,
+    flushes_before_replacing=True,
+    data_before_size=True,
+    zero_tail=False,
+    copies_on_write=True,
+    fsync_reaches=NAMES,
     is_real=True,
 )
 MODELS: dict[str, Model] = {
@@ -82,17 +96,7 @@ MODELS: dict[str, Model] = {
             fsync_reaches=JOURNAL,
             is_real=True,
         ),
-        Model(
-            name="btrfs",
-            title="btrfs: copy on write, fsync takes along the file's own names only",
-            renames_whole=True,
-            flushes_before_replacing=True,
-            data_before_size=True,
-            zero_tail=False,
-            copies_on_write=True,
-            fsync_reaches=NAMES,
-            is_real=True,
-        ),
+        _BTRFS,
         msgspec.structs.replace(
             _EXT4,
             name="ext3-writeback",
@@ -107,9 +111,24 @@ MODELS: dict[str, Model] = {
         msgspec.structs.replace(
             _EXT4, name="fsync-lies", title="ext4 on a disk that ignores flushes", syncs="lost", is_real=False
         ),
+        msgspec.structs.replace(
+            _EXT4,
+            name="fsync-fails",
+            title="ext4, one fsync reporting EIO once: the dropped pages count as clean and still read as written",
+            syncs="failing",
+        ),
+        msgspec.structs.replace(
+            _BTRFS,
+            name="fsync-fails-btrfs",
+            title="btrfs, one fsync reporting EIO once: the file reads as before what was dropped",
+            syncs="failing",
+            reverts=True,
+        ),
     )
 }
-REAL = tuple(name for name, known in MODELS.items() if known.is_real)
+# File systems in common use, and what they become when a sync of the run fails.
+REAL = tuple(name for name, known in MODELS.items() if known.is_real and known.syncs == "kept")
+FAILING = tuple(name for name, known in MODELS.items() if known.syncs == "failing")
 
 
 def model(name: str) -> Model:
@@ -202,7 +221,7 @@ class Order:
             self.needs[first.index] = self._size(first)
         elif first.kind in (kinds.LINK, kinds.UNLINK):
             self._entries(together)
-        elif first.kind == kinds.SYNC and self.model.syncs == "kept" and not first.fails:
+        elif first.kind == kinds.SYNC and self.model.syncs != "lost" and not first.fails:
             self._sync(first)
         elif first.kind == kinds.CLOSE and self.model.flushes_on_close:
             self._flushed |= self._of_inode.get(first.inode, 0)

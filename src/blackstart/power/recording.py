@@ -34,6 +34,16 @@ ReadNow = Callable[[str], bytes | None]
 ModeNow = Callable[[str], int | None]
 
 
+class Failing(msgspec.Struct, frozen=True, kw_only=True):
+    """A sync of the run that the gate lets fail. is_it: which one; model: what the file system then does;
+    make_read: lets the file at a path of the target read as these bytes from now on.
+    """
+
+    is_it: Callable[[Operation], bool]
+    model: Model
+    make_read: Callable[[str, bytes], None]
+
+
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes that got out: before the operation with this index everything earlier had been done."""
 
@@ -45,7 +55,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 @dataclass
 class Recording:
     """start: the entries before the run; operations: those that changed, synced or said something, without their bytes;
-    micros: in order; events: the outputs; uncovered: path -> why a power cut's effect on it is not known.
+    micros: in order; events: the outputs; uncovered: path -> why a power cut's effect on it is not known; models: the
+    file systems asked for; dropped: what a sync that reported an error should have written; it is not among the micros.
     """
 
     start: list[StartEntry]
@@ -56,6 +67,7 @@ class Recording:
     events: list[Event] = field(default_factory=list)
     uncovered: dict[str, str] = field(default_factory=dict)
     models: tuple[str, ...] = ()
+    dropped: list[Micro] = field(default_factory=list)
     _orders: dict[str, Order] = field(default_factory=dict)
 
     @cached_property
@@ -81,6 +93,11 @@ class Recording:
         """Call, masked path and number of each operation -> its index."""
         return {(o.call, o.masked, o.nth): index for index, o in enumerate(self.operations)}
 
+    @cached_property
+    def is_failing(self) -> bool:
+        """Whether a sync of the run reported an error."""
+        return any(m.kind == kinds.SYNC and m.fails for m in self.micros)
+
     def order(self, model: Model) -> Order:
         """What a model says of it; worked out once."""
         if model.name not in self._orders:
@@ -94,7 +111,7 @@ class Recording:
 
 
 class Tape:
-    """Records. read_now, mode_now: what stands at a path of the target at this moment."""
+    """Records. read_now, mode_now: what stands at a path of the target at this moment; failing: the sync that fails."""
 
     def __init__(
         self,
@@ -105,12 +122,14 @@ class Tape:
         mode_now: ModeNow = lambda path: None,
         pieces_max: int = 16,
         block_bytes: int = 4096,
+        failing: Failing | None = None,
     ) -> None:
         tree = Tree(start, block_bytes)
         self._start_count = len(tree.nodes)
         self.recording = Recording(start, spill, tree)
         self._read_now = read_now
         self._mode_now = mode_now
+        self._failing = failing
         self._changes = Changes(self.recording, pieces_max, block_bytes)
         self._later: dict[int, str] = {}
         self._mapped: dict[int, dict[str, None]] = {}
@@ -142,7 +161,15 @@ class Tape:
             return
         if operation.call in ("fsync", "fdatasync", "sync", "syncfs"):
             self._compare_mapped(operation.path if operation.call.startswith("f") else "")
-        self._changes.apply(operation)
+        if self._failing is not None and self._failing.is_it(operation):
+            self._fail(self._failing, operation)
+        else:
+            self._changes.apply(operation)
+
+    def _fail(self, failing: Failing, operation: Operation) -> None:
+        content = self._changes.fail_sync(operation, failing.model)
+        if content is not None:
+            failing.make_read(operation.path, content)
 
     def _with_real_path(self, operation: Operation) -> Operation:
         """A path such as /proc/self/fd/3 as the file that is open there."""
@@ -183,6 +210,8 @@ class Tape:
     def _compare(self, path: str) -> bool:
         """Bring the tape's idea of a file in line with what stands there; whether it was so before."""
         node = self.recording.tree.node(path)
+        if node is not None and node.number in self._changes.dropped:
+            return True  # it reads as if nothing had been dropped
         real = self._read_now(path)
         if node is None or node.kind != REGULAR or real is None:
             return node is None and real is None

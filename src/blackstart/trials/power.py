@@ -1,19 +1,31 @@
-"""The trial of a power cut: the disk is built instead of the run, then restarts and reads as in any other trial."""
+"""The trial of a power cut: the disk is built instead of the run, then restarts and reads as in any other trial.
+
+Where the program's way is not known beforehand (a sync that fails, a recovery) it is started for real first, on a copy
+and recorded, and the disk is built from that recording.
+"""
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
 
 from blackstart.core.errors import BlackstartError
-from blackstart.core.history import KILLED, End, History, Run
-from blackstart.faults.power import PowerCut
+from blackstart.core.history import KILLED, End, History, Injected, Output, Run
+from blackstart.faults import Fault
+from blackstart.faults.failing_sync import FailingSync
+from blackstart.faults.power import PowerCut, build
 from blackstart.faults.scene import RUN, Scene
-from blackstart.power import Recording
+from blackstart.faults.second_cut import SecondCut
+from blackstart.power import Failing, Recording, State, model
 from blackstart.sandbox import Sandbox
 from blackstart.trials.bench import Bench
 from blackstart.trials.job import Trial
 from blackstart.trials.lane import clear
 from blackstart.trials.plan import Plan
+from blackstart.trials.taping import make_read, tape_start
+
+RECOVERY = "recovery"
 
 
 class PowerTrial(Trial):
@@ -26,25 +38,87 @@ class PowerTrial(Trial):
 
     def first(self, sandbox: Sandbox, scene: Scene, passing: ExitStack, lasting: ExitStack) -> tuple[Run, ...]:
         """Build the disk; the Run of it holds what had got out, and the image as the cut left it."""
+        self.cut(scene)
+        return ()
+
+    def cut(self, scene: Scene) -> None:
+        """Build the disk that the last of the cuts leaves into the scene's image, which holds the start state."""
         recording = scene.recording = self.recording
         assert recording is not None
         for fault in self.plan.faults:
-            assert isinstance(fault, PowerCut)
-            if fault.phase == RUN:
-                passing.enter_context(fault.inject(scene))
+            if isinstance(fault, PowerCut):
+                with fault.inject(scene):
+                    pass
                 injected, outputs = fault.told(recording)
                 self.injected.append(injected)
-                readings = (self.bench.ask_check(scene.image, RUN),) if self.bench.check else ()
-                self.runs.append(
-                    Run(
-                        phase=RUN,
-                        end=End(how=KILLED, signal=9),
-                        outputs=outputs,
-                        image=self.bench.read(scene.image),
-                        readings=readings,
-                    )
+                self._note(scene, RUN, outputs)
+            elif isinstance(fault, FailingSync):
+                self._after_failing(fault, scene, recording)
+            elif isinstance(fault, SecondCut):
+                self._in_recovery(fault, scene, recording)
+
+    def _note(self, scene: Scene, phase: str, outputs: tuple[Output, ...]) -> None:
+        """The start that the power cut ended."""
+        readings = (self.bench.ask_check(scene.image, phase),) if self.bench.check else ()
+        end = End(how=KILLED, signal=9)
+        image = self.bench.read(scene.image)
+        self.runs.append(Run(phase=phase, end=end, outputs=outputs, image=image, readings=readings))
+
+    def _after_failing(self, fault: FailingSync, scene: Scene, clean: Recording) -> None:
+        """Run for real with the sync failing, on a copy; then the disk of a cut after that."""
+        bench, first = self.bench, len(scene.tampers)
+        with bench.image_from(self.plan.start) as image, bench.zygote.sandbox(image) as sandbox, fault.inject(scene):
+            _, conducted, recording = tape_start(
+                bench,
+                sandbox,
+                image,
+                self.plan.start,
+                clean.tree.roots,
+                phase=RUN,
+                patience=self.plan.patience,
+                tampers=scene.tampers,
+                failing=Failing(is_it=fault.is_it, model=model(fault.model), make_read=make_read(bench.zygote, image)),
+            )
+        state = fault.state(recording)
+        self.injected.append(fault.told(fault.account(conducted, first), recording, state))
+        if state is not None:
+            self._build(recording, state, scene, RUN)
+
+    def _inject(self, phase: str, scene: Scene, passing: ExitStack, lasting: ExitStack) -> list[tuple[Fault, int]]:
+        """Nothing falls into a start that counts."""
+        return []
+
+    def _in_recovery(self, fault: SecondCut, scene: Scene, clean: Recording) -> None:
+        """Let it recover for real, on a copy; then the disk of a cut in that."""
+        bench, roots = self.bench, clean.tree.roots
+        with bench.image_from(scene.image) as start, bench.image_from(start) as image:
+            with bench.zygote.sandbox(image) as sandbox:
+                _, _, recording = tape_start(
+                    bench, sandbox, image, start, roots, phase=RECOVERY, patience=self.plan.patience
                 )
-        return ()
+            state = fault.state(recording)
+            self.injected.append(fault.told(recording, state))
+            if state is not None:
+                self._build(recording, state, scene, RECOVERY)
+
+    def _build(self, recording: Recording, state: State, scene: Scene, phase: str) -> None:
+        """Build the disk of this cut into the trial's image, and note the start that it ended."""
+        build(recording, state, scene)
+        events = recording.outputs_before(state.cut)
+        self._note(scene, phase, tuple(Output(stream=e.stream, data=e.data) for e in events if e.stream == "stdout"))
+
+
+@contextmanager
+def disk_of(plan: Plan, bench: Bench) -> Iterator[tuple[str, tuple[Injected, ...]]]:
+    """(an image with the disk that the last cut of this plan leaves, the accounts of the cuts); gone at the end."""
+    trial = PowerTrial(plan, bench)
+    if trial.recording is None:
+        raise BlackstartError("the program no longer gets as far", where=plan.start, next_step="run blackstart anew")
+    with bench.image_from(plan.start) as image:
+        real = partial(bench.real, image=image)
+        scene = Scene(zygote=bench.zygote, image=image, start=plan.start, real=real, seed=plan.seed)
+        trial.cut(scene)
+        yield image, tuple(trial.injected)
 
 
 def clear_by_lane(plan: Plan, bench: Bench) -> History | None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from blackstart.core.history import EXITED, KILLED, End, History, Injected, Run
+from blackstart.core.history import EXITED, KILLED, Cut, End, History, Injected, Run
 from blackstart.core.trace import Operation
 from blackstart.core.verdict import CONSEQUENCES, DEFECT, NOTE, POLICY, Verdict, failed, passed
 from blackstart.findings import Failure, cause_of, group, reproduction, severity
@@ -149,3 +149,18 @@ def test_two_of_two_or_three_of_five(repeats: list[bool], shown: bool, more: int
     result: Any = reproduction(repeats)
     assert (result.shown, result.more) == (shown, more)
     assert str(result) == f"{sum(repeats)} of {len(repeats)}"
+
+
+def test_sorts_of_power_cuts_are_causes_of_their_own_with_their_own_advice() -> None:
+    plain = Cut(model="xfs", models=("xfs",), is_real=True, lost_kinds=("data",))
+    dropped = Cut(model="fsync-fails", models=("fsync-fails",), is_real=True, lost_kinds=("dropped",))
+    advised = {}
+    for cuts in ((plain,), (plain, plain), (dropped,)):
+        injected = tuple(Injected(fault="cut", kind="power", fired=1, cut=cut) for cut in cuts)
+        history = History(start="S1", kind="power", injected=injected)
+        found = Failure(history=history, verdict=failed("state", "corrupt", "torn", paths=["$CWD/notes.json"]))
+        advised[cause_of(found)] = group([found])[0].advice
+    assert len(advised) == 3
+    once, twice, after_failure = advised.values()
+    assert "rename it over" in once and "Recovery must be as careful" in twice
+    assert "Do not call fsync again" in after_failure

@@ -66,3 +66,13 @@ def test_undoing_only_the_last_name_is_policy_but_never_where_something_is_corru
 def test_other_kinds_are_none_of_its_business() -> None:
     history = msgspec.structs.replace(cut_down(REAL, "0\none"), kind="kill")
     assert all(verdict.oracle != "power" for verdict in judge_all(history, yardstick()))
+
+
+def test_a_second_cut_is_told_as_a_recovery_that_is_not_crash_safe_and_both_must_be_real() -> None:
+    first = msgspec.structs.replace(REAL, missing=(), lost_kinds=(), steps=0)
+    for second, label in ((REAL, DEFECT), (msgspec.structs.replace(REAL, is_real=False), NOTE)):
+        history = cut_down(first, "0\none")
+        again = Injected(fault="second", kind="power", hits=1, fired=1, cut=second)
+        (verdict,) = failures(msgspec.structs.replace(history, injected=(*history.injected, again)))
+        assert verdict.label == label
+        assert "recovery itself is not crash-safe: the power went again while it ran" in verdict.evidence

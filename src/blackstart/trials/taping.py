@@ -1,0 +1,95 @@
+"""One start of the target with every byte of what it changes recorded, so that power cuts within it can be built."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from blackstart.core.history import Run
+from blackstart.core.trace import LOOKING
+from blackstart.gate import DEFAULT, Recorder, Tamper
+from blackstart.power import Failing, Recording, Spill, Tape, scan
+from blackstart.sandbox import Sandbox, Zygote
+from blackstart.targets import Conducted, Patience
+from blackstart.trials.bench import Bench
+
+OBSERVED = DEFAULT | LOOKING | {"exit_group", "kill"}
+DATA_MAX_BYTES = 1 << 30
+READ_MAX_BYTES = 512 << 20
+
+
+def tape_start(
+    bench: Bench,
+    sandbox: Sandbox,
+    image: str,
+    start: str,
+    roots: Iterable[str],
+    *,
+    phase: str,
+    patience: Patience,
+    tampers: Sequence[Tamper] = (),
+    failing: Failing | None = None,
+) -> tuple[Run, Conducted, Recording]:
+    """Start the target on `image`, a copy of the image `start`, and record what it changes below `roots`.
+
+    The bytes of the start state are read from `start` whenever they are needed, so it must stay as it is.
+    """
+    zygote = bench.zygote
+    places = {root: place for root in roots if (place := zygote.path(start, root)) is not None}
+    read_now, mode_now = _readers(zygote, image)
+    tape = Tape(scan(places), Spill(), read_now=read_now, mode_now=mode_now, failing=failing)
+    recorder = Recorder(mask=bench.masker, sites=True, data=True, offsets=True, data_max=DATA_MAX_BYTES, limit=0)
+    run, conducted = bench.start(
+        sandbox,
+        image,
+        phase,
+        calls=OBSERVED,
+        tampers=tampers,
+        recorder=recorder,
+        patience=patience,
+        on_operation=tape.before,
+    )
+    recording = tape.finish()
+    recording.operations = [
+        msgspec.structs.replace(o, path2=bench.masker(o.path2)) if o.path2 else o for o in recording.operations
+    ]
+    return run, conducted, recording
+
+
+def _readers(zygote: Zygote, image: str) -> tuple[Callable[[str], bytes | None], Callable[[str], int | None]]:
+    """(what stands at a path of the image now, its mode)"""
+
+    def opened(path: str, use: Callable[[int], Any]) -> Any:
+        try:
+            descriptor = zygote.open_in(image, path, os.O_RDONLY | os.O_NONBLOCK)
+        except OSError:
+            return None
+        try:
+            return use(descriptor)
+        finally:
+            os.close(descriptor)
+
+    return lambda path: opened(path, _read), lambda path: opened(path, lambda d: os.fstat(d).st_mode & 0o7777)
+
+
+def _read(descriptor: int) -> bytes | None:
+    with os.fdopen(descriptor, "rb", closefd=False) as file:
+        try:
+            return file.read(READ_MAX_BYTES)
+        except IsADirectoryError:
+            return None
+
+
+def make_read(zygote: Zygote, image: str) -> Callable[[str, bytes], None]:
+    """Lets a file of the image read as these bytes; its inode stays, since the target has it open."""
+
+    def change(path: str, content: bytes) -> None:
+        descriptor = zygote.open_in(image, path, os.O_WRONLY)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.truncate()
+
+    return change

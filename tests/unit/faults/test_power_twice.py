@@ -1,0 +1,114 @@
+"""The faults of power cuts that need a real start: where they strike, what they tell, and that they survive JSON."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from blackstart.core.calibration import Calibration, CleanRun
+from blackstart.core.history import Injected
+from blackstart.core.trace import FILE, Operation
+from blackstart.faults.failing_sync import FailingSync
+from blackstart.faults.failing_sync import candidates as failing_candidates
+from blackstart.faults.power import PowerCut
+from blackstart.faults.second_cut import SecondCut
+from blackstart.faults.second_cut import candidates as second_candidates
+from blackstart.power import MODELS, Failing, Recording, Spill, StartEntry, Tape
+from blackstart.trials.plan import Plan, decode, encode
+
+
+def recorded(root: Path, failing: Failing | None = None) -> Recording:
+    """tmp + fsync + rename, each really done, then a line that gets out."""
+    tape = Tape([StartEntry(str(root), "directory")], Spill(), read_now=_read, failing=failing)
+    count = 0
+
+    def tell(call: str, path: Path | str, **more: object) -> None:
+        nonlocal count
+        count += 1
+        fields = {"path": str(path), "masked": Path(path).name, "kind": FILE, "thread": 1} | more
+        tape.before(Operation(index=count, call=call, **fields))  # type: ignore[arg-type]
+
+    new, name = root / "new", root / "name"
+    tell("openat", new, flags=os.O_CREAT | os.O_WRONLY)
+    tell("write", new, offset=0, size=3, data=b"abc")
+    new.write_bytes(b"abc")
+    tell("fsync", new)
+    tell("rename", new, path2=str(name))
+    new.rename(name)
+    tell("write", "stdout", kind="pipe", data=b"saved\n")
+    return tape.finish()
+
+
+def _read(path: str) -> bytes | None:
+    return Path(path).read_bytes() if Path(path).exists() else None
+
+
+def sync(number: int = 1) -> Operation:
+    return Operation(index=number, call="fsync", nth=number, path="/s/new", masked="new", kind=FILE)
+
+
+def clean(recording: Recording | None) -> CleanRun:
+    return CleanRun(start="S1", code=0, elapsed_s=0.1, trace=(sync(),), recording=recording)
+
+
+def test_each_sync_of_a_judged_file_is_a_candidate_under_each_failing_model() -> None:
+    yardstick = Calibration(roles={"new": "scratch"})
+    found = [c.fault for c in failing_candidates(clean(None), yardstick, ())]
+    assert {f.model for f in found if isinstance(f, FailingSync)} == {"fsync-fails", "fsync-fails-btrfs"}
+    assert len(found) == 6
+    assert list(failing_candidates(clean(None), yardstick, ("ext4",))) == []
+    assert list(failing_candidates(clean(None), Calibration(roles={"new": "install"}), ())) == []
+
+
+def test_a_failing_sync_and_a_second_cut_survive_json(tmp_path: Path) -> None:
+    yardstick = Calibration(roles={"new": "scratch"})
+    (first, *_) = failing_candidates(clean(None), yardstick, ())
+    (second, *_) = second_candidates(clean(recorded(tmp_path)), ())
+    assert isinstance(second.crash, PowerCut) and second.cause != first.cause
+    for faults in ((first.fault,), (second.crash, second.fault)):
+        plan = Plan(kind="power", start="S1", faults=faults)  # type: ignore[arg-type]
+        assert decode(encode(plan)) == plan and all(str(fault) for fault in faults)
+
+
+@pytest.mark.parametrize("outputs, keeps, cut_after", [(1, True, "output"), (0, True, "output"), (0, False, "output")])
+def test_what_the_failing_sync_dropped_is_told(tmp_path: Path, outputs: int, keeps: bool, cut_after: str) -> None:
+    (candidate, *_) = failing_candidates(clean(None), Calibration(roles={"new": "scratch"}), ("fsync-fails",))
+    fault = msgspec.structs.replace(candidate.fault, outputs=outputs, keeps=keeps)  # type: ignore[type-var]
+    assert isinstance(fault, FailingSync)
+    failing = Failing(is_it=fault.is_it, model=MODELS["fsync-fails"], make_read=lambda path, content: None)
+    recording = recorded(tmp_path, failing)
+    state = fault.state(recording)
+    assert state is not None and recording.micros[state.cut - 1].kind == cut_after
+    told = fault.told(Injected(fault=str(fault), kind="power", hits=1, fired=1), recording, state)
+    assert told.cut is not None and told.cut.models == ("fsync-fails",) and "ext4" in told.cut.never
+    assert told.cut.missing[0] == "bytes 0 to 3, dropped when fsync new @1 reported EIO"
+    assert told.cut.lost_kinds[0] == "dropped" and told.cut.is_real and not told.cut.only_last_name
+
+
+def test_a_failing_sync_that_had_nothing_to_write_has_not_fired(tmp_path: Path) -> None:
+    (candidate, *_) = failing_candidates(clean(None), Calibration(roles={"new": "scratch"}), ())
+    assert isinstance(candidate.fault, FailingSync)
+    acted = Injected(fault="", kind="power", hits=1, fired=1)
+    told = candidate.fault.told(acted, recorded(tmp_path), None)
+    assert not told.fired and "nothing was left" in told.note
+
+
+def test_the_first_cuts_stand_in_mid_work_and_have_lost_nothing(tmp_path: Path) -> None:
+    recording = recorded(tmp_path)
+    found = list(second_candidates(clean(recording), ()))
+    assert {c.path for c in found} <= {"new"}, "only while the temporary file is there"
+    for candidate in found:
+        assert isinstance(candidate.crash, PowerCut) and not candidate.crash.missing
+        assert isinstance(candidate.fault, SecondCut)
+    assert list(second_candidates(clean(recording), ("fsync-fails",))) == []
+    assert list(second_candidates(clean(None), ())) == []
+
+
+def test_a_recovery_with_fewer_states_has_not_been_cut(tmp_path: Path) -> None:
+    recording = recorded(tmp_path)
+    assert SecondCut(place=0, models=("xfs",)).state(recording) is not None
+    far = SecondCut(place=9999, models=("xfs",))
+    assert far.state(recording) is None and not far.told(recording, None).fired
