@@ -42,12 +42,13 @@ class Pipe:
 
     shared: a dictionary that all pipes of this toxic have in common; passed_bytes: how much it has written, kept when
     its attributes change; hits: how often it acted; ended: how its input ended, empty while it has not;
-    closed: whether the toxic has closed the connection.
+    closed: whether the toxic has closed the connection; kept: what it has read and will pass on later: when it is
+    removed this goes on first, when it is changed it stays.
     """
 
     __slots__ = (
         "_in_bytes", "_inbox", "_interrupted", "_loop", "_make_random", "_random", "_reset", "_room", "_waiter",
-        "closed", "ended", "hits", "next", "passed_bytes", "room_bytes", "shared",
+        "closed", "ended", "hits", "kept", "next", "passed_bytes", "room_bytes", "shared",
     )  # fmt: skip
 
     def __init__(
@@ -63,6 +64,7 @@ class Pipe:
         self.hits = 0
         self.ended = ""
         self.closed = False
+        self.kept = bytearray()
         self._inbox: deque[tuple[float, bytes]] = deque()
         self._in_bytes = 0
         self._interrupted = False
@@ -175,6 +177,9 @@ class Pipe:
 
     def hand_over(self) -> None:
         """Give all that is left to the next: the pipe is out of the chain."""
+        if self.kept:
+            self.next.put(bytes(self.kept))
+            self.kept.clear()
         while self._inbox:
             self.next.put(self._take()[1])
         if self.ended and not self.closed:

@@ -17,8 +17,11 @@ from blackstart.proxy.toxics.corrupt import Corrupt
 from blackstart.proxy.toxics.down import Down
 from blackstart.proxy.toxics.duplicate import Duplicate
 from blackstart.proxy.toxics.half_open import HalfOpen
+from blackstart.proxy.toxics.http import Http
 from blackstart.proxy.toxics.latency import Latency
 from blackstart.proxy.toxics.limit_data import LimitData
+from blackstart.proxy.toxics.modbus import Modbus
+from blackstart.proxy.toxics.mqtt import Mqtt
 from blackstart.proxy.toxics.noop import Noop
 from blackstart.proxy.toxics.packet_loss import PacketLoss
 from blackstart.proxy.toxics.reorder import Reorder
@@ -46,6 +49,9 @@ TOXICS: tuple[type[msgspec.Struct], ...] = (
     Blackhole,
     Duplicate,
     Reorder,
+    Http,
+    Modbus,
+    Mqtt,
 )
 
 
