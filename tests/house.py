@@ -51,7 +51,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         "audit": ["core", *_MECHANISMS, *_MIDDLE, "trials", "findings", "report"],
         "testing": ["core", *_MECHANISMS, "faults"],
         "cli": ["core", *_MECHANISMS, *_MIDDLE, *_UPPER],
-        "pytest_plugin": ["core", *_MECHANISMS, *_MIDDLE, *_UPPER],
+        "pytest_plugin": ["core", *_MECHANISMS, *_MIDDLE, *_UPPER, "testing"],
         "mcp": ["core", *_MECHANISMS, *_MIDDLE, *_UPPER],
         "__main__": ["cli"],
         "__init__": [],

@@ -1,4 +1,4 @@
-"""For test suites: blackstart's mechanisms without a campaign. Nothing inside blackstart imports this.
+"""For test suites: blackstart's mechanisms without a campaign. Of blackstart only its pytest plugin imports this.
 
     from blackstart.testing import crash_states, materialise, record
 
