@@ -14,7 +14,7 @@ from typing import Protocol, cast
 
 import msgspec
 
-from blackstart.campaign import choose, ground
+from blackstart.campaign import baseline, choose, ground
 from blackstart.campaign.execute import Queue, Task, each, workers
 from blackstart.campaign.observe import Observation, Observer
 from blackstart.campaign.power import with_recordings
@@ -129,6 +129,8 @@ class Campaign:
         self.seed = Seed(options.seed)
         self.jobs = options.jobs or max(1, len(os.sched_getaffinity(0)))
         self.tally = Tally()
+        # Read first: a mistake in it is told before anything is run.
+        self.known = baseline.read(options.baseline) if options.baseline else {}
         self.kinds = options.only or KINDS
         # A number of trials is given instead of a time.
         self.budget_s = math.inf if options.trials else options.budget_s

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import cast
 
 import msgspec
 
 from blackstart import __version__
+from blackstart.campaign import baseline
 from blackstart.campaign.campaign import NOT_FIRED, Campaign, Suspicion, Tally
 from blackstart.campaign.observe import Observation
 from blackstart.core.options import Options
@@ -52,8 +54,10 @@ def report_of(
 ) -> Report:
     """The report as far as it is known now."""
     tally, options = campaign.tally, campaign.options
-    findings, unproven = _findings(tally, options)
-    return Report(
+    found, unproven = _findings(tally, options)
+    today = datetime.fromtimestamp(campaign.clock.now()).date()
+    findings = baseline.marked(found, campaign.known, today)
+    report = Report(
         command=options.command,
         version=__version__,
         mode="plan" if mode == "plan" else "run",
@@ -76,6 +80,10 @@ def report_of(
         notes=(*seen.notes, *_common(tally.unknown)),
         exit_status=_exit_status(campaign, findings, is_plan=mode == "plan"),
     )
+    if options.baseline:
+        used = baseline.use_of(report, options.baseline, campaign.known, today)
+        report = msgspec.structs.replace(report, baseline=used)
+    return report
 
 
 def settings_of(options: Options) -> dict[str, object]:

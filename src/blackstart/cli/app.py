@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from blackstart import __version__
-from blackstart.cli import net
+from blackstart.cli import keeping, net
 from blackstart.cli.ending import finish
 
 app = typer.Typer(
@@ -56,6 +56,9 @@ Sarif = Annotated[
 ]
 Markdown = Annotated[
     str | None, typer.Option("--markdown", metavar="FILE", help="Write the report as Markdown, for a comment.")
+]
+Baseline = Annotated[
+    str | None, typer.Option("--baseline", metavar="FILE", help="Defects that are known and fail no run.")
 ]
 Isolation = Annotated[
     str | None,
@@ -105,6 +108,7 @@ def run(
     junit: Junit = None,
     sarif: Sarif = None,
     markdown: Markdown = None,
+    baseline: Baseline = None,
     isolation: Isolation = None,
     model: Models = None,
 ) -> None:
@@ -249,3 +253,4 @@ def proxy(
 
 
 net.add(app)
+keeping.add(app)

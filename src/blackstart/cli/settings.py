@@ -43,6 +43,7 @@ class Settings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     junit: str | None = None
     sarif: str | None = None
     markdown: str | None = None
+    baseline: str | None = None
     isolation: str | None = None
     model: list[str] | str | None = None
 
@@ -68,6 +69,7 @@ def options_from(given: Settings, directory: str) -> Options:
         json=_first(given.json, kept.json, ""),
         isolation=_first(given.isolation, kept.isolation, ""),
         models=_listed(given.model, kept.model),
+        baseline=os.path.join(directory, path) if (path := _first(given.baseline, kept.baseline, "")) else "",
     )
     _check(options)
     return options if options.seed >= 0 else msgspec.structs.replace(options, seed=Seed.fresh().number)

@@ -20,7 +20,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     reads, "" for an empty input; env: changes to the environment; allow: doors opened by name; budget_s: seconds, or
     trials: how many (0: the budget decides); jobs: trials at once (0: as many as there are processors);
     only: kinds (none: all); seed: of every draw; json: where the JSON report goes, "" for nowhere; isolation: "" lets
-    the machine decide; models: of file systems, for power cuts (none: those in common use, and posix for advice).
+    the machine decide; models: of file systems, for power cuts (none: those in common use, and posix for advice);
+    baseline: path of the file of known defects, "" for none.
     """
 
     command: tuple[str, ...]
@@ -38,3 +39,4 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     json: str = ""
     isolation: str = ""
     models: tuple[str, ...] = ()
+    baseline: str = ""

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from blackstart.core.units import format_duration
 from blackstart.core.verdict import CONSEQUENCES
-from blackstart.report.model import EXIT_STATUS, SEVERITIES, Finding, Omission, Report, ReportDoor, SurfaceFile
+from blackstart.report.model import EXIT_STATUS, SEVERITIES, Change, Finding, Omission, Report, ReportDoor, SurfaceFile
 from blackstart.report.text import plain, shell_line
 
 WIDTH = 80
@@ -101,7 +101,11 @@ def show(out: Console, report: Report) -> None:
         for finding in findings:
             if finding.counts:
                 _finding(out, finding)
-        _noted(out, [finding for finding in findings if not finding.counts])
+        _known(out, report)
+        _noted(out, [finding for finding in findings if not finding.counts and not finding.known])
+        if report.change:
+            _heading(out, f"Change against run {report.change.against}")
+            show_change(out, report, report.change)
         _trials(out, report)
     for label, items in (("Muted", report.muted), ("Refused", report.refused), ("Not covered", report.uncovered)):
         if items:
@@ -113,6 +117,22 @@ def show(out: Console, report: Report) -> None:
     out.print()
     why = f" ({report.undecided})" if report.undecided else ""
     _text(out, f"Exit status {report.exit_status}: {EXIT_STATUS.get(report.exit_status, 'unknown')}{why}")
+
+
+def show_change(out: Console, later: Report, change: Change) -> None:
+    """What is new, what was fixed, what stayed; what is no longer found but was not tried again is said to be so."""
+    named = {finding.id: one_line(finding) for finding in later.findings}
+    groups = (
+        ("new", [f"{name}: {named.get(name, '')}" for name in change.new]),
+        ("fixed", [f"{one.id}: {one.what}" for one in change.gone if one.tried]),
+        ("not tried", [f"{one.id}: {one.what}" for one in change.gone if not one.tried]),
+        ("seen again", list(change.again)),
+    )
+    for label, items in groups:
+        if items:
+            _row(out, label, _listed(items), style="red" if label == "new" else "")
+    if not any(items for _, items in groups):
+        _row(out, "", "no defects then, none now")
 
 
 def line(text: str) -> Text:
@@ -143,7 +163,9 @@ def one_line(finding: Finding) -> str:
 def headline(report: Report) -> str:
     """How many findings there are, by consequence."""
     found = Counter(finding.consequence for finding in report.findings if finding.counts)
-    others = Counter(finding.label for finding in report.findings if not finding.counts)
+    others = Counter(
+        "known gap" if finding.known else finding.label for finding in report.findings if not finding.counts
+    )
     parts = [f"{found[name]} {name}" for name in sorted(found, key=_place_of)]
     rest = [_count(number, label).replace("policys", "policies") for label, number in sorted(others.items())]
     total = sum(found.values())
@@ -194,6 +216,22 @@ def _finding(out: Console, finding: Finding) -> None:
         _row(out, "reproduced", finding.reproduced + counted)
     if finding.replay:
         _copied(out, "replay", finding.replay)
+
+
+def _known(out: Console, report: Report) -> None:
+    """Defects that a baseline file accepts, and what can leave that file."""
+    known, used = [finding for finding in report.findings if finding.known], report.baseline
+    if known or (used and (used.expired or used.fixed)):
+        _heading(out, "Known gaps")
+    for finding in known:
+        _folded(out, Text("  - "), f"{finding.id}: {finding.known}")
+    if used:
+        for name in used.expired:
+            _folded(out, Text("  - "), f"{name}: its entry in the baseline has expired, so it counts again")
+        for gone in used.fixed:
+            _folded(
+                out, Text("  - "), f"{gone.id or gone.fingerprint}: fixed, and can leave the baseline ({gone.what})"
+            )
 
 
 def _noted(out: Console, findings: Sequence[Finding]) -> None:

@@ -34,7 +34,8 @@ def write_all(report: Report, files: Mapping[str, str]) -> None:
     """Write the report in each form that has a file."""
     for form, path in files.items():
         if path:
-            write(render(report, form), path, form)
+            again = f"name another file with --{form}; `blackstart report --{form} FILE` writes it again"
+            write(render(report, form), path, again)
 
 
 def check(files: Mapping[str, str]) -> None:
@@ -52,8 +53,11 @@ def check(files: Mapping[str, str]) -> None:
             )
 
 
-def write(raw: bytes, path: str, form: str) -> None:
-    """Write a rendered report; a reader sees the old file or the whole new one. `-` is standard output."""
+def write(raw: bytes, path: str, next_step: str) -> None:
+    """Write a file, such as a rendered report; a reader sees the old one or the whole new one. `-` is standard output.
+
+    next_step: what an error tells to do.
+    """
     if path == "-":
         _write_all(1, raw)
         return
@@ -77,9 +81,9 @@ def write(raw: bytes, path: str, form: str) -> None:
             raise
     except OSError as error:
         raise BlackstartError(
-            f"the report cannot be written: {error.strerror}",
+            f"the file cannot be written: {error.strerror}",
             where=path,
-            next_step=f"name another file with --{form}; `blackstart report --{form} FILE` writes it again",
+            next_step=next_step,
         ) from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from blackstart.store.merge import Merged, merge_into
 from blackstart.store.store import DIRECTORY, Run, Store, StoredFinding, Trial
 
-__all__ = ["DIRECTORY", "Run", "Store", "StoredFinding", "Trial"]
+__all__ = ["DIRECTORY", "Merged", "Run", "Store", "StoredFinding", "Trial", "merge_into"]

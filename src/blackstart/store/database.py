@@ -20,13 +20,13 @@ FILE = "results.sqlite"
 BUSY_S = 30.0
 
 
-def open_database(folder: str, now: float) -> sqlite3.Connection:
-    """The open store in this existing folder, its tables up to date."""
+def open_database(folder: str, now: float, *, where: str = "") -> sqlite3.Connection:
+    """The open store in this existing folder, its tables up to date; where: what an error calls it."""
     path = os.path.join(folder, FILE)
-    with translated(path), _locked(folder):
+    with translated(where or path), _locked(folder):
         connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
         try:
-            _prepare(connection, path, now)
+            _prepare(connection, where or path, now)
         except BaseException:
             connection.close()
             raise

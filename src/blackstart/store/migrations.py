@@ -57,7 +57,14 @@ CREATE TABLE artefacts (
 CREATE INDEX artefacts_of_run ON artefacts (run);
 """
 
-STEPS: tuple[str, ...] = (_FIRST,)
+# A mark tells runs of different machines apart.
+_SECOND = """
+ALTER TABLE runs ADD COLUMN mark TEXT;
+UPDATE runs SET mark = lower(hex(randomblob(16)));
+CREATE UNIQUE INDEX runs_by_mark ON runs (mark);
+"""
+
+STEPS: tuple[str, ...] = (_FIRST, _SECOND)
 VERSION = len(STEPS)
 
 

@@ -8,6 +8,7 @@ first, those of failures last, plans and findings only with their whole run.
 from __future__ import annotations
 
 import os
+import sqlite3
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -104,7 +105,8 @@ class Store:
         """A new run; its number."""
         words = b"\0".join(os.fsencode(word) for word in command)
         row = (words, os.fsencode(cwd), seed, version, options, self._clock.now())
-        sql = "INSERT INTO runs (command, cwd, seed, version, options, started) VALUES (?, ?, ?, ?, ?, ?)"
+        columns = "command, cwd, seed, version, options, started, mark"
+        sql = f"INSERT INTO runs ({columns}) VALUES (?, ?, ?, ?, ?, ?, lower(hex(randomblob(16))))"
         with translated(self.path):
             number = self._connection.execute(sql, row).lastrowid
             self._connection.execute("DELETE FROM runs WHERE id <= ?", ((number or 0) - RUNS_MAX,))
@@ -164,6 +166,18 @@ class Store:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             raise
+
+    @contextmanager
+    def joined(self, path: str) -> Iterator[sqlite3.Connection]:
+        """This store in one transaction, with another of the same form beside it as `other`."""
+        with translated(self.path):
+            self._connection.execute("ATTACH ? AS other", (path,))
+            try:
+                with self._transaction():
+                    yield self._connection
+            finally:
+                self._connection.execute("DETACH other")
+        self.prune()
 
     def _put_findings(self, run_id: int, findings: list[dict[str, Any]]) -> None:
         columns = "id, run, fingerprint, severity, consequence, data"

@@ -13,6 +13,7 @@ import types
 
 import msgspec
 
+import blackstart
 from blackstart.core.errors import Undecided
 from blackstart.core.options import Options
 from blackstart.report import json
@@ -73,6 +74,8 @@ def replay(finding: dict[str, object], options: Options, progress: Progress) -> 
 if __name__ == "__main__":
     module = types.ModuleType("blackstart.campaign")
     module.run, module.plan, module.replay = run, plan, replay  # type: ignore[attr-defined]
+    # Its small modules, which start nothing, are the real ones.
+    module.__path__ = [os.path.join(blackstart.__path__[0], "campaign")]
     sys.modules["blackstart.campaign"] = module
     from blackstart.cli import main
 

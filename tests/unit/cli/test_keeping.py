@@ -1,0 +1,76 @@
+"""`baseline`, `diff` and `merge` as people type them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from blackstart.findings.baseline import parse
+from blackstart.report import json
+from tests.unit.report.samples import CRASHED, FULL, LOST
+
+from .test_commands import blackstart
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A directory with a stored run, and an older report."""
+    blackstart(tmp_path, "run", "--", "prog")
+    old = msgspec.structs.replace(FULL, command=("prog",), findings=(CRASHED,), run="1")
+    (tmp_path / "old.json").write_bytes(json.render(old))
+    return tmp_path
+
+
+def test_a_baseline_is_written_from_a_run_and_then_added_to(place: Path) -> None:
+    ended = blackstart(place, "baseline", "known.toml", "old.json", "--reason", "later", "--expires", "2030-01-01")
+    assert (ended.returncode, ended.stdout) == (0, b"1 added to known.toml, 0 were there.\n"), ended
+    ended = blackstart(place, "baseline", "known.toml", "--reason", "never", "--owner", "Ann")
+    assert ended.stdout == b"1 added to known.toml, 1 were there.\n"
+    known = parse((place / "known.toml").read_text(), "")
+    assert {mark: one.reason for mark, one in known.items()} == {
+        CRASHED.fingerprint: "later",
+        LOST.fingerprint: "never",
+    }
+    assert "known.toml" in str(
+        blackstart(place, "run", "--baseline", "known.toml", "--", "prog", fake="options").stdout
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("baseline known.toml", "needs a reason"),
+        ("baseline known.toml --reason x --expires soon", "not a day"),
+        ("baseline known.toml --reason x --only lost-none", "that run has no defect lost-none"),
+        ("baseline known.toml 9 --reason x", "there is no run 9"),
+        ("baseline missing/known.toml --reason x", "cannot be written"),
+        ("diff 1 9", "there is no run 9"),
+        ("diff 1 missing.json", "cannot be read"),
+        ("merge nowhere", "there is no store"),
+        ("merge .", "into itself"),
+    ],
+)
+def test_mistakes_are_told_without_a_traceback(place: Path, arguments: str, words: str) -> None:
+    ended = blackstart(place, *arguments.split())
+    assert ended.returncode == 2 and words in ended.stderr.decode() and b"Traceback" not in ended.stderr, ended
+    assert not (place / "known.toml").exists()
+
+
+def test_diff_says_what_is_new_and_what_has_gone(place: Path) -> None:
+    ended = blackstart(place, "diff", "old.json", "1")
+    out = ended.stdout.decode()
+    assert ended.returncode == 1 and "new        lost-4f3a91bc" in out and "seen again crashed-c0ffee12" in out
+    back = blackstart(place, "diff", "1", "old.json")
+    assert back.returncode == 0 and "not tried  lost-4f3a91bc" in back.stdout.decode()
+    same = blackstart(place, "diff", "1", "1")
+    assert same.returncode == 0 and "seen again" in same.stdout.decode()
+
+
+def test_merge_brings_the_runs_of_another_directory(place: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    other = tmp_path_factory.mktemp("other")
+    blackstart(other, "run", "--", "elsewhere")
+    ended = blackstart(place, "merge", str(other))
+    assert "1 runs copied, 0 were here, 0 not finished" in ended.stdout.decode()
+    assert b"elsewhere" in blackstart(place, "report", "2").stdout
