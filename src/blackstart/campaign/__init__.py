@@ -12,12 +12,13 @@ import msgspec
 
 from blackstart import __version__
 from blackstart.campaign import ground, summary
-from blackstart.campaign.campaign import Campaign, Suspicion
+from blackstart.campaign.campaign import Campaign
 from blackstart.campaign.disk import disk, export
 from blackstart.campaign.execute import Task
 from blackstart.campaign.observe import Observation
 from blackstart.campaign.power import shrink
 from blackstart.campaign.replay import ReplayResult, replay
+from blackstart.campaign.tally import Suspicion
 from blackstart.campaign.worker import Outcome
 from blackstart.core.options import Options
 from blackstart.core.verdict import worst

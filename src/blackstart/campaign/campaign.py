@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Protocol, cast
+from collections.abc import Callable, Mapping
+from typing import cast
 
 import msgspec
 
@@ -19,6 +18,7 @@ from blackstart.campaign.execute import Queue, Task, each, workers
 from blackstart.campaign.observe import Observation, Observer
 from blackstart.campaign.power import with_recordings
 from blackstart.campaign.scout import scout
+from blackstart.campaign.tally import NOT_FIRED, Keep, KeepNothing, Suspicion, Tally
 from blackstart.campaign.worker import Outcome, Workshop
 from blackstart.core.calibration import Calibration
 from blackstart.core.clock import SYSTEM, Clock
@@ -27,7 +27,7 @@ from blackstart.core.options import KINDS, Options
 from blackstart.core.randomness import Seed
 from blackstart.core.verdict import DEFECT, FAILED, NOTE, PASSED, POLICY, UNKNOWN, Verdict, unknown
 from blackstart.faults import AnyFault, Candidate
-from blackstart.findings import Failure, Reproduction, cause_of, reproduction
+from blackstart.findings import Failure, cause_of
 from blackstart.power import model
 from blackstart.report.points import Place, place_of
 from blackstart.report.progress import Progress
@@ -39,82 +39,8 @@ NULLS, NULLS_MIN = 10, 3
 CALIBRATION_SHARE = 1 / 3
 NULL_EVERY = 10
 REPEATS = 2
+REPEATING, WATCH_MIN_S, WATCH_MAX_S = "repeating", 61.0, 155.0
 LATE_SHARE, LATE_MIN_S, LATE_MAX_S = 1 / 6, 2.0, 30.0
-NOT_FIRED = "not fired"
-
-
-@dataclass
-class Suspicion:
-    """A cause that has failed once: its first failing trial, where else it failed, and how its repetitions went."""
-
-    plan: Plan
-    failures: list[Failure]
-    places: set[Place] = field(default_factory=set)
-    repeats: list[bool] = field(default_factory=list)
-    asked: int = 0
-    found_s: float = 0.0
-
-    @property
-    def label(self) -> str:
-        """As of the first failure."""
-        return self.failures[0].verdict.label
-
-    @property
-    def reproduction(self) -> Reproduction:
-        """2 of 2, or 3 of 5."""
-        return reproduction(self.repeats)
-
-
-@dataclass
-class Tally:
-    """Everything that the trials gave."""
-
-    counts: dict[str, dict[str, int]] = field(default_factory=dict)
-    places: dict[Place, dict[str, int]] = field(default_factory=dict)
-    suspicions: dict[str, Suspicion] = field(default_factory=dict)
-    eased: dict[str, str] = field(default_factory=dict)  # the cause of a defect -> that of the note it turned out to be
-    muted: dict[str, str] = field(default_factory=dict)
-    unknown: dict[str, int] = field(default_factory=dict)
-    nulls: int = 0
-    chosen: int = 0
-    cut: int = 0
-    calibration_s: float = 0.0
-    is_interrupted: bool = False
-
-    @property
-    def total(self) -> int:
-        """Trials that were done, without nulls and repetitions."""
-        return sum(sum(of_kind.values()) for of_kind in self.counts.values())
-
-    def close(self) -> None:
-        """No further trial is done: what is left was cut."""
-        self.cut = self.chosen - self.total
-
-    def count(self, place: Place, outcome: str) -> None:
-        """Count a trial's outcome for its kind and for its place."""
-        for counts in (self.counts.setdefault(place.kind, {}), self.places.setdefault(place, {})):
-            counts[outcome] = counts.get(outcome, 0) + 1
-
-
-class Keep(Protocol):
-    """Where trials are kept."""
-
-    def planned(self, task: Task) -> None: ...
-    def done(self, task: Task, outcome: Outcome) -> None: ...
-    def found(self, cause: str, known: Suspicion) -> None: ...
-
-
-class KeepNothing:
-    """Nothing is kept; the reference implementation."""
-
-    def planned(self, task: Task) -> None:
-        """A trial is about to begin."""
-
-    def done(self, task: Task, outcome: Outcome) -> None:
-        """A trial ended."""
-
-    def found(self, cause: str, known: Suspicion) -> None:
-        """A defect was confirmed."""
 
 
 class Campaign:
@@ -255,12 +181,26 @@ class Campaign:
         self.progress.planned(len(ordered))
         try:
             with workers(shop, self.jobs) as executor:
-                for task, outcome in each(executor, queue, self.jobs, self.is_spent, self.keep.planned):
+                tasks = each(executor, queue, self.jobs, self.is_spent, self.keep.planned, self.grace_s(patience))
+                for task, outcome in tasks:
                     self.keep.done(task, outcome)
                     self.take(task, outcome, queue)
         except KeyboardInterrupt:
             self.tally.is_interrupted = True
         self.tally.close()
+
+    def grace_s(self, patience: Patience) -> Callable[[], float]:
+        """How long trials may still take: to the end of the budget and one start's patience, which is announced."""
+        told = False
+
+        def left_s() -> float:
+            nonlocal told
+            if self.is_spent() and not told:
+                told = True
+                self.progress.note(f"the budget is spent; what has begun may take {patience.hard_s:.0f} s more")
+            return self.budget_s + patience.hard_s - self.elapsed_s()
+
+        return left_s
 
     def is_spent(self) -> bool:
         """Whether the budget is used up."""
@@ -273,6 +213,9 @@ class Campaign:
             return
         verdicts = [self.unless_muted(verdict) for verdict in outcome.verdicts]
         failing = [v for v in verdicts if v.outcome == FAILED]
+        if task.why == "confirm":
+            self.confirmed(task, outcome, failing)
+            return
         if task.why == "repeat":
             self.repeated(task, failing, outcome, queue)
             return
@@ -283,6 +226,7 @@ class Campaign:
             if verdict.outcome == UNKNOWN and verdict.why:
                 self.tally.unknown[verdict.why] = self.tally.unknown.get(verdict.why, 0) + 1
         self.suspect(task, outcome, failing, queue)
+        self.watch_longer(task, outcome, queue)
 
     def unless_muted(self, verdict: Verdict) -> Verdict:
         """The verdict; what a muted oracle found is unknown. It may have been muted after the trial was judged."""
@@ -330,6 +274,32 @@ class Campaign:
             queue.others.extendleft(tasks)
         else:
             queue.others.extend(tasks)
+
+    def watch_longer(self, task: Task, outcome: Outcome, queue: Queue) -> None:
+        """A wait that repeats without progress is watched once more, for as long as the budget allows."""
+        first = outcome.history.run("run")
+        wait = first.end.wait if first is not None else None
+        if wait is None or wait.state != REPEATING or (wait.call, wait.path) in self.tally.watched:
+            return
+        self.tally.watched.add((wait.call, wait.path))
+        patience = task.plan.patience
+        left_s = self.budget_s - self.elapsed_s() - patience.deadline_s
+        watch_s = max(WATCH_MIN_S, min(WATCH_MAX_S, left_s))
+        if watch_s > left_s + patience.repeat_s:
+            return  # not even with the patience that is granted after the budget
+        longer = msgspec.structs.replace(task.plan, patience=patience.confirming(watch_s))
+        queue.urgent.append(Task(longer, "confirm"))
+
+    def confirmed(self, task: Task, outcome: Outcome, failing: list[Verdict]) -> None:
+        """What was watched for longer is a finding, or a note where it was not watched for long enough."""
+        for verdict in failing:
+            failure = Failure(trial=str(task.number), history=outcome.history, verdict=verdict)
+            cause = cause_of(failure)
+            if verdict.consequence == "hung" and cause not in self.tally.suspicions:
+                known = Suspicion(task.plan, [failure], is_confirmed=True, found_s=self.elapsed_s())
+                self.tally.suspicions[cause] = known
+                if known.label == DEFECT:
+                    self.keep.found(cause, known)
 
     def late_s(self) -> float:
         """How long a repetition waits for a lock to expire: a small part of the budget, and of what is left of it."""

@@ -6,6 +6,7 @@ out a few at a time, so that a spent budget or Ctrl-C leaves nothing queued, and
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import signal
 from collections import deque
@@ -22,7 +23,7 @@ from blackstart.trials import Plan
 
 @dataclass
 class Task:
-    """A trial to do; why is `null`, `trial` or `repeat`; causes tie repetitions to what they repeat;
+    """A trial to do; why is `null`, `trial`, `repeat` or `confirm`; causes tie repetitions to what they repeat;
     number: where the store keeps it."""
 
     plan: Plan
@@ -74,15 +75,17 @@ def each(
     jobs: int,
     is_spent: Callable[[], bool],
     before: Callable[[Task], None] = lambda task: None,
+    left_s: Callable[[], float] = lambda: math.inf,
 ) -> Iterator[tuple[Task, Outcome]]:
     """(task, outcome) as they come, until queue or budget end; the caller may add to the queue meanwhile.
 
-    before: called with each task before it begins.
+    before: called with each task before it begins; left_s: how long the last ones may still take, in seconds: what is
+    not done by then is given up.
     """
     running: dict[Future[Outcome], Task] = {}
     while True:
         while len(running) < jobs:
-            task = queue.take(is_spent())
+            task = queue.take(is_spent()) if left_s() > 0 else None
             if task is None:
                 break
             before(task)
@@ -90,7 +93,10 @@ def each(
                 running[executor.submit(work, task.plan)] = task
         if not running:
             return
-        done, _ = wait(running, return_when=FIRST_COMPLETED)
+        patience_s = left_s()
+        done, _ = wait(running, None if math.isinf(patience_s) else max(patience_s, 0.0), return_when=FIRST_COMPLETED)
+        if not done:
+            return
         for future in done:
             with _told():
                 outcome = future.result()

@@ -10,8 +10,9 @@ import msgspec
 
 from blackstart import __version__
 from blackstart.campaign import baseline
-from blackstart.campaign.campaign import NOT_FIRED, Campaign, Suspicion, Tally
+from blackstart.campaign.campaign import Campaign
 from blackstart.campaign.observe import Observation
+from blackstart.campaign.tally import NOT_FIRED, Suspicion, Tally
 from blackstart.core.options import Options
 from blackstart.core.verdict import DEFECT, FAILED, PASSED, UNKNOWN
 from blackstart.faults import Candidate

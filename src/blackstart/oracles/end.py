@@ -51,7 +51,7 @@ def _of_hang(view: View, hanging: Trouble) -> Verdict:
         return passed(NAME, "the fault itself holds it")
     if hanging.consequence:
         paths = [hanging.path] if hanging.path else []
-        return failed(NAME, hanging.consequence, hanging.evidence, paths=paths)
+        return failed(NAME, hanging.consequence, hanging.evidence, paths=paths, label=hanging.label)
     evidence = hanging.evidence
     return passed(NAME, evidence) if evidence.startswith("slow") else unknown(NAME, evidence)
 

@@ -6,20 +6,24 @@ import signal
 from dataclasses import dataclass, replace
 
 from blackstart.core.history import DEADLINE, SIGNALED, Run, Wait
+from blackstart.core.verdict import DEFECT, NOTE
 from blackstart.oracles.view import View
 
 CRASHING = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE})
 BLOCKED_S, LIMIT_GRACE_S, SPINNING_S, BUSY = 2.0, 3.0, 5.0, 0.9
-ROUNDS, ROUNDS_S, CONFIRMED_S = 10, 30.0, 150.0
+ROUNDS, ROUNDS_S, WATCHED_S, CONFIRMED_S = 10, 30.0, 60.0, 150.0
 
 
 @dataclass(frozen=True)
 class Trouble:
-    """consequence: `` where nothing is decided, and evidence then says why not; path: what it waits for, masked."""
+    """consequence: `` where nothing is decided, and evidence then says why not; label: a note where it was not watched
+    for long enough to call it a defect; path: what it waits for, masked.
+    """
 
     consequence: str
     evidence: str
     path: str = ""
+    label: str = DEFECT
 
 
 def died(run: Run) -> Trouble | None:
@@ -44,6 +48,12 @@ def hangs(view: View, run: Run) -> Trouble | None:
     return replace(found, path=path)
 
 
+def _short_of(watched_s: float) -> str:
+    if watched_s >= CONFIRMED_S:
+        return ""
+    return f" (only {CONFIRMED_S:.0f} s would confirm that it never ends: give it a larger budget)"
+
+
 def _judge_wait(wait: Wait, thing: str, elapsed_s: float) -> Trouble:
     where = " ".join(part for part in (wait.call, thing) if part) or "a call"
     after = f"it has not ended after {elapsed_s:.1f} s"
@@ -52,8 +62,10 @@ def _judge_wait(wait: Wait, thing: str, elapsed_s: float) -> Trouble:
     if wait.state == "timed" and wait.seen_s >= wait.limit_s + LIMIT_GRACE_S:
         return Trouble("hung", f"{after}: still in {where}, whose own limit of {wait.limit_s:.1f} s is past")
     if wait.state == "repeating" and wait.rounds >= ROUNDS and wait.seen_s >= ROUNDS_S:
-        if wait.seen_s >= CONFIRMED_S:
-            return Trouble("hung", f"{after}: {where} again and again, {wait.rounds} times, without any progress")
+        if wait.seen_s >= WATCHED_S:
+            label = DEFECT if wait.seen_s >= CONFIRMED_S else NOTE
+            text = f"{where} again and again without any progress: {wait.rounds} times in {wait.seen_s:.0f} s"
+            return Trouble("hung", text + _short_of(wait.seen_s), label=label)
         return Trouble("", f"it repeats {where} without progress for {wait.seen_s:.0f} s, not yet confirmed")
     if wait.state == "busy" and wait.seen_s >= SPINNING_S and wait.cpu >= BUSY:
         return Trouble("spinning", f"{after}: it uses {wait.cpu:.0%} of a CPU without any progress")

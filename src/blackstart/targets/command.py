@@ -225,7 +225,7 @@ class _Start:
         """(wait status of the main process, None) or (None, why it was given up)."""
         events = self.sandbox.fileno()
         poller = self._poller(events)
-        diagnosis = Diagnosis(self.patience.hard_s)
+        diagnosis = Diagnosis(self.patience.hard_s, self.patience.repeat_s)
         next_look_s = self.patience.deadline_s
         while True:
             now_s = self.elapsed_s()

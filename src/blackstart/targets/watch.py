@@ -2,8 +2,9 @@
 
 It is fed looks and a mark of progress. The rules are those of the end oracle: blocked without a limit and without CPU
 for 2 s; in a wait with its own limit, that limit + 3 s; the same wait again and again without progress, 10 rounds and
-30 s; busy at >= 90 % of a CPU for 5 s; otherwise it is merely slow. A wait is told from the next one of the same thread
-by how often that thread has waited, so a loop of short waits is never taken for one long one.
+30 s (longer where that is to be confirmed); busy at >= 90 % of a CPU for 5 s; otherwise it is merely slow. A wait is
+told from the next one of the same thread by how often that thread has waited, so a loop of short waits is never taken
+for one long one.
 """
 
 from __future__ import annotations
@@ -26,10 +27,14 @@ _WAITING = frozenset("SDTt")
 
 
 class Patience(msgspec.Struct, frozen=True, kw_only=True):
-    """How long a start may take: after deadline_s it is looked at; after hard_s it is ended whatever it does."""
+    """How long a start may take: after deadline_s it is looked at; after hard_s it is ended whatever it does.
+
+    repeat_s: how long the same wait may repeat without progress before the observation ends.
+    """
 
     deadline_s: float = 5.0
     hard_s: float = 60.0
+    repeat_s: float = REPEAT_S
 
     @classmethod
     def after(cls, slowest_s: float) -> Patience:
@@ -37,15 +42,20 @@ class Patience(msgspec.Struct, frozen=True, kw_only=True):
         deadline_s = max(3 * slowest_s, 5.0)
         return cls(deadline_s=deadline_s, hard_s=deadline_s * 2 + REPEAT_S + 10)
 
+    def confirming(self, watch_s: float) -> Patience:
+        """The same for a start in which the same wait repeats, and is to be watched for so long."""
+        return Patience(deadline_s=self.deadline_s, hard_s=self.deadline_s + watch_s + 10, repeat_s=watch_s)
+
 
 class Diagnosis:
     """feed() returns the Wait that ends the observation, or None to go on looking.
 
-    until_s: when the observation ends anyway; who waits longer than that need not be watched.
+    until_s: when the observation ends anyway; who waits longer than that need not be watched; repeat_s: as Patience.
     """
 
-    def __init__(self, until_s: float = math.inf) -> None:
+    def __init__(self, until_s: float = math.inf, repeat_s: float = REPEAT_S) -> None:
         self._until_s = until_s
+        self._repeat_s = repeat_s
         self._window: list[Look] = []
         self._progress: int | None = None
         # (thread, call, switches) -> when this wait was seen first, and its limit then.
@@ -114,7 +124,7 @@ class Diagnosis:
     def _repeating(self, seen: Look) -> Wait | None:
         span_s = seen.at_s - self._window[0].at_s
         timed = [t for t in seen.threads if t.limit_s is not None]
-        if span_s < REPEAT_S or not timed:
+        if span_s < self._repeat_s or not timed:
             return None
         thread = max(timed, key=lambda t: self._rounds(t.call))
         rounds = self._rounds(thread.call)

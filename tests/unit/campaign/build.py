@@ -100,9 +100,7 @@ def outcome(of: Plan, *verdicts: Verdict) -> Outcome:
     return Outcome(history=history(of), verdicts=verdicts or (passed("fired"), passed("state")))
 
 
-CALIBRATION = Calibration(
-    chain=tuple(CleanRun(start=f"S{k}", code=0, elapsed_s=0.1) for k in range(3)), slowest_s=0.1
-)
+CALIBRATION = Calibration(chain=tuple(CleanRun(start=f"S{k}", code=0, elapsed_s=0.1) for k in range(3)), slowest_s=0.1)
 
 
 class NoZygote:

@@ -11,11 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blackstart.campaign import campaign as module
-from blackstart.campaign.campaign import NOT_FIRED, NULLS, NULLS_MIN, Campaign
+from blackstart.campaign.campaign import NULLS, NULLS_MIN, Campaign
 from blackstart.campaign.execute import Queue, Task
+from blackstart.campaign.tally import NOT_FIRED
 from blackstart.campaign.worker import Outcome
 from blackstart.core.calibration import Calibration
 from blackstart.core.errors import Undecided
+from blackstart.core.history import DEADLINE, End, Run, Wait
 from blackstart.core.verdict import DEFECT, FAILED, NOTE, PASSED, POLICY, UNKNOWN, Verdict, failed, passed, unknown
 from blackstart.faults import Candidate
 from blackstart.trials import Plan
@@ -157,6 +159,30 @@ def test_a_lock_that_does_not_expire_is_a_finding_with_what_the_waiting_repetiti
     assert keep.causes and known.label == DEFECT
     assert known.failures[0].verdict.evidence == ("20 s later it still does not start",)
     assert [one.late_s for one in executor.plans] == [0.0, 10.0, 0.0]
+
+
+def retrying(of: Plan) -> Outcome:
+    """A wait that repeats for as long as it is watched, and is judged by how long that was."""
+    given = outcome(of)
+    wait = Wait(state="repeating", call="nanosleep", rounds=99, seen_s=of.patience.repeat_s)
+    end = End(how=DEADLINE, elapsed_s=of.patience.repeat_s + 5, wait=wait)
+    seen = msgspec.structs.replace(given.history, runs=(Run(phase="run", end=end),))
+    if of.patience.repeat_s < 60:
+        return Outcome(history=seen, verdicts=(passed("fired"), unknown("end", "not yet confirmed")))
+    label = DEFECT if of.patience.repeat_s >= 150 else NOTE
+    return Outcome(history=seen, verdicts=(passed("fired"), failed("end", "hung", "again and again", label=label)))
+
+
+@pytest.mark.parametrize(("budget_s", "watched"), [(300.0, [155.0]), (100.0, [95.0]), (20.0, [])])
+def test_a_wait_that_repeats_is_watched_once_more_for_as_long_as_the_budget_allows(
+    budget_s: float, watched: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    candidates = [candidate(nth=nth) for nth in range(1, 4)]
+    made, keep, executor = run(retrying, candidates, monkeypatch, budget_s=budget_s)
+    assert [of.patience.repeat_s for of in executor.plans if of.patience.repeat_s > 30] == watched
+    assert [known.label for known in made.tally.suspicions.values()] == [DEFECT if w >= 150 else NOTE for w in watched]
+    assert all(str(known.reproduction) == "1 of 1" for known in made.tally.suspicions.values())
+    assert len(keep.causes) == (watched == [155.0])
 
 
 def test_a_spent_budget_still_repeats_what_failed(monkeypatch: pytest.MonkeyPatch) -> None:

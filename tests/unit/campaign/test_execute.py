@@ -79,6 +79,20 @@ def test_each_task_is_told_before_it_begins() -> None:
     assert told == ["a", "b"]
 
 
+def test_what_is_not_done_when_all_patience_is_at_its_end_is_given_up() -> None:
+    executor = FakeExecutor(outcome, held=True)
+    left_s = iter((1.0, 1.0, 0.0))
+    waiting = queue(tasks("a"), tasks("b", why="repeat"))
+    assert list(each(executor, waiting, 1, lambda: True, left_s=lambda: next(left_s, 0.0))) == []
+    assert paths(executor.plans) == ["b"]
+
+
+def test_no_urgent_task_begins_after_all_patience_is_at_its_end() -> None:
+    executor = FakeExecutor(outcome)
+    assert list(each(executor, queue([], tasks("b")), 1, lambda: True, left_s=lambda: -1.0)) == []
+    assert executor.plans == []
+
+
 def test_a_worker_that_was_ended_from_outside_is_told_with_the_next_step() -> None:
     def answer(of: Plan) -> Outcome:
         raise BrokenProcessPool("abruptly")

@@ -8,8 +8,9 @@ import msgspec
 import pytest
 
 from blackstart.campaign import summary
-from blackstart.campaign.campaign import NOT_FIRED, Campaign
+from blackstart.campaign.campaign import Campaign
 from blackstart.campaign.execute import Queue, Task
+from blackstart.campaign.tally import NOT_FIRED
 from blackstart.core.calibration import Calibration, Mask
 from blackstart.core.verdict import FAILED, NOTE, PASSED, POLICY, UNKNOWN, Verdict, failed, passed
 from blackstart.guard import Door

@@ -133,6 +133,9 @@ def test_the_same_wait_again_and_again_must_be_confirmed() -> None:
     assert judge(waiting("repeating", rounds=50, seen_s=31.0, elapsed_s=40.0)).outcome == UNKNOWN
     assert judge(waiting("repeating", rounds=50, seen_s=151.0, elapsed_s=160.0)).consequence == "hung"
     assert judge(waiting("repeating", rounds=3, seen_s=151.0, elapsed_s=160.0)).outcome == UNKNOWN
+    shorter = judge(waiting("repeating", rounds=50, seen_s=75.0, elapsed_s=80.0))
+    assert (shorter.consequence, shorter.label) == ("hung", "note")
+    assert "50 times in 75 s" in shorter.evidence[0] and "150 s would confirm" in shorter.evidence[0]
 
 
 def test_spinning_and_slow() -> None:

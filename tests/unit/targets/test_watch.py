@@ -117,6 +117,11 @@ def test_a_new_process_for_each_short_wait_is_repeating_and_never_hung() -> None
     assert (wait.state, at_s) == ("repeating", 30.0)
 
 
+def test_a_start_that_confirms_a_repeating_wait_is_watched_for_longer() -> None:
+    patience = Patience.after(0.1).confirming(80.0)
+    assert (patience.deadline_s, patience.hard_s, patience.repeat_s) == (5.0, 95.0, 80.0)
+
+
 def test_a_busy_target_is_busy_after_five_seconds() -> None:
     wait, at_s = watch(lambda now: [RUNNING], cpu=0.95)
     assert (wait.state, at_s) == ("busy", 5.0)

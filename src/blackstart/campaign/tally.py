@@ -1,0 +1,92 @@
+"""What is known of a run so far: counts, causes that are suspected, and where trials are kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from blackstart.campaign.execute import Task
+from blackstart.campaign.worker import Outcome
+from blackstart.findings import Failure, Reproduction, reproduction
+from blackstart.report.points import Place
+from blackstart.trials import Plan
+
+NOT_FIRED = "not fired"
+
+
+@dataclass
+class Suspicion:
+    """A cause that has failed once: its first failing trial, where else it failed, and how its repetitions went."""
+
+    plan: Plan
+    failures: list[Failure]
+    places: set[Place] = field(default_factory=set)
+    repeats: list[bool] = field(default_factory=list)
+    asked: int = 0
+    is_confirmed: bool = False
+    found_s: float = 0.0
+
+    @property
+    def label(self) -> str:
+        """As of the first failure."""
+        return self.failures[0].verdict.label
+
+    @property
+    def reproduction(self) -> Reproduction:
+        """2 of 2, or 3 of 5; what was watched for long enough once needs no more."""
+        if self.is_confirmed:
+            return Reproduction(failed=1, repeats=1, shown=True, more=0)
+        return reproduction(self.repeats)
+
+
+@dataclass
+class Tally:
+    """Everything that the trials gave."""
+
+    counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    places: dict[Place, dict[str, int]] = field(default_factory=dict)
+    suspicions: dict[str, Suspicion] = field(default_factory=dict)
+    watched: set[tuple[str, str]] = field(default_factory=set)  # (call, path) of repeating waits
+    eased: dict[str, str] = field(default_factory=dict)  # the cause of a defect -> that of the note it turned out to be
+    muted: dict[str, str] = field(default_factory=dict)
+    unknown: dict[str, int] = field(default_factory=dict)
+    nulls: int = 0
+    chosen: int = 0
+    cut: int = 0
+    calibration_s: float = 0.0
+    is_interrupted: bool = False
+
+    @property
+    def total(self) -> int:
+        """Trials that were done, without nulls and repetitions."""
+        return sum(sum(of_kind.values()) for of_kind in self.counts.values())
+
+    def close(self) -> None:
+        """No further trial is done: what is left was cut."""
+        self.cut = self.chosen - self.total
+
+    def count(self, place: Place, outcome: str) -> None:
+        """Count a trial's outcome for its kind and for its place."""
+        for counts in (self.counts.setdefault(place.kind, {}), self.places.setdefault(place, {})):
+            counts[outcome] = counts.get(outcome, 0) + 1
+
+
+class Keep(Protocol):
+    """Where trials are kept."""
+
+    def planned(self, task: Task) -> None: ...
+    def done(self, task: Task, outcome: Outcome) -> None: ...
+    def found(self, cause: str, known: Suspicion) -> None: ...
+
+
+class KeepNothing:
+    """Nothing is kept; the reference implementation."""
+
+    def planned(self, task: Task) -> None:
+        """A trial is about to begin."""
+
+    def done(self, task: Task, outcome: Outcome) -> None:
+        """A trial ended."""
+
+    def found(self, cause: str, known: Suspicion) -> None:
+        """A defect was confirmed."""
