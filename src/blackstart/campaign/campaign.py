@@ -82,7 +82,8 @@ class Campaign:
         observer = Observer(layout, isolation, target, check, self.budget_s * CALIBRATION_SHARE)
         try:
             seen = observer.observe(self.progress)
-            if "power" in self.kinds:
+            # The answers of a check while a run is under way are made of such a recording, too.
+            if "power" in self.kinds or (check is not None and "kill" in self.kinds and not layout.made):
                 with_recordings(seen, self.starts(seen.calibration), self.options.models)
             return seen
         except BaseException:

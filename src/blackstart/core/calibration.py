@@ -30,11 +30,14 @@ class Mask(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     hopeless: frozenset[str] = frozenset()
 
 
-class Acknowledgement(msgspec.Struct, frozen=True, kw_only=True):
-    """At the n-th output event (from 1) of a clean run: the version index that each file had reached."""
+class Acknowledgement(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """At the n-th output event (from 1) of a clean run: the version index that each file had reached; at_s: when, in
+    seconds since the target's start, 0 if not known.
+    """
 
     nth: int
     versions: dict[str, int]
+    at_s: float = 0.0
 
 
 class CleanRun(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -13,7 +13,7 @@ import msgspec
 
 from blackstart.core.history import EXITED, History, Injected
 from blackstart.core.trace import Operation
-from blackstart.core.verdict import DEFECT, FAILED, NOTE, Verdict
+from blackstart.core.verdict import DEFECT, FAILED, NOTE, POLICY, Verdict
 from blackstart.findings.advice import advice, power_advice
 from blackstart.findings.fingerprint import context, fingerprint
 
@@ -116,6 +116,8 @@ def _cause(failure: Failure) -> tuple[str, ...]:
     verdict, operation = failure.verdict, failure.operation
     if failure.history.kind == "power":  # the same loss shows at many cuts
         return (verdict.consequence, verdict.label, "power", ",".join(sorted(verdict.paths)), *_sort(failure))
+    if verdict.label == POLICY:  # the trade-off is one, wherever the fault fell
+        return (verdict.consequence, verdict.label, failure.history.kind, ",".join(sorted(verdict.paths)))
     if verdict.label == NOTE:  # an exception and its function, whatever the fault
         return (verdict.consequence, verdict.label, "", verdict.evidence[0].split(":")[0] if verdict.evidence else "")
     paths = ",".join(sorted(verdict.paths))

@@ -3,16 +3,22 @@
 At each output event (a line on stdout) the clean run's recording notes which version every file had reached. Output is
 deterministic, so the lines that got out before the end say which event was the last; after the restart no file may
 stand below its version then. A file counts as below only if what is there is what a re-run makes of a lower version,
-and not what it makes of the acknowledged one or a higher: everything else is another oracle's affair.
+and not what it makes of the acknowledged one or a higher: everything else is another oracle's affair. With `--check`
+its answer on the state that the kill left counts first, before a re-run has hidden what was gone. Where clean runs
+say something before they write it (write-behind), and a kill has shown the loss, that is a policy.
 """
 
 from __future__ import annotations
+
+import msgspec
 
 from blackstart.core.calibration import Calibration
 from blackstart.core.history import History, Run
 from blackstart.core.masking import UNREAD, same
 from blackstart.core.reading import FileState
-from blackstart.core.verdict import DEFECT, POLICY, Verdict, failed, passed, unknown
+from blackstart.core.verdict import DEFECT, FAILED, NOTE, POLICY, Verdict, failed, passed, unknown
+from blackstart.oracles.answers import before_restart
+from blackstart.oracles.behind import written_behind
 from blackstart.oracles.compare import is_broken, is_one_of
 from blackstart.oracles.legal import last_index, reruns_of
 from blackstart.oracles.outputs import events_out, reached
@@ -29,6 +35,9 @@ def judge(history: History, calibration: Calibration) -> tuple[Verdict, ...]:
         return (passed(NAME, "the damage is the fault's own"),)
     if view.clean is None or view.first is None:
         return (unknown(NAME, f"there is no clean run from {history.start} to compare with"),)
+    answered = _by_check(view)
+    if answered is not None:
+        return (answered,)
     if calibration.refuses_rerun or not view.restarts:
         return (passed(NAME, "there was no restart to judge after"),)
     floor = reached(view)
@@ -39,6 +48,9 @@ def judge(history: History, calibration: Calibration) -> tuple[Verdict, ...]:
             if sentence:
                 lost.append((path, sentence))
     if not lost:
+        behind = written_behind(view) if view.was_killed and history.kind != "power" else None
+        if behind is not None:
+            return (failed(NAME, "lost", *behind.evidence, paths=behind.paths, label=POLICY),)
         return (passed(NAME),)
     events = events_out(view, view.first)
     what = "line" if events == 1 else "lines"
@@ -47,6 +59,26 @@ def judge(history: History, calibration: Calibration) -> tuple[Verdict, ...]:
     extra = (calibration.write_behind,) if calibration.write_behind else ()
     texts = (head, *(sentence for _, sentence in lost), *extra)
     return (failed(NAME, "lost", *texts, paths=[path for path, _ in lost], label=label),)
+
+
+def _by_check(view: View) -> Verdict | None:
+    """What the check says of the state that the kill left; None where it does not decide.
+
+    Where the check itself fails and the restart mends that, the program may have recovered as it is meant to: a note.
+    Where the restart does not mend it, the state oracle says so.
+    """
+    if view.first is None or not view.was_killed or view.history.kind == "power" or not events_out(view, view.first):
+        return None
+    verdict = before_restart(view, NAME)
+    if verdict.outcome != FAILED:
+        return None
+    again = view.check(view.restarts[-1]) if view.restarts else None
+    if verdict.consequence == "lost":
+        return msgspec.structs.replace(verdict, paths=tuple(view.judged()))
+    if again is None or again.code != 0:
+        return None
+    texts = (f"the check fails until it is started again: {verdict.evidence[0]}",)
+    return msgspec.structs.replace(verdict, evidence=texts, label=NOTE)
 
 
 def _below(view: View, path: str, floor: int, last: Run) -> str:

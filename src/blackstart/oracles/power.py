@@ -1,7 +1,6 @@
 """What is particular to power cuts: the answers of `--check` on the disk as it was left, and what is called a defect.
 
-The check is asked before any restart only where it answers at every moment of a clean run; a check that needs a
-recovery first says nothing here. A failure that no file system in common use allows is a note; undoing nothing but the
+A failure that no file system in common use allows is a note; undoing nothing but the
 last acknowledged step, all of whose bytes were there, is a policy: the name was not synced, and may be meant so.
 """
 
@@ -11,9 +10,9 @@ import msgspec
 
 from blackstart.core.calibration import Calibration
 from blackstart.core.history import Cut, History
-from blackstart.core.verdict import DEFECT, FAILED, NOTE, POLICY, Verdict, failed, passed, unknown
-from blackstart.oracles.outputs import events_out
-from blackstart.oracles.view import Answer, View
+from blackstart.core.verdict import DEFECT, FAILED, NOTE, POLICY, Verdict
+from blackstart.oracles.answers import before_restart
+from blackstart.oracles.view import View
 
 NAME = "power"
 KIND = "power"
@@ -24,17 +23,7 @@ def judge(history: History, calibration: Calibration) -> tuple[Verdict, ...]:
     if history.kind != KIND:
         return ()
     view = View(history, calibration)
-    steps = view.check_steps()
-    answer = view.check(view.first) if view.first is not None else None
-    if answer is None or not steps or view.first is None:
-        return (passed(NAME),)
-    if any(step.code != 0 for _, step in steps):
-        return (passed(NAME, "the check fails at moments of a clean run too, so it is asked after the restart only"),)
-    if answer.code != 0:
-        said = answer.text.strip().splitlines()[-1:] or [answer.how]
-        text = f"on the disk that the cut left, the check ends with {answer.how}: {said[0]}"
-        return (failed(NAME, "corrupt", text, paths=_paths(view)),)
-    verdict = _by_answer(answer, steps, events_out(view, view.first))
+    verdict = before_restart(view, NAME)
     return (msgspec.structs.replace(verdict, paths=_paths(view)) if verdict.outcome == FAILED else verdict,)
 
 
@@ -43,37 +32,6 @@ def _paths(view: View) -> tuple[str, ...]:
     missing = {path for one in view.history.injected if one.cut is not None for path in one.cut.paths}
     judged = tuple(view.judged())
     return tuple(path for path in judged if path in missing) or judged
-
-
-def _by_answer(answer: Answer, steps: list[tuple[int, Answer]], events: int) -> Verdict:
-    """Whether the answer is one of a clean run, from the acknowledged one on."""
-    first = next((at for at, (reached, _) in enumerate(steps) if reached >= events), len(steps) - 1)
-    allowed = [step.text for _, step in steps[first:]]
-    if answer.text in allowed:
-        return passed(NAME)
-    earlier = [step.text for _, step in steps[:first]]
-    if answer.text in earlier:
-        return failed(NAME, "lost", _said(events), f"the check answers as it did before: {_short(answer.text)}")
-    mine = set(answer.text.splitlines())
-    must = set.intersection(*(set(text.splitlines()) for text in allowed))
-    known = set().union(*(text.splitlines() for text in (*earlier, *allowed)))
-    if not mine <= known:
-        strange = sorted(mine - known)[0]
-        text = f"the check gives an answer that no moment of a clean run gave: {_short(strange)}"
-        return failed(NAME, "corrupt", text)
-    if must - mine:
-        gone = sorted(must - mine)[0]
-        return failed(NAME, "lost", _said(events), f"the check no longer answers: {_short(gone)}")
-    return unknown(NAME, "the check's answer lies between those that were asked for in clean runs")
-
-
-def _said(events: int) -> str:
-    return f"{events} {'line' if events == 1 else 'lines'} on stdout had got out before the cut"
-
-
-def _short(text: str) -> str:
-    line = text.strip().replace("\n", " | ")
-    return line if len(line) <= 120 else line[:119] + "…"
 
 
 def relabel(verdicts: list[Verdict], history: History) -> list[Verdict]:

@@ -23,6 +23,11 @@ def difference(path: str, seen: FileState | None, expected: FileState | None, wh
     return f"{start}; first difference at {place}: {have} instead of {want}" if place else start
 
 
+def short_line(line: str) -> str:
+    """A line of output, quoted, and cut where it is long."""
+    return repr(line if len(line) <= 80 else line[:79] + "…")
+
+
 def amount(state: FileState | None) -> str:
     """How much is in a file: rows, lines, values or bytes."""
     if state is None:

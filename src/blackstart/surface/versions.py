@@ -51,7 +51,7 @@ class Versions(msgspec.Struct, frozen=True, kw_only=True):
             if event.versions is not last[0]:
                 named = {masker(path): at for path, at in event.versions.items()}
                 last = event.versions, {name: at for name, at in named.items() if name not in shared}
-            events.append(Acknowledgement(nth=event.nth, versions=last[1]))
+            events.append(Acknowledgement(nth=event.nth, versions=last[1], at_s=event.at_s))
         return Versions(versions=together, acknowledgements=tuple(events))
 
 
@@ -88,7 +88,8 @@ class VersionReader:
             before = self._events[-1].versions if self._events else {}
             for left in range(events - 1, -1, -1):
                 versions = before if left else reached
-                self._events.append(Acknowledgement(nth=len(self._events) + 1, versions=versions))
+                nth = len(self._events) + 1
+                self._events.append(Acknowledgement(nth=nth, versions=versions, at_s=operation.at_s))
         if self._has_news and not self._pending and self._dirty.keys() <= self._appending:
             self.settled_versions += 1
             self._has_news = False

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from blackstart.core.calibration import Acknowledgement, Calibration
-from blackstart.core.history import Reset
-from blackstart.core.verdict import FAILED, PASSED, POLICY, Verdict
+from blackstart.core.history import KILLED, End, Reset
+from blackstart.core.reading import FileState, Reading
+from blackstart.core.verdict import DEFECT, FAILED, NOTE, PASSED, POLICY, Verdict
 from blackstart.oracles import acknowledged
-from tests.unit.oracles.build import NOTES, calibration, clean, file, killed, notes, refused, rerun
+from tests.unit.oracles.build import (
+    NOTES,
+    calibration,
+    clean,
+    file,
+    history,
+    killed,
+    notes,
+    refused,
+    rerun,
+    run,
+    write,
+)
 
 # A run from S0 saves three notes, saying so after each; a re-run saves three more.
 STEPS = clean(
@@ -75,3 +90,61 @@ def test_write_behind_is_a_policy() -> None:
     verdict = judge(given, write_behind="acknowledgements come up to 2 s before the write")
     assert (verdict.consequence, verdict.label) == ("lost", POLICY)
     assert verdict.evidence[-1].startswith("acknowledgements come")
+
+
+CHECKED = ((0, "0\none"), (1, "0\none\ntwo"))
+
+
+def answered(
+    crash: str, later: str = "0\none\ntwo", *, steps: object = CHECKED, stdout: bytes = b"saved note 2\n"
+) -> Verdict:
+    """A kill after which the check was asked before and after the restart."""
+    readings = [(Reading(name="check", value=value),) for value in (crash, later)]
+    first = run("run", {NOTES: notes(1)}, end=End(how=KILLED), stdout=stdout, readings=readings[0])
+    given = history("kill", (first, run("restart", {NOTES: notes(3)}, readings=readings[1])))
+    chain = (clean(0), clean(1, check_steps=steps, check="0\none\ntwo"), clean(2))
+    return judge(given, chain=chain, has_check=True)
+
+
+def test_what_the_check_no_longer_answers_before_any_re_run_is_lost() -> None:
+    verdict = answered("0\none")
+    assert (verdict.consequence, verdict.label, verdict.paths) == ("lost", DEFECT, (NOTES,))
+    assert answered("0\none\ntwo").outcome == PASSED
+    assert answered("0\none", stdout=b"").outcome == PASSED, "nothing was acknowledged yet"
+
+
+def test_a_check_that_fails_until_the_program_is_started_again_is_a_note() -> None:
+    verdict = answered("1\nhalf a note")
+    assert (verdict.consequence, verdict.label) == ("corrupt", NOTE)
+    assert answered("1\nhalf a note", "1\nhalf a note").outcome == PASSED, "the state oracle says so"
+
+
+def test_a_check_that_also_fails_in_clean_runs_is_asked_after_the_restart_only() -> None:
+    assert answered("1\nhalf a note", steps=((0, "1\nhalf a note"), *CHECKED)).outcome == PASSED
+
+
+BEHIND = clean(
+    1,
+    stdout="begin\nsaved note 12\n",
+    versions={NOTES: (notes(11), notes(12))},
+    files={NOTES: notes(12)},
+    acknowledgements=tuple(Acknowledgement(nth=n, versions={NOTES: 0}, at_s=n / 10) for n in (1, 2)),
+    trace=(msgspec.structs.replace(write(), at_s=0.45),),
+)
+
+
+def ended(stdout: bytes, left: FileState) -> Verdict:
+    given = killed(left, notes(13), stdout=stdout)
+    return judge(given, chain=(clean(0), BEHIND, clean(2, files={NOTES: notes(13)})))
+
+
+def test_a_line_that_names_what_is_written_later_is_write_behind_once_a_kill_has_shown_it() -> None:
+    verdict = ended(b"begin\nsaved note 12\n", notes(11))
+    assert (verdict.consequence, verdict.label, verdict.paths) == ("lost", POLICY, (NOTES,))
+    assert "'saved note 12' had got out" in verdict.evidence[0] and "250 ms after the line" in verdict.evidence[1]
+
+
+def test_what_only_announces_or_was_written_in_time_is_no_write_behind() -> None:
+    assert ended(b"begin\n", notes(11)).outcome == PASSED, "the line names nothing"
+    assert ended(b"begin\nsaved note 12\n", notes(12)).outcome == PASSED, "it is there"
+    assert ended(b"", notes(11)).outcome == PASSED
