@@ -29,7 +29,7 @@ from blackstart.core.verdict import DEFECT, FAILED, NOTE, PASSED, POLICY, UNKNOW
 from blackstart.faults import AnyFault, Candidate
 from blackstart.findings import Failure, cause_of
 from blackstart.power import model
-from blackstart.report.points import Place, place_of
+from blackstart.report.points import place_of
 from blackstart.report.progress import Progress
 from blackstart.sandbox.machine import LANDLOCK
 from blackstart.targets import Patience
