@@ -18,6 +18,7 @@ from blackstart.campaign.execute import Queue, Task, each, workers
 from blackstart.campaign.observe import Observation, Observer
 from blackstart.campaign.power import with_recordings
 from blackstart.campaign.scout import scout
+from blackstart.campaign.serving import patience_of, service_of
 from blackstart.campaign.tally import NOT_FIRED, Keep, KeepNothing, Suspicion, Tally
 from blackstart.campaign.worker import Outcome, Workshop
 from blackstart.core.calibration import Calibration
@@ -74,16 +75,20 @@ class Campaign:
             # There is one place in which a target can run: one trial at a time.
             self.jobs = 1
             self._leave_out_power("they need namespaces")
+        service = service_of(self.options, target, check, isolation)
+        if service is not None:
+            self._leave_out_power("they are tried on jobs only")
         self.progress.phase("scouting")
-        directories, made = scout(self.options, target, opened, isolation)
+        directories, made = scout(self.options, target, opened, isolation, service)
         layout = ground.layout(self.options, target, directories, opened, made)
         if layout.made:
             self._leave_out_power(f"the state {', '.join(layout.made)} lies in a directory too large to be copied")
-        observer = Observer(layout, isolation, target, check, self.budget_s * CALIBRATION_SHARE)
+        observer = Observer(layout, isolation, target, check, self.budget_s * CALIBRATION_SHARE, service)
         try:
             seen = observer.observe(self.progress)
             # The answers of a check while a run is under way are made of such a recording, too.
-            if "power" in self.kinds or (check is not None and "kill" in self.kinds and not layout.made):
+            asks = check is not None and "kill" in self.kinds and not layout.made and service is None
+            if "power" in self.kinds or asks:
                 with_recordings(seen, self.starts(seen.calibration), self.options.models)
             return seen
         except BaseException:
@@ -105,11 +110,14 @@ class Campaign:
             check=seen.bench.check,
             calibration=seen.calibration,
             images={name: seen.zygote.root(name) for name in starts},
+            service=seen.bench.service,
         )
 
     def starts(self, calibration: Calibration) -> tuple[str, ...]:
         """The start states of trials, the more telling first: a re-run has something to lose."""
         wanted = [clean.start for clean in calibration.chain[:2]]
+        if calibration.is_service:
+            return tuple(wanted)  # a workload that says the same ids twice tells a loss of the first only
         return tuple(reversed(wanted)) if not calibration.refuses_rerun else tuple(wanted)
 
     def choose(self, seen: Observation) -> list[Candidate]:
@@ -140,7 +148,7 @@ class Campaign:
     def calibrate_nulls(self, seen: Observation, shop: Workshop) -> Calibration:
         """Ten null trials as the workers do them; an oracle that fails on one is muted."""
         starts = self.starts(seen.calibration)
-        patience = Patience.after(seen.calibration.slowest_s)
+        patience = patience_of(seen.calibration)
         rerun = not seen.calibration.refuses_rerun
         queue = Queue()
         for number in range(NULLS):
@@ -170,7 +178,7 @@ class Campaign:
     def try_all(self, seen: Observation, shop: Workshop, ordered: list[Candidate]) -> None:
         """Do the trials until they or the budget end; Ctrl-C ends them too."""
         self.progress.phase("breaking")
-        patience = Patience.after(seen.calibration.slowest_s)
+        patience = patience_of(seen.calibration)
         rerun = not seen.calibration.refuses_rerun
         queue = Queue()
         for number, candidate in enumerate(ordered):

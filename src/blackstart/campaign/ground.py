@@ -11,14 +11,15 @@ import shutil
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from zoneinfo import ZoneInfo
 
 from blackstart.core.errors import BlackstartError, TargetError
 from blackstart.core.options import Options
 from blackstart.guard import Ledger
 from blackstart.sandbox import Layout, Zygote
-from blackstart.targets import Command
+from blackstart.targets import Command, Service, parse_ready
+from blackstart.targets.readiness import FORMS
 
 SMALL_FILES, SMALL_BYTES = 500, 16 << 20
 STORE_NAME, LEDGER_NAME = ".blackstart", "ledger"
@@ -113,7 +114,32 @@ def check_command(options: Options, target: Command) -> Command | None:
         ) from None
     if not words:
         raise BlackstartError("--check is empty", next_step="give a command that prints the state, or leave it out")
-    return Command(argv=("/bin/sh", "-c", options.check), cwd=target.cwd, env=target.env)
+    return _shell(options.check, target)
+
+
+def service(options: Options, target: Command, check: Command | None) -> Service | None:
+    """How the service is reached and used; None where nothing says that it is one."""
+    if not options.ready:
+        for name, value in (("--workload", options.workload), ("--with", options.companions)):
+            if value:
+                raise BlackstartError(
+                    f"{name} is for services", next_step=f"say how one sees that it is ready: --ready {FORMS}"
+                )
+        return None
+    shell = partial(_shell, target=target)
+    return Service(
+        ready=parse_ready(options.ready, target.cwd),
+        workload=shell(options.workload) if options.workload else None,
+        check=shell(f"BLACKSTART_ACKNOWLEDGED=/proc/$$/fd/0; export BLACKSTART_ACKNOWLEDGED; {options.check}")
+        if check
+        else None,
+        companions=tuple(shell(line) for line in options.companions),
+    )
+
+
+def _shell(line: str, target: Command) -> Command:
+    """A shell command line in the target's directory and environment."""
+    return Command(argv=("/bin/sh", "-c", line), cwd=target.cwd, env=target.env)
 
 
 def declared(options: Options) -> tuple[str, ...]:

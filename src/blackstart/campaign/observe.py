@@ -17,6 +17,7 @@ import msgspec
 
 from blackstart.campaign import ground
 from blackstart.campaign.scout import FIRST_PATIENCE, bench_on, must_work
+from blackstart.campaign.serving import ends_only, measured, must_serve, spans, went_well
 from blackstart.core.calibration import Calibration, CleanRun, Mask
 from blackstart.core.clock import SYSTEM
 from blackstart.core.errors import Undecided
@@ -39,9 +40,10 @@ from blackstart.surface import (
     judge_deletion,
     roles,
     surface,
+    write_behind,
 )
 from blackstart.surface import Observation as Seen
-from blackstart.targets import Command, Patience
+from blackstart.targets import Command, Patience, Service
 from blackstart.trials import Bench
 from blackstart.trials.taping import OBSERVED
 
@@ -101,12 +103,20 @@ class _Recorded:
 class Observer:
     """Does the clean runs of one target and puts the yardstick together."""
 
-    def __init__(self, layout: Layout, isolation: str, target: Command, check: Command | None, share_s: float) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        isolation: str,
+        target: Command,
+        check: Command | None,
+        share_s: float,
+        service: Service | None = None,
+    ) -> None:
         self.layout = layout
         self.share_s = share_s
         self.began_s = SYSTEM.monotonic()
         self.zygote = ground.open_zygote(layout, isolation)
-        self.bench = bench_on(self.zygote, target, check, Mask())
+        self.bench = bench_on(self.zygote, target, check, Mask(), service)
         self.runs = 0
         self.patience = FIRST_PATIENCE
         self.notes: list[str] = []
@@ -125,15 +135,16 @@ class Observer:
         self.zygote.capture("S0")
         progress.phase("calibrating")
         first = self._recorded("S0", "S1")
-        must_work(first.run, first.trace)
+        self.bench.service = measured(self.bench.service, first.run)
+        (must_work if self.bench.service is None else must_serve)(first.run, first.trace)
         self._must_fit(first.run.end.elapsed_s)
-        self.patience = Patience.after(first.run.end.elapsed_s)
+        self.patience = Patience.after(*spans(first.run))
         recorded = self._chain(first)
         refuses = len(recorded) == 1
         # What a program derives from the time it often rounds to seconds: the second runs fall into another one.
         self._wait_until(recorded[-1].moment.ended_s + ANOTHER_SECOND_S)
         self._learn(first, self._recorded("S0", other_pids=True))
-        if not refuses:
+        if not refuses and self.bench.service is None:
             self._learn(recorded[1], self._recorded("S1", other_pids=True))
         self._check_must_work(recorded)
         self._placebo(first)
@@ -182,14 +193,15 @@ class Observer:
                     calls=OBSERVED,
                     recorder=recorder,
                     patience=self.patience,
-                    on_operation=on_operation,
+                    on_operation=on_operation if bench.service is None else None,
                 )
             if keep:
                 zygote.copy(image, keep)
         self.runs += 1
         self.uncovered.update(conducted.uncovered)
         zones_s = ground.zones_s(bench.command, began_s)
-        return _Recorded(run, conducted.trace, reader.finish(run.image), began_s, zones_s, before, saved)
+        versions = reader.finish(run.image) if bench.service is None else ends_only(before, run.image)
+        return _Recorded(run, conducted.trace, versions, began_s, zones_s, before, saved)
 
     def _wait_until(self, moment_s: float) -> None:
         """Let the wall clock reach this moment."""
@@ -206,10 +218,12 @@ class Observer:
         recorded = [first]
         for start, keep in (("S1", "S2"), ("S2", "S3")):
             following = self._recorded(start, keep)
-            if following.run.end.how != EXITED or following.run.end.code != 0:
+            if not went_well(following.run):
                 self.notes.append("the program refuses a second run: restart by re-run does not apply")
                 break
             recorded.append(following)
+            if self.bench.service is not None:
+                break  # a service is asked what it kept, not compared with what another start made of it
         return recorded
 
     def _placebo(self, first: _Recorded) -> None:
@@ -233,7 +247,7 @@ class Observer:
         images = [bench.read(STARTS[k]) for k in range(len(recorded) + 1) if STARTS[k] in self.zygote.names()]
         chain = tuple(self._clean(STARTS[k], one) for k, one in enumerate(recorded))
         deletions: dict[str, Deletion] = {}
-        if not refuses:
+        if not refuses and bench.service is None:
             for path in deletion_candidates(traces, images, masker, DELETIONS_MAX):
                 if self.is_spent():
                     self.notes.append(f"no time to try what {path} is to the program: it is taken for state")
@@ -253,9 +267,15 @@ class Observer:
             roles=found,
             chain=chain,
             refuses_rerun=refuses,
-            slowest_s=max(clean.elapsed_s for clean in chain),
+            slowest_s=max(spans(one.run)[0] for one in recorded),
+            slowest_work_s=max(spans(one.run)[1] for one in recorded),
+            is_service=bench.service is not None,
             has_check=bench.check is not None,
-            boundary_reruns={} if refuses else {s: self._boundary_reruns(s, found) for s in ("S0", "S1")},
+            write_behind=write_behind(chain[0].trace, chain[0].life.acts, found) if chain[0].life else "",
+            boundary_reruns={
+                start: self._boundary_reruns(start, found)
+                for start in (() if refuses or bench.service is not None else ("S0", "S1"))
+            },
         )
         bench.calibration = calibration
         return Observation(
@@ -300,11 +320,14 @@ class Observer:
             check=answer,
             check_versions=self._check_versions(start, answer),
             trace=tuple(_masked(one.trace, masker)),
+            signal=run.end.signal,
+            left=run.left,
+            life=run.life,
         )
 
     def _check_versions(self, start: str, answer: str) -> tuple[str, ...]:
         """The legal answers while a run from this start is under way: before it, after it."""
-        if self.bench.check is None:
+        if self.bench.check is None or self.bench.service is not None:
             return ()
         before = self.bench.ask_check(start, "before").value
         return tuple(dict.fromkeys((before, answer)))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from blackstart.campaign.observe import Observation
+from blackstart.campaign.serving import patience_of
 from blackstart.campaign.worker import try_and_judge
 from blackstart.core.calibration import CleanRun
 from blackstart.core.history import EXITED
@@ -18,7 +19,6 @@ from blackstart.faults.power import PowerCut, fault_of
 from blackstart.findings import Failure, cause_of
 from blackstart.power import OUTPUT, Builder, Explorer, Recording, State, model
 from blackstart.power.states import cuts, smaller
-from blackstart.targets import Patience
 from blackstart.trials.taping import tape_start
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def record(seen: Observation, start: str) -> Recording | None:
     """One clean run from this start with all that it writes; None if it then ends otherwise than the others."""
     bench, zygote = seen.bench, seen.zygote
     with bench.image_from(start) as image, zygote.sandbox(image) as sandbox:
-        patience = Patience.after(seen.calibration.slowest_s)
+        patience = patience_of(seen.calibration)
         roots = seen.layout.copies
         run, _, recording = tape_start(bench, sandbox, image, start, roots, phase="recording", patience=patience)
     return recording if run.end.how == EXITED else None

@@ -15,6 +15,7 @@ import msgspec
 from blackstart.campaign import choose
 from blackstart.campaign.campaign import Campaign
 from blackstart.campaign.observe import Observation
+from blackstart.campaign.serving import patience_of
 from blackstart.campaign.worker import Outcome, try_and_judge
 from blackstart.core.errors import BlackstartError
 from blackstart.core.history import DEADLINE, EXITED, KILLED, Run
@@ -25,7 +26,6 @@ from blackstart.guard import parse_allowed
 from blackstart.report.progress import Progress
 from blackstart.sandbox import choose as choose_isolation
 from blackstart.sandbox import probe
-from blackstart.targets import Patience
 from blackstart.trials import Plan
 
 SAID_MAX = 3
@@ -84,7 +84,7 @@ def _neighbours(campaign: Campaign, seen: Observation, plan: Plan, finding: Mapp
     A repair often removes the very call that failed; not to have fired is no pass, so its successors are tried.
     """
     found = choose.order(choose.candidates(seen.calibration, (plan.kind,), (plan.start,)), (plan.start,))
-    patience = Patience.after(seen.calibration.slowest_s)
+    patience = patience_of(seen.calibration)
     conclusive = 0
     for number, candidate in enumerate(found[:NEIGHBOURS_MAX]):
         neighbour = campaign.plan_of(candidate, number, patience, plan.rerun)

@@ -11,6 +11,7 @@ import os
 import signal
 
 from blackstart.campaign import ground
+from blackstart.campaign.serving import must_serve, ports
 from blackstart.core.calibration import Mask
 from blackstart.core.errors import Undecided
 from blackstart.core.history import EXITED, Run
@@ -21,23 +22,26 @@ from blackstart.gate import Recorder
 from blackstart.probes import Prober
 from blackstart.sandbox import Zygote
 from blackstart.sandbox.machine import LANDLOCK
-from blackstart.targets import Command, Patience
+from blackstart.targets import Command, Patience, Service
+from blackstart.targets.readiness import FORMS
 from blackstart.trials import Bench
 from blackstart.trials.taping import OBSERVED
 
 FIRST_PATIENCE = Patience(deadline_s=30.0, hard_s=60.0)
 
 
-def scout(options: Options, target: Command, opened: tuple[str, ...], isolation: str) -> tuple[list[str], list[str]]:
+def scout(
+    options: Options, target: Command, opened: tuple[str, ...], isolation: str, service: Service | None = None
+) -> tuple[list[str], list[str]]:
     """(directories, made): those declared, and where a clean run on overlays changed something; what it made anew."""
     directories = list(ground.declared(options))
-    run, trace, changed = _scouted(options, target, opened, isolation, directories)
+    run, trace, changed = _scouted(options, target, opened, isolation, directories, service)
     if run.end.how == EXITED and run.end.code != 0:
         # An overlay is not quite a file system; on a copy of the working directory it may work.
         if ground.is_small(target.cwd) and target.cwd not in directories:
             directories.append(target.cwd)
-            run, trace, changed = _scouted(options, target, opened, isolation, directories)
-    must_work(run, trace)
+            run, trace, changed = _scouted(options, target, opened, isolation, directories, service)
+    (must_work if service is None else must_serve)(run, trace)
     read = [o.path for o in trace if o.call in OPENING and o.kind == FILE]
     found, made = ground.state_directories(changed)
     if isolation == LANDLOCK:  # there are no overlays in which something could be made
@@ -46,13 +50,18 @@ def scout(options: Options, target: Command, opened: tuple[str, ...], isolation:
 
 
 def _scouted(
-    options: Options, target: Command, opened: tuple[str, ...], isolation: str, directories: list[str]
+    options: Options,
+    target: Command,
+    opened: tuple[str, ...],
+    isolation: str,
+    directories: list[str],
+    service: Service | None,
 ) -> tuple[Run, tuple[Operation, ...], list[str]]:
     """(run, trace, changed paths) of one clean run with these directories as copies and all else on overlays."""
     layout = ground.layout(options, target, directories, opened)
     with ground.open_zygote(layout, isolation) as zygote:
         zygote.capture("S0")
-        bench = bench_on(zygote, target, None, Mask())
+        bench = bench_on(zygote, target, None, Mask(), service)
         with zygote.sandbox("S0") as sandbox:
             recorder = Recorder(mask=bench.masker)
             run, conducted = bench.start(
@@ -67,12 +76,20 @@ def must_work(run: Run, trace: tuple[Operation, ...]) -> None:
     end = run.end
     said = run.text("stderr").decode("utf-8", "replace").strip().splitlines()[-3:]
     where = " | ".join(said)
+    listens = ports(trace)
+    if end.how == "deadline" and listens:
+        raise Undecided(
+            f"the program keeps running and listens on {', '.join(listens)}: it is a service",
+            where=where,
+            next_step=f"say how one sees that it is ready: --ready tcp:{listens[0].rpartition(':')[2]}",
+        )
     if end.how == "deadline":
         raise Undecided(
             f"the program did not end within {FIRST_PATIENCE.deadline_s:.0f} s"
             + (f" (it waits in {end.wait.call})" if end.wait and end.wait.call else ""),
             where=where,
-            next_step="give it an end (an option such as --once, or `timeout`), or an input with --stdin",
+            next_step="give it an end (an option such as --once, or `timeout`), or an input with --stdin; where it is "
+            f"meant to keep running, say how one sees that it is ready: --ready {FORMS}",
         )
     if end.how == EXITED and end.code == 0:
         return
@@ -105,6 +122,8 @@ def _door_advice(peers: list[str]) -> str:
     return "start what it needs inside the command itself: blackstart run -- sh -c 'SERVER & CLIENT'"
 
 
-def bench_on(zygote: Zygote, target: Command, check: Command | None, mask: Mask) -> Bench:
+def bench_on(
+    zygote: Zygote, target: Command, check: Command | None, mask: Mask, service: Service | None = None
+) -> Bench:
     masker = Masker(rooted(mask, target.cwd, target.env["HOME"]))
-    return Bench(zygote=zygote, command=target, check=check, masker=masker, prober=Prober(zygote))
+    return Bench(zygote=zygote, command=target, check=check, masker=masker, prober=Prober(zygote), service=service)

@@ -19,7 +19,7 @@ from blackstart.core.verdict import FAILED, UNKNOWN, Verdict
 from blackstart.oracles import judge_all
 from blackstart.probes import Prober
 from blackstart.sandbox import Layout
-from blackstart.targets import Command
+from blackstart.targets import Command, Service
 from blackstart.trials import Bench, Plan, run_trial
 from blackstart.trials.power import clear_by_lane, run_power_trial
 
@@ -37,6 +37,7 @@ class Workshop(msgspec.Struct, frozen=True, kw_only=True):
     check: Command | None
     calibration: Calibration
     images: dict[str, str]
+    service: Service | None = None
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +62,7 @@ def open_bench(shop: Workshop) -> Bench:
         masker=Masker(shop.calibration.mask),
         prober=Prober(zygote),
         calibration=shop.calibration,
+        service=shop.service,
     )
 
 

@@ -64,7 +64,20 @@ Isolation = Annotated[
     str | None,
     typer.Option("--isolation", metavar="MODE", help="namespaces or landlock; else what this machine allows."),
 ]
-
+Ready = Annotated[
+    str | None,
+    typer.Option(
+        "--ready", metavar="SPEC", help="A service: tcp:PORT, http:URL, log:REGEX, file:PATH or sleep:2s tell it is up."
+    ),
+]
+Workload = Annotated[
+    str | None,
+    typer.Option("--workload", metavar="CMD", help="Uses the service; prints `ok ID`, `fail ID` or `info ID`."),
+]
+With = Annotated[
+    list[str] | None,
+    typer.Option("--with", metavar="CMD", help="What the service needs, started first beside it; repeatable."),
+]
 Models = Annotated[
     list[str] | None,
     typer.Option("--model", metavar="NAME,...", help="File systems for power cuts; else ext4, xfs, btrfs and posix."),
@@ -111,6 +124,9 @@ def run(
     baseline: Baseline = None,
     isolation: Isolation = None,
     model: Models = None,
+    ready: Ready = None,
+    workload: Workload = None,
+    companions: With = None,
 ) -> None:
     """`run`, `plan` and `power`: one list of options, so that a line tried with one can be done with another."""
     given = {name: value for name, value in locals().items() if name != "context"}

@@ -23,7 +23,7 @@ from blackstart.report import views
 BUDGET = "2m"
 
 
-class Settings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+class Settings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, rename={"companions": "with"}):
     """What was said in one place; None: nothing was said."""
 
     command: list[str] | None = None
@@ -46,6 +46,9 @@ class Settings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     baseline: str | None = None
     isolation: str | None = None
     model: list[str] | str | None = None
+    ready: str | None = None
+    workload: str | None = None
+    companions: list[str] | str | None = None
 
 
 def options_from(given: Settings, directory: str) -> Options:
@@ -68,6 +71,9 @@ def options_from(given: Settings, directory: str) -> Options:
         seed=_first(given.seed, kept.seed, -1),
         json=_first(given.json, kept.json, ""),
         isolation=_first(given.isolation, kept.isolation, ""),
+        ready=_first(given.ready, kept.ready, ""),
+        workload=_first(given.workload, kept.workload, ""),
+        companions=_words(_first(given.companions, kept.companions, [])),
         models=_listed(given.model, kept.model),
         baseline=os.path.join(directory, path) if (path := _first(given.baseline, kept.baseline, "")) else "",
     )

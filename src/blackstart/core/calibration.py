@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from blackstart.core.history import Life
 from blackstart.core.reading import FileState
 from blackstart.core.trace import Operation
 
@@ -44,10 +45,11 @@ class CleanRun(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One clean run of the chain, from the start state `start`.
 
     stdout, stderr: masked text digests and, for messages, the text itself; files: masked path -> final state;
-    versions: masked path -> its contents at version boundaries, in order, the first being what stood there at the start
-    (None: no such file), the last the final one; check: the masked answer of `--check` afterwards; check_steps: (output
-    events that had got out, answer) at moments of the run, in order; recording: what the kind `power` makes its states
-    from, None if it was not asked for.
+    versions: masked path -> its contents at version boundaries, in order, the first being what stood there at the
+    start (None: no such file), the last the final one; check: the masked answer of `--check` afterwards;
+    check_steps: (output events that had got out, answer) at moments of the run, in order; signal, left, life: as
+    in history.Run, of a service; recording: what the kind `power` makes its states from, None if it was not asked
+    for.
     """
 
     start: str
@@ -62,6 +64,9 @@ class CleanRun(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     check_code: int = 0
     check_versions: tuple[str, ...] = ()
     trace: tuple[Operation, ...] = ()
+    signal: int = 0
+    left: tuple[str, ...] = ()
+    life: Life | None = None
     check_steps: tuple[tuple[int, str], ...] = ()
     recording: Any = None
 
@@ -71,8 +76,9 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
     chain: clean runs S0 -> S1 -> S2 -> S3, `chain[k]` starting at Sk; refuses_rerun: the program refuses a second run;
     boundary_reruns: per start, contents per masked path after a clean re-run from each boundary state of a clean run;
-    slowest_s: of all clean runs; nulls: how many null trials; muted: oracle -> why; write_behind: acknowledgements
-    precede the write of their effect, with the evidence.
+    slowest_s: of all clean runs (of a service: to get ready, or to stop); slowest_work_s: of their workloads;
+    nulls: how many null trials; muted: oracle -> why; write_behind: acknowledgements precede the write of their
+    effect, with the evidence.
     """
 
     mask: Mask = Mask()
@@ -81,7 +87,9 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     refuses_rerun: bool = False
     boundary_reruns: dict[str, tuple[dict[str, FileState], ...]] = {}
     slowest_s: float = 0.0
+    slowest_work_s: float = 0.0
     nulls: int = 0
     muted: dict[str, str] = {}
     write_behind: str = ""
     has_check: bool = False
+    is_service: bool = False

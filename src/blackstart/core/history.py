@@ -9,7 +9,7 @@ import msgspec
 from blackstart.core.reading import Image, Reading
 from blackstart.core.trace import Operation
 
-EXITED, SIGNALED, KILLED, DEADLINE = "exited", "signaled", "killed", "deadline"
+EXITED, SIGNALED, KILLED, DEADLINE, STOPPED = "exited", "signaled", "killed", "deadline", "stopped"
 
 
 class Output(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,13 +39,59 @@ class Wait(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class End(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How one start of the target ended: how is exited, signaled, killed (by a kill fault) or deadline."""
+    """How one start of the target ended: how is exited, signaled, killed (by a kill fault), deadline, or stopped (a
+    service that was ready, and ended when it was told to; code and signal say how).
+    """
 
     how: str
     code: int = 0
     signal: int = 0
     elapsed_s: float = 0.0
     wait: Wait | None = None
+
+
+class Act(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One line of a workload: how is ok (acknowledged), fail (refused) or info (outcome unknown); id: of what it did;
+    at_s: when we read it, seconds since this start; latency_ms: as the line said, -1 if it did not.
+    """
+
+    how: str
+    id: str
+    at_s: float = 0.0
+    latency_ms: float = -1.0
+
+
+class Census(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The target's whole process tree at one moment: how many of each, memory in bytes; commands: a line each."""
+
+    processes: int = 0
+    threads: int = 0
+    descriptors: int = 0
+    memory_bytes: int = 0
+    commands: tuple[str, ...] = ()
+
+
+class Life(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One start of a service from ready to stopped; moments are seconds since its start, -1: it did not come to that.
+
+    ready_s: it was ready; acts: what the workload said; workload: how that one ended, `` if there was none or it was
+    cut off with the target; fired_s: a fault acted first; healed_s: all that can be healed while it runs was healed;
+    again_s: it was ready after that; stop_s: it was told to stop; held_up: what it did when it had not stopped in time;
+    tried: whether it used the processor or wrote anything between healing and the end of the time to settle;
+    census: just before it was told to stop; effects: what it did again and again: name -> moments.
+    """
+
+    ready_s: float = -1.0
+    acts: tuple[Act, ...] = ()
+    workload: str = ""
+    fired_s: float = -1.0
+    healed_s: float = -1.0
+    again_s: float = -1.0
+    stop_s: float = -1.0
+    held_up: Wait | None = None
+    tried: bool = False
+    census: Census = Census()
+    effects: dict[str, tuple[float, ...]] = {}
 
 
 class Cut(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -97,7 +143,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     phase: `run` (the first start, in which most faults fall), `restart`, `restart-again`, ...; image: the state after
     it, before anybody else started; readings: answers of `--check` and other probes asked on a *copy* of that state;
-    left: command lines of processes alive after the main one ended.
+    left: command lines of processes alive after the main one ended; life: of a service.
     """
 
     phase: str
@@ -107,6 +153,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     readings: tuple[Reading, ...] = ()
     left: tuple[str, ...] = ()
     trace: tuple[Operation, ...] = ()
+    life: Life | None = None
 
     def text(self, stream: str) -> bytes:
         """All bytes of one stream, joined."""

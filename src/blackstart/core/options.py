@@ -19,8 +19,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     scouting run); check: a shell command line that asks the target's state, "" for none; stdin: path of the file it
     reads, "" for an empty input; env: changes to the environment; allow: doors opened by name; budget_s: seconds, or
     trials: how many (0: the budget decides); jobs: trials at once (0: as many as there are processors);
-    only: kinds (none: all); seed: of every draw; json: where the JSON report goes, "" for nowhere; isolation: "" lets
-    the machine decide; models: of file systems, for power cuts (none: those in common use, and posix for advice);
+    only: kinds (none: all); seed: of every draw; json: where the JSON report goes, "" for nowhere; isolation: ""
+    lets the machine decide; ready: how one sees that a service is ready, "" for a job (see targets.readiness);
+    workload: a shell command line that uses the service; companions: programs that it needs, started first;
+    models: of file systems, for power cuts (none: those in common use, and posix for advice);
     baseline: path of the file of known defects, "" for none.
     """
 
@@ -38,5 +40,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 0
     json: str = ""
     isolation: str = ""
+    ready: str = ""
+    workload: str = ""
+    companions: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
     baseline: str = ""

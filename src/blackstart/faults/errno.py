@@ -19,7 +19,7 @@ from blackstart.core.masking import Masker
 from blackstart.core.rule import parse
 from blackstart.core.trace import OPENING, Operation
 from blackstart.faults.kill import crash_before
-from blackstart.faults.point import JUDGED_ROLES, Point, spread, unplanned
+from blackstart.faults.point import JUDGED_ROLES, Point, repeated, spread, unplanned
 from blackstart.faults.scene import RESTART, RUN, Candidate, Scene, fired_in_gate
 from blackstart.gate import Tamper, disk_full, read_only
 from blackstart.gate.calls import COPIES
@@ -159,7 +159,7 @@ def candidates(clean: CleanRun, calibration: Calibration) -> Iterator[Candidate]
 
 def _during_recovery(worth: list[Operation], clean: CleanRun, calibration: Calibration) -> Iterator[Candidate]:
     """Killed in mid-work, then each point's likeliest error while it recovers."""
-    for point, places in spread(o for o in worth if o.changes or o.call in OPENING):
+    for point, places in spread(repeated(clean, (o for o in worth if o.changes or o.call in OPENING))):
         crash = crash_before(point.path, clean)
         assert point.operation is not None
         errors = [pair for pair in errors_of(point.operation) if pair[0] != SHORT][:1]

@@ -16,10 +16,13 @@ import msgspec
 from blackstart.core.calibration import Calibration, CleanRun
 from blackstart.core.history import Injected
 from blackstart.core.masking import Masker
-from blackstart.core.trace import SYNCING, Operation
-from blackstart.faults.point import JUDGED_ROLES, Point, slim, spread, unplanned
+from blackstart.core.trace import SOCKET, SYNCING, Operation
+from blackstart.faults.point import JUDGED_ROLES, Point, repeated, slim, spread, unplanned
 from blackstart.faults.scene import RESTART, RUN, Candidate, Scene, fired_in_gate
 from blackstart.targets import Conducted
+
+# How a service answers whoever uses it.
+_ANSWERING = ("write", "writev", "sendto", "sendmsg")
 
 
 class Kill(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="kill", tag_field="fault"):
@@ -68,10 +71,13 @@ def candidates(clean: CleanRun, calibration: Calibration) -> Iterator[Candidate]
 
 def _during_recovery(worth: list[Operation], clean: CleanRun, calibration: Calibration) -> Iterator[Candidate]:
     """Killed in mid-work, then killed again while it recovers: the restart repeats the run's own operations."""
-    for point, places in spread(o for o in worth if o.changes):
+    for point, places in spread(repeated(clean, (o for o in worth if o.changes))):
+        crash = Kill(point=point) if clean.life is None else crash_before(point.path, clean)
+        if crash is None:
+            continue
         yield Candidate(
             fault=Kill(point=unplanned(point), phase=RESTART),
-            crash=Kill(point=point),
+            crash=crash,
             start=clean.start,
             rank=(_rank(point, calibration) + 6, 1),
             cause=("kill during recovery", point.path, point.call),
@@ -97,8 +103,9 @@ def _worth(clean: CleanRun, calibration: Calibration) -> Iterator[Operation]:
         places = (operation.masked, masker(operation.path2))
         judged = any(calibration.roles.get(place, "") in JUDGED_ROLES for place in places)
         changes = judged and operation.changes
+        answers = clean.life is not None and operation.kind == SOCKET and operation.call in _ANSWERING
         ends = operation.masked == "stdout" or operation.call == "exit_group" or (judged and operation.call == "close")
-        if changes or (judged and operation.call in SYNCING) or (touched and ends):
+        if changes or (judged and operation.call in SYNCING) or (touched and ends) or answers:
             yield operation
         touched = touched or changes
 

@@ -7,10 +7,11 @@ run that does a little more elsewhere does not shift it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from blackstart.core.calibration import CleanRun
 from blackstart.core.rule import Rule, parse
 from blackstart.core.trace import Operation
 from blackstart.gate import Match, Tamper
@@ -39,6 +40,11 @@ class Point(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 def slim(operation: Operation) -> Operation:
     """The operation without what may legally differ in the next run: its data and its moment."""
     return msgspec.structs.replace(operation, data=b"", at_s=0.0)
+
+
+def repeated(clean: CleanRun, operations: Iterable[Operation]) -> Iterator[Operation]:
+    """Those that a restart does again: a job's all, a service's until it is ready."""
+    return (o for o in operations if clean.life is None or o.at_s < clean.life.ready_s)
 
 
 def unplanned(point: Point) -> Point:

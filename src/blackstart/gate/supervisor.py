@@ -24,6 +24,7 @@ from blackstart.gate import notify
 from blackstart.gate.actions import CALLER_GONE, Actions, Step
 from blackstart.gate.callsite import Sites
 from blackstart.gate.filter import AUDIT_ARCH, X32_BIT
+from blackstart.gate.looking import Look
 from blackstart.gate.operations import Event, Reader
 from blackstart.gate.places import Places, change_by
 from blackstart.gate.tampering import Armed, Firing, Tamper
@@ -129,6 +130,11 @@ class Supervisor:
     def firings(self) -> list[Firing]:
         """What was done, in order."""
         return self._actions.firings
+
+    def heal(self) -> None:
+        """Tamper with nothing from now on; who was held goes on."""
+        self._by_call = {}
+        self._actions.release()
 
     def fileno(self) -> int:
         """Readable when `serve()` has something to do."""
@@ -275,7 +281,7 @@ class Supervisor:
         self, candidates: list[Armed], call: tables.Call, thread: Thread, event: Event, operation: Operation
     ) -> Step | None:
         """Count this operation where it is a hit; what is to be done, by the first tamper that has something to do."""
-        look = _Look(self._sites, thread, operation)
+        look = Look(self._sites, thread, operation)
         chosen: tuple[Armed, Term] | None = None
         for armed in candidates:
             first = armed.tamper.after
@@ -369,28 +375,3 @@ class Supervisor:
                 raise
             if operation is not None:
                 self._actions.again[event[1]] = Step(event, operation)
-
-
-class _Look:
-    """What a match may ask about a waiting call."""
-
-    __slots__ = ("_sites", "_thread", "_operation")
-
-    def __init__(self, sites: Sites, thread: Thread, operation: Operation) -> None:
-        self._sites, self._thread, self._operation = sites, thread, operation
-
-    def site(self) -> tuple[str, ...]:
-        return self._sites.frames(self._thread)
-
-    def exists(self) -> bool:
-        try:
-            root = os.open(f"/proc/{self._thread.tid}/root", os.O_PATH | os.O_CLOEXEC)
-        except OSError:
-            return False
-        try:
-            os.close(notify.open_beneath(root, self._operation.path, os.O_PATH))
-        except (OSError, ValueError):
-            return False
-        finally:
-            os.close(root)
-        return True

@@ -1,8 +1,8 @@
 """Judges of a history: pure, so that they judge a stored one again.
 
 Each oracle is one module with `judge(history, calibration)`, which gives one or more verdicts. `judge_all` asks all
-oracles of a job: a fault that did not reach the target leaves nothing else to judge; an oracle that crashes or is
-muted says unknown; what several oracles say of the same file becomes one verdict.
+oracles of a job, or of a service: a fault that did not reach the target leaves nothing else to judge; an oracle that
+crashes or is muted says unknown; what several oracles say of the same file becomes one verdict.
 """
 
 from __future__ import annotations
@@ -14,7 +14,19 @@ import msgspec
 from blackstart.core.calibration import Calibration
 from blackstart.core.history import History
 from blackstart.core.verdict import FAILED, NOTE, PASSED, Verdict, passed, unknown
-from blackstart.oracles import acknowledged, answer, end, fired, power, restart, state
+from blackstart.oracles import (
+    acknowledged,
+    alive,
+    answer,
+    end,
+    fired,
+    power,
+    promises,
+    readable,
+    restart,
+    state,
+    stopping,
+)
 
 Judge = Callable[[History, Calibration], tuple[Verdict, ...]]
 
@@ -28,17 +40,29 @@ JOB_ORACLES: Mapping[str, Judge] = {
     power.NAME: power.judge,
 }
 
+SERVICE_ORACLES: Mapping[str, Judge] = {
+    fired.NAME: fired.judge,
+    end.NAME: end.judge,
+    readable.NAME: readable.judge,
+    restart.NAME: restart.judge,
+    promises.NAME: promises.judge,
+    alive.NAME: alive.judge,
+    stopping.NAME: stopping.judge,
+}
+
 # Of several verdicts on one file the first in this order stands, with the evidence of the others.
 _STANDS = (("power", ""), ("state", "corrupt"), ("state", "lost"), ("state", "silent"), ("end", ""),
            ("answer", ""), ("acknowledged", ""), ("restart", ""))  # fmt: skip
 
-__all__ = ["JOB_ORACLES", "judge_all", "mute"]
+__all__ = ["JOB_ORACLES", "SERVICE_ORACLES", "judge_all", "mute"]
 
 
 def judge_all(
-    history: History, calibration: Calibration, oracles: Mapping[str, Judge] = JOB_ORACLES
+    history: History, calibration: Calibration, oracles: Mapping[str, Judge] | None = None
 ) -> tuple[Verdict, ...]:
     """The verdicts of all oracles, those that are muted as unknown."""
+    if oracles is None:
+        oracles = SERVICE_ORACLES if calibration.is_service else JOB_ORACLES
     verdicts: list[Verdict] = []
     for name, judge in oracles.items():
         found = _safely(name, judge, history, calibration)

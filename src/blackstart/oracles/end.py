@@ -75,7 +75,7 @@ def _silent(view: View, first: Run) -> list[Verdict]:
     """Exit status 0 with a state or output file short of the last version."""
     clean = view.clean
     assert clean is not None
-    if first.end.how != EXITED or first.end.code != 0 or clean.code != 0:
+    if first.end.how != EXITED or first.end.code != 0 or clean.code != 0 or view.calibration.is_service:
         return []
     damaged = view.damaged()
     if view.history.kind in DAMAGE_KINDS and not _only_caches(view, damaged):

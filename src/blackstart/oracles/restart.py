@@ -72,7 +72,7 @@ def how(run: Run) -> str:
     if end.how == SIGNALED:
         return f"dies of signal {end.signal}"
     if end.how == DEADLINE:
-        return f"has not ended after {end.elapsed_s:.1f} s"
+        return f"{'is not ready' if run.life is not None else 'has not ended'} after {end.elapsed_s:.1f} s"
     return "was killed"
 
 
@@ -82,6 +82,8 @@ def _words(view: View, run: Run) -> str:
 
 
 def _slowness(view: View, run: Run) -> str:
+    if run.life is not None:
+        return ""
     control = max((clean.elapsed_s for clean in (view.clean, view.again) if clean is not None), default=0.0)
     limit = max(3 * control, control + 5.0)
     if run.end.elapsed_s <= limit or not control:

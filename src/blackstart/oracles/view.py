@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from blackstart.core.calibration import Calibration, CleanRun, Mask
-from blackstart.core.history import EXITED, KILLED, History, Run
+from blackstart.core.history import EXITED, KILLED, STOPPED, History, Run
 from blackstart.core.masking import Masker
 from blackstart.core.reading import FileState, Image
 
@@ -92,6 +92,8 @@ class View:
 
     def ends_as_clean(self, run: Run) -> bool:
         """Whether a re-run ended as clean runs of the chain do."""
+        if self.calibration.is_service:
+            return run.end.how == STOPPED
         return run.end.how == EXITED and run.end.code in {clean.code for clean in self.calibration.chain}
 
     def check(self, run: Run) -> Answer | None:
@@ -113,6 +115,12 @@ class View:
         code = int(first) if newline and first.lstrip("-").isdecimal() else 0
         masked = self.masker.text("check", (text if newline else value).encode("utf-8", "surrogateescape"))
         return Answer(code=-1 if error else code, text=masked, how=error or f"exit status {code}")
+
+    def answer_as_it_is(self, value: str, error: str = "") -> Answer:
+        """An answer of `--check` whose ids are to be compared, so that nothing in it is masked."""
+        first, _, text = value.partition("\n")
+        code = int(first) if first.lstrip("-").isdecimal() else 0
+        return Answer(code=-1 if error else code, text=text, how=error or f"exit status {code}")
 
     def culprits(self) -> frozenset[str] | None:
         """Masked paths whose reset made a failing restart work; None if no reset did."""

@@ -6,44 +6,29 @@ Orphans go to process 1 of the sandbox, never to us, so the tree of its children
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 
+from blackstart.sandbox.descent import children, descendants
 from blackstart.sandbox.layout import ProcessInfo
 
-PROCESSES_MAX = 5000
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def descendants(pid: int) -> list[int]:
-    """All processes below this one."""
-    found: list[int] = []
-    queue = [pid]
-    while queue and len(found) < PROCESSES_MAX:
-        current = queue.pop()
-        for child in _children(current):
-            found.append(child)
-            queue.append(child)
-    return found
-
-
-def _children(pid: int) -> list[int]:
-    children: list[int] = []
-    try:
-        for thread in os.listdir(f"/proc/{pid}/task"):
-            with open(f"/proc/{pid}/task/{thread}/children") as file:
-                children.extend(int(word) for word in file.read().split())
-    except OSError:
-        pass
-    return children
-
-
-def processes(pid1: int, *, without: int = 0) -> list[ProcessInfo]:
-    """The living processes below process 1; `without`: one that is ours, by its id inside."""
+def processes(pid1: int, *, without: int = 0, keepers: Collection[int] = ()) -> list[ProcessInfo]:
+    """The living processes below process 1; `without`: one that is ours, by its id inside; keepers: those of processes
+    beside the target, by their ids outside, left out with all that is below them.
+    """
     found = []
-    for pid in descendants(pid1):
+    for pid in descendants(pid1, keepers):
         info = _look(pid)
         if info is not None and info.pid != without and info.state not in ("Z", "X"):
             found.append(info)
     return sorted(found, key=lambda p: p.pid)
+
+
+def outside(pid1: int, inner: int) -> set[int]:
+    """The outer id of process 1's child that has this id inside; empty if it is gone."""
+    return {pid for pid in children(pid1) if (info := _look(pid)) is not None and info.pid == inner}
 
 
 def _look(pid: int) -> ProcessInfo | None:

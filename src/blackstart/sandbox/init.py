@@ -19,7 +19,8 @@ import time
 import traceback
 from typing import Any, NoReturn
 
-from blackstart.sandbox import launcher, wire
+from blackstart.sandbox import beside, launcher, wire
+from blackstart.sandbox.descent import descendants
 
 KILL_LIMIT_S = 15.0
 _SIOCSIFFLAGS = 0x8914
@@ -34,6 +35,8 @@ class Server:
         self._main = 0
         self._number = 0
         self._spare: tuple[int, socket.socket] | None = None
+        # By process id: the number of the program beside the target that it keeps.
+        self._keepers: dict[int, int] = {}
         reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -53,13 +56,20 @@ class Server:
 
     def _answer(self) -> None:
         message, descriptors = wire.receive(self._orders)
+        handed: list[int] = []
         try:
             if message["do"] == "start":
                 answer = self._start(message, descriptors)
+            elif message["do"] == "beside":
+                answer = self._start_beside(message, descriptors)
+            elif message["do"] == "socket":
+                with socket.socket(message["family"], message["type"] | socket.SOCK_CLOEXEC) as made:
+                    handed.append(made.detach())
+                answer = {}
             elif message["do"] == "spare":
                 answer = self._prepare()
             elif message["do"] == "kill":
-                answer = self._kill()
+                answer = self._kill_but(message["spares"]) if message["spares"] else self._kill()
             else:
                 answer = self._advance(message["count"])
         except OSError as error:
@@ -67,7 +77,9 @@ class Server:
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
-        wire.send(self._orders, answer)
+        wire.send(self._orders, answer, handed)
+        for descriptor in handed:
+            os.close(descriptor)
 
     def _prepare(self) -> dict[str, Any]:
         if self._spare is None:
@@ -93,6 +105,13 @@ class Server:
         self._main = child
         return {"pid": child}
 
+    def _start_beside(self, order: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
+        keeper = os.fork()
+        if keeper == 0:
+            beside.keep(order, descriptors, self._events)
+        self._keepers[keeper] = order["number"]
+        return {"pid": keeper}
+
     def _reap(self) -> bool:
         """Collect the dead; False when there is nobody left, dead or alive."""
         with contextlib.suppress(BlockingIOError):
@@ -104,6 +123,7 @@ class Server:
                 return False
             if pid == 0:
                 return True
+            self._keepers.pop(pid, None)
             if pid == self._main:
                 self._main = 0
                 wire.send(self._events, {"number": self._number, "status": status})
@@ -120,6 +140,23 @@ class Server:
             if time.monotonic() > end:
                 return {"left": 1}
             self._pause(50)
+
+    def _kill_but(self, spared: list[int]) -> dict[str, Any]:
+        """End everything but this process and the programs beside the target with these numbers."""
+        self._dismiss_spare()
+        kept = {keeper for keeper, number in self._keepers.items() if number in spared}
+        end = time.monotonic() + KILL_LIMIT_S
+        while True:
+            living = descendants(os.getpid(), kept)
+            if not living:
+                return {"left": 0}
+            for pid in living:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            self._reap()
+            if time.monotonic() > end:
+                return {"left": 1}
+            self._pause(10)
 
     def _dismiss_spare(self) -> None:
         if self._spare is not None:

@@ -129,10 +129,11 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Started(msgspec.Struct, frozen=True, kw_only=True):
-    """A target that runs: its process id as seen from outside, the listener of its gate."""
+    """A program that runs: its process id as seen from outside, the listener of its gate; number: of this start."""
 
     pid: int
     listener: int | None = None
+    number: int = 0
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,9 +15,11 @@ import signal
 import socket
 import struct
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
 
 from blackstart.core.errors import SandboxLimit, SandboxUnavailable, TargetError
 from blackstart.sandbox import census, wire
@@ -33,8 +35,16 @@ KILL_LIMIT_S = 20.0
 _PASSCRED = 16
 
 
+class Resident(Protocol):
+    """A program beside the target that lives as long as the sandbox; number: of its start."""
+
+    number: int
+
+    def close(self) -> None: ...
+
+
 class Sandbox:
-    """Made by `Zygote.sandbox`; a context manager."""
+    """Made by `Zygote.sandbox`; a context manager. residents: closed with it."""
 
     def __init__(self, zygote: Zygote, image: str, pid1: int, orders: socket.socket, events: socket.socket) -> None:
         self.image = image
@@ -44,9 +54,12 @@ class Sandbox:
         self._ready = False
         self._inhabited = False
         self._closed = False
-        self._number = 0
+        self._number = self._main = 0
         self._pid = 0
         self._spare = 0
+        self.residents: list[Resident] = []
+        self._keepers: set[int] = set()
+        self._ended_beside: dict[int, int] = {}
         try:
             self._pidfd = os.pidfd_open(pid1)
         except ProcessLookupError:
@@ -102,44 +115,58 @@ class Sandbox:
         filter: bytes | None = None,
         drop_capabilities: Sequence[str] = (),
         limits: Mapping[str, int] = {},
+        beside: bool = False,
     ) -> Started:
         """Start a program; returns once it runs, or once it waits in the gate before that.
 
+        beside: it is none of the target's: `kill` can spare it, and `ended_beside` tells its end.
+
         stdin, stdout, stderr: pipes, sockets, or devices such as null (opened anew inside); stdin may be a regular
-        file (a sealed copy is handed over). argv and env may hold any bytes; limits are named as in `resource`
-        without RLIMIT_ ("nofile", "as", ...); filter is an array of struct sock_filter, with which the answer
-        carries the listener (the caller closes it).
+        file (a sealed copy is handed over). argv and env may hold any bytes; limits are named as in `resource` without
+        RLIMIT_ ("nofile", ...); filter is an array of struct sock_filter, with which the answer carries the listener.
         """
         self._number += 1
         self._inhabited = True
         control, theirs = socket.socketpair()
         control.setsockopt(socket.SOL_SOCKET, _PASSCRED, 1)
-        places = self._zygote.places
         order: dict[str, Any] = {
+            **self._program(argv, env, cwd),
             "number": self._number,
-            "argv": [places.rewritten(wire.text(a)) for a in argv],
-            "env": places.environment({wire.text(k): wire.text(v) for k, v in env.items()}),
-            "cwd": places.rewritten(wire.text(self._zygote.layout.cwd if cwd is None else cwd)),
-            "writable": places.writable,
             "filter": filter.hex() if filter else "",
             "drop": list(drop_capabilities),
             "limits": dict(limits),
-            "nofile": resource.getrlimit(resource.RLIMIT_NOFILE)[0],
-            "umask": self._zygote.layout.umask,
         }
         with control, theirs:
             order["streams"], streams, made = self._zygote.streams.safe((stdin, stdout, stderr))
             try:
                 self._zygote.activate(self.image)
-                self._order("start", *streams, theirs.fileno(), **order)
+                answer = self._order("beside" if beside else "start", *streams, theirs.fileno(), **order)
             finally:
                 for descriptor in made:
                     os.close(descriptor)
             theirs.close()
-            self._spare = 0
+            if beside:
+                self._keepers |= census.outside(self.pid1, int(answer["pid"]))
+                started = _follow(control, filter is not None, os.fsdecode(order["argv"][0]))
+                return msgspec.structs.replace(started, number=order["number"])
+            self._main, self._spare = order["number"], 0
             started = _follow(control, filter is not None, os.fsdecode(order["argv"][0]))
         self._pid = started.pid
         return started
+
+    def _program(
+        self, argv: Sequence[bytes | str], env: Mapping[Any, Any], cwd: str | bytes | None
+    ) -> dict[str, Any]:
+        """What is started, and where, as an order says it."""
+        places = self._zygote.places
+        return {
+            "argv": [places.rewritten(wire.text(a)) for a in argv],
+            "env": places.environment({wire.text(k): wire.text(v) for k, v in env.items()}),
+            "cwd": places.rewritten(wire.text(self._zygote.layout.cwd if cwd is None else cwd)),
+            "writable": places.writable,
+            "nofile": resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+            "umask": self._zygote.layout.umask,
+        }
 
     def fileno(self) -> int:
         """Readable when an event waits (or the sandbox is gone)."""
@@ -155,16 +182,33 @@ class Sandbox:
                 return None
             except (wire.Closed, OSError):
                 return None
-            if message["number"] == self._number:
+            self._ended_beside[message["number"]] = message["status"]
+            if message["number"] == self._main:
                 return Ended(pid=self._pid, status=message["status"])
 
-    def kill(self) -> None:
-        """SIGKILL to everything inside, collected; the namespaces stay for another `start`."""
+    def ended_beside(self, number: int) -> int | None:
+        """How the program of that start ended, as wait gives it; None while it runs. Known once `event` was asked."""
+        return self._ended_beside.get(number)
+
+    def new_socket(self, family: int, kind: int = socket.SOCK_STREAM) -> socket.socket:
+        """A socket of the sandbox's own network, not connected yet: with it we reach the target from outside."""
+        self.wait_ready()
+        wire.send(self._orders, {"do": "socket", "family": family, "type": kind})
+        message, descriptors = wire.receive(self._orders, START_LIMIT_S)
+        if not descriptors:
+            raise SandboxUnavailable(f"the sandbox could not make a socket: {message.get('error', '')}")
+        return socket.socket(fileno=descriptors[0])
+
+    def kill(self, spared: Collection[int] = ()) -> None:
+        """SIGKILL to everything inside, collected; the namespaces stay for another `start`.
+
+        spared: numbers of starts beside the target that go on.
+        """
         if self._closed:
             return
-        answer = self._order("kill", deadline_s=KILL_LIMIT_S)
+        answer = self._order("kill", deadline_s=KILL_LIMIT_S, spares=list(spared))
         self._spare = 0
-        self._inhabited = bool(answer["left"])
+        self._inhabited = bool(spared) or bool(answer["left"])
         if answer["left"]:
             raise SandboxUnavailable(
                 "a process of the target cannot be killed: it waits in the kernel", next_step="try again"
@@ -175,8 +219,8 @@ class Sandbox:
         return bool(self._order("advance", count=count)["advanced"])
 
     def census(self) -> list[ProcessInfo]:
-        """All living processes inside but process 1."""
-        return [] if self._closed else census.processes(self.pid1, without=self._spare)
+        """All living processes of the target."""
+        return [] if self._closed else census.processes(self.pid1, without=self._spare, keepers=self._keepers)
 
     def changes(self) -> list[Change]:
         """What the target changed outside the copies; works after its end too."""
@@ -194,6 +238,8 @@ class Sandbox:
         if self._closed:
             return
         self._closed = True
+        for resident in self.residents:
+            resident.close()
         self._orders.close()
         self._events.close()
         if self._pidfd < 0:

@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 from blackstart.sandbox import init, kernel, mounts, wire
 from blackstart.sandbox.copying import remove_tree
+from blackstart.sandbox.descent import children, descendants
 from blackstart.sandbox.helper import Zygote
 from blackstart.sandbox.images import Images, kind_of
 from blackstart.sandbox.plan import FRESH, Plan, below
@@ -129,7 +130,7 @@ class Workshop(Zygote):
 
     def _do_activate(self, message: dict[str, Any], _in: list[int], _out: list[int]) -> dict[str, Any]:
         for image, pid in self._keepers.items():
-            if image != message["name"] and _children(pid):
+            if image != message["name"] and children(pid):
                 raise BlockingIOError
         return {"path": self._images.activate(message["name"])}
 
@@ -198,7 +199,7 @@ class Keeper(init.Server):
         self._dismiss_spare()
         end = time.monotonic() + init.KILL_LIMIT_S
         while True:
-            for pid in _tree(os.getpid()):
+            for pid in descendants(os.getpid()):
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(pid, signal.SIGKILL)
             if not self._reap():
@@ -212,7 +213,7 @@ def end_children(limit_s: float, spared: frozenset[int] = frozenset()) -> None:
     """SIGKILL to everything below this process but `spared`, which end by themselves; until nobody is left."""
     end = time.monotonic() + limit_s
     while time.monotonic() < end:
-        for pid in _tree(os.getpid(), without=spared):
+        for pid in descendants(os.getpid(), spared):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
         try:
@@ -223,26 +224,6 @@ def end_children(limit_s: float, spared: frozenset[int] = frozenset()) -> None:
         signal.sigtimedwait([signal.SIGCHLD], 0.01)
 
 
-def _children(pid: int) -> list[int]:
-    found: list[int] = []
-    with contextlib.suppress(OSError):
-        for thread in os.listdir(f"/proc/{pid}/task"):
-            with open(f"/proc/{pid}/task/{thread}/children") as file:
-                found.extend(int(word) for word in file.read().split())
-    return found
-
-
-def _tree(pid: int, without: frozenset[int] = frozenset()) -> list[int]:
-    found: list[int] = []
-    queue = [pid]
-    while queue:
-        for child in _children(queue.pop()):
-            if child not in without:
-                found.append(child)
-                queue.append(child)
-    return found
-
-
 def prepare(setup: dict[str, Any]) -> tuple[DirectoryImages, str]:
     """The work area of this helper, ready for images."""
     area = setup["work_area"]
@@ -250,4 +231,3 @@ def prepare(setup: dict[str, Any]) -> tuple[DirectoryImages, str]:
         os.mkdir(area, 0o700)
     os.mkdir(f"{area}/images", 0o700)
     return DirectoryImages(f"{area}/images", setup["layout"], setup["limit_bytes"]), area
-

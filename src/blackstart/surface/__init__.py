@@ -1,5 +1,6 @@
 """What the target depends on and does, learned from clean runs; pure."""
 
+from blackstart.surface.behind import write_behind
 from blackstart.surface.mask import Observation, extend, learn
 from blackstart.surface.moment import Moment
 from blackstart.surface.roles import Deletion, deletion_candidates, judge_deletion, roles
@@ -7,6 +8,7 @@ from blackstart.surface.surface import Surface, surface
 from blackstart.surface.versions import VersionReader, Versions, boundary_rerun
 
 __all__ = [
+    "write_behind",
     "Deletion",
     "Moment",
     "Observation",

@@ -2,6 +2,21 @@
 
 from blackstart.targets.command import Command, Conducted, conduct
 from blackstart.targets.look import Look, ThreadWait, look
+from blackstart.targets.readiness import parse_ready
+from blackstart.targets.service import Duty, Service, serve
 from blackstart.targets.watch import Diagnosis, Patience
 
-__all__ = ["Command", "Conducted", "Diagnosis", "Look", "Patience", "ThreadWait", "conduct", "look"]
+__all__ = [
+    "Command",
+    "Conducted",
+    "Diagnosis",
+    "Duty",
+    "Look",
+    "Patience",
+    "Service",
+    "ThreadWait",
+    "conduct",
+    "look",
+    "parse_ready",
+    "serve",
+]

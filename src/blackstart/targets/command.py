@@ -17,7 +17,8 @@ import msgspec
 
 from blackstart.core.clock import SYSTEM, Clock
 from blackstart.core.errors import SandboxLimit
-from blackstart.core.history import DEADLINE, EXITED, KILLED, SIGNALED, End, Output, Wait
+from blackstart.core.history import DEADLINE, EXITED, KILLED, SIGNALED, End, Life, Output, Wait
+from blackstart.core.reading import Reading
 from blackstart.core.trace import Operation
 from blackstart.gate import BOOKKEEPING, Firing, Recorder, Supervisor, Tamper, closure, stream_names
 from blackstart.gate.filter import compile as compile_filter
@@ -60,6 +61,8 @@ class Conducted(msgspec.Struct, frozen=True, kw_only=True):
     firings: tuple[Firing, ...] = ()
     uncovered: dict[str, str] = {}
     outputs_at_firing: int = 0
+    life: Life | None = None
+    readings: tuple[Reading, ...] = ()
 
 
 class OnOperation(Protocol):
@@ -74,7 +77,7 @@ def _compiled(calls: frozenset[str]) -> bytes:
     return compile_filter(calls)
 
 
-class _Pipes:
+class Pipes:
     """The target's stdout and stderr: read as they come, kept up to a limit, counted beyond it."""
 
     def __init__(self, now_s: Callable[[], float]) -> None:
@@ -131,6 +134,11 @@ class _Pipes:
             if not ready:
                 return
 
+    def text(self, stream: str) -> str:
+        """All that is kept of one stream."""
+        kept = b"".join(output.data for output in self.outputs if output.stream == stream)
+        return kept.decode("utf-8", "surrogateescape")
+
     def lines(self) -> int:
         """How many lines have got out on stdout."""
         return sum(output.data.count(b"\n") for output in self.outputs if output.stream == "stdout")
@@ -144,7 +152,7 @@ class _Pipes:
                 os.close(descriptor)
 
 
-class _Start:
+class Start:
     """The state of one running start; `run` is the loop."""
 
     def __init__(self, sandbox: Sandbox, patience: Patience, clock: Clock) -> None:
@@ -152,11 +160,12 @@ class _Start:
         self.patience = patience
         self.clock = clock
         self.began_s = clock.monotonic()
-        self.pipes = _Pipes(self.elapsed_s)
+        self.pipes = Pipes(self.elapsed_s)
         self.supervisor: Supervisor | None = None
         self.killed = False
         self.is_over = False
         self.lines_at_firing = -1
+        self.pid = 0
 
     def elapsed_s(self) -> float:
         return self.clock.monotonic() - self.began_s
@@ -186,6 +195,7 @@ class _Start:
             )
         finally:
             os.close(stdin)
+        self.pid = started.pid
         # Its time begins now: what the sandbox took to be built is not the target's.
         self.began_s = self.clock.monotonic()
         self.pipes.started()
@@ -281,12 +291,22 @@ class _Start:
             poller.unregister(descriptor)
 
     def _look(self, diagnosis: Diagnosis, now_s: float) -> Wait | None:
-        pids = [process.outer_pid for process in self.sandbox.census()]
-        seen = look(pids, now_s)
-        wait = diagnosis.feed(seen, self.pipes.seen_bytes + seen.written_bytes)
+        wait = self.fed(diagnosis, now_s)
         if wait is None and now_s >= self.patience.hard_s:
             wait = diagnosis.last()
         return wait
+
+    def fed(self, diagnosis: Diagnosis, now_s: float) -> Wait | None:
+        """Look at the tree once more; what the diagnosis says now."""
+        seen = look([process.outer_pid for process in self.sandbox.census()], now_s)
+        return diagnosis.feed(seen, self.pipes.seen_bytes + seen.written_bytes)
+
+
+def ended(status: int, elapsed_s: float) -> End:
+    """An end by itself, from a wait status."""
+    if os.WIFSIGNALED(status):
+        return End(how=SIGNALED, signal=os.WTERMSIG(status), elapsed_s=elapsed_s)
+    return End(how=EXITED, code=os.WEXITSTATUS(status), elapsed_s=elapsed_s)
 
 
 def conduct(
@@ -304,16 +324,16 @@ def conduct(
     Afterwards nothing of it is alive. Raises TargetError when it cannot be executed, SandboxLimit when the sandbox
     cannot hold it.
     """
-    start = _Start(sandbox, patience or Patience(), clock)
+    start = Start(sandbox, patience or Patience(), clock)
     try:
         start.begin(command, gate, on_operation, drop_capabilities)
         status, wait = start.run()
-        return _account(start, status, wait)
+        return account(start, status, wait)
     finally:
         start.close()
 
 
-def _account(start: _Start, status: int | None, wait: Wait | None) -> Conducted:
+def account(start: Start, status: int | None, wait: Wait | None) -> Conducted:
     """End what is left, then put the account together."""
     elapsed_s = start.elapsed_s()
     if status is not None:
@@ -326,10 +346,8 @@ def _account(start: _Start, status: int | None, wait: Wait | None) -> Conducted:
         end = End(how=KILLED, signal=9, elapsed_s=elapsed_s)
     elif status is None:
         end = End(how=DEADLINE, elapsed_s=elapsed_s, wait=wait)
-    elif os.WIFSIGNALED(status):
-        end = End(how=SIGNALED, signal=os.WTERMSIG(status), elapsed_s=elapsed_s)
     else:
-        end = End(how=EXITED, code=os.WEXITSTATUS(status), elapsed_s=elapsed_s)
+        end = ended(status, elapsed_s)
     return Conducted(
         end=end,
         outputs=tuple(start.pipes.outputs),

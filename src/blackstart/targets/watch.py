@@ -30,21 +30,24 @@ class Patience(msgspec.Struct, frozen=True, kw_only=True):
     """How long a start may take: after deadline_s it is looked at; after hard_s it is ended whatever it does.
 
     repeat_s: how long the same wait may repeat without progress before the observation ends.
+    Of a service, deadline_s is the time to get ready, and work_s that of its workload.
     """
 
     deadline_s: float = 5.0
     hard_s: float = 60.0
     repeat_s: float = REPEAT_S
+    work_s: float = 60.0
 
     @classmethod
-    def after(cls, slowest_s: float) -> Patience:
-        """max(3 x slowest clean run, 5 s), as the end oracle demands."""
+    def after(cls, slowest_s: float, work_s: float = 0.0) -> Patience:
+        """max(3 x slowest clean run, 5 s), as the end oracle demands; work_s: of the slowest clean workload."""
         deadline_s = max(3 * slowest_s, 5.0)
-        return cls(deadline_s=deadline_s, hard_s=deadline_s * 2 + REPEAT_S + 10)
+        return cls(deadline_s=deadline_s, hard_s=deadline_s * 2 + REPEAT_S + 10, work_s=max(3 * work_s, 10.0))
 
     def confirming(self, watch_s: float) -> Patience:
         """The same for a start in which the same wait repeats, and is to be watched for so long."""
-        return Patience(deadline_s=self.deadline_s, hard_s=self.deadline_s + watch_s + 10, repeat_s=watch_s)
+        hard_s = self.deadline_s + watch_s + 10
+        return msgspec.structs.replace(self, hard_s=hard_s, repeat_s=watch_s)
 
 
 class Diagnosis:

@@ -10,5 +10,6 @@
 
 from blackstart.power import Recording, State
 from blackstart.testing.power import crash_states, explain, materialise, record
+from blackstart.testing.workload import report, say
 
-__all__ = ["Recording", "State", "crash_states", "explain", "materialise", "record"]
+__all__ = ["Recording", "State", "crash_states", "explain", "materialise", "record", "report", "say"]

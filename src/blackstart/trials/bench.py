@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 
 import msgspec
@@ -21,15 +22,16 @@ from blackstart.gate import Recorder, Tamper
 from blackstart.gate.calls import expand
 from blackstart.probes import Prober
 from blackstart.sandbox import Sandbox, Zygote
-from blackstart.targets import Command, Conducted, Patience, conduct
+from blackstart.targets import Command, Conducted, Duty, Patience, Service, conduct, serve
 from blackstart.targets.command import GateOrder, OnOperation
 
 
 @dataclass
 class Bench:
-    """zygote: owner of the images; command, check: what is started; masker: real path -> masked path;
-    calibration: the yardstick (empty while it is being made); pid_step: how far pids are advanced before a restart;
-    lanes: by start state, what serves many crash states in turn; confirmed: failures seen in a sandbox of their own.
+    """zygote: owner of the images; command, check: what is started; service: how that is reached and used, None of
+    a job; masker: real path -> masked path; calibration: the yardstick (empty while it is being made); pid_step:
+    how far pids are advanced before a restart; lanes: by start state, what serves many crash states in turn;
+    confirmed: failures seen in a sandbox of their own.
     """
 
     zygote: Zygote
@@ -37,6 +39,7 @@ class Bench:
     check: Command | None
     masker: Masker
     prober: Prober
+    service: Service | None = None
     calibration: Calibration = field(default_factory=Calibration)
     pid_step: int = 300
     lanes: dict[str, object] = field(default_factory=dict)
@@ -65,14 +68,19 @@ class Bench:
         patience: Patience | None = None,
         on_operation: OnOperation | None = None,
         drop_capabilities: Sequence[str] = (),
+        duty: Duty | None = None,
     ) -> tuple[Run, Conducted]:
-        """One start of the target on this sandbox; the Run holds the image as it was afterwards."""
+        """One start of the target on this sandbox; the Run holds the image as it was afterwards.
+
+        duty: what a service does when it is ready; a job knows that itself.
+        """
         gate = None
         if calls or tampers:
             wanted = calls.union(*(expand(tamper.match.call) for tamper in tampers))
             gate = GateOrder(calls=wanted, tampers=tuple(tampers), recorder=recorder, mask=self._mask)
+        start = conduct if self.service is None else partial(serve, service=self.service, duty=duty or Duty())
         conducted = self._usual(
-            conduct(
+            start(
                 sandbox,
                 self.command,
                 gate=gate,
@@ -81,7 +89,9 @@ class Bench:
                 drop_capabilities=drop_capabilities,
             )
         )
-        readings = (self.ask_check(image, phase),) if self.check else ()
+        readings = conducted.readings
+        if self.check and self.service is None:
+            readings = (self.ask_check(image, phase),)
         run = Run(
             phase=phase,
             end=conducted.end,
@@ -89,6 +99,7 @@ class Bench:
             image=self.read(image),
             readings=readings,
             left=conducted.left,
+            life=conducted.life,
         )
         return run, conducted
 

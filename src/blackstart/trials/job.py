@@ -15,9 +15,10 @@ import msgspec
 
 from blackstart.core.clock import SYSTEM
 from blackstart.core.errors import SandboxLimit
-from blackstart.core.history import EXITED, End, History, Injected, Reset, Run
+from blackstart.core.history import EXITED, STOPPED, End, History, Injected, Reset, Run
 from blackstart.faults.scene import RESTART, RUN, CannotInject, Fault, Scene
 from blackstart.sandbox import Sandbox
+from blackstart.targets import Duty
 from blackstart.trials.bench import Bench
 from blackstart.trials.plan import Plan
 from blackstart.trials.resets import Resets
@@ -85,7 +86,7 @@ class Trial:
         armed = self._inject(RUN, scene, passing, lasting)
         is_damage = any(fault.lasting for fault in self.plan.faults)
         image = self.bench.read(scene.image) if is_damage else {}
-        self._start(sandbox, scene, RUN, armed)
+        self._start(sandbox, scene, RUN, armed, passing)
         return (Run(phase="before", end=End(how=EXITED), image=image),) if is_damage else ()
 
     def _inject(self, phase: str, scene: Scene, passing: ExitStack, lasting: ExitStack) -> list[tuple[Fault, int]]:
@@ -116,7 +117,7 @@ class Trial:
         sandbox.advance_pids(self.bench.pid_step)
         with ExitStack() as passing:
             armed = self._inject(RESTART, scene, passing, passing)
-            self._start(sandbox, scene, RESTART, armed)
+            self._start(sandbox, scene, RESTART, armed, passing)
         if armed:
             # The broken recovery was part of the damage; what counts is the clean restart after it.
             self.runs = [self.runs[0], _renamed(self.runs[1], "recovery")]
@@ -126,7 +127,14 @@ class Trial:
             sandbox.advance_pids(self.bench.pid_step)
             self._start(sandbox, scene, "restart-again", [])
 
-    def _start(self, sandbox: Sandbox, scene: Scene, phase: str, armed: list[tuple[Fault, int]]) -> None:
+    def _start(
+        self,
+        sandbox: Sandbox,
+        scene: Scene,
+        phase: str,
+        armed: list[tuple[Fault, int]],
+        passing: ExitStack | None = None,
+    ) -> None:
         run, conducted = self.bench.start(
             sandbox,
             scene.image,
@@ -134,13 +142,22 @@ class Trial:
             tampers=scene.tampers,
             patience=self.plan.patience,
             drop_capabilities=scene.drop_capabilities,
+            duty=self._duty(phase, passing),
         )
         self.runs.append(run)
         for fault, first in armed:
             self.injected.append(fault.account(conducted, first))
 
+    def _duty(self, phase: str, passing: ExitStack | None) -> Duty:
+        """What a service does in this start: its work in the first one; afterwards it is only asked what it kept."""
+        acts = (act for run in self.runs if run.life for act in run.life.acts)
+        kept = tuple(dict.fromkeys(act.id for act in acts if act.how == "ok"))
+        return Duty(works=phase == RUN, acknowledged=kept, heal=passing.close if passing else None)
+
     def _is_clean(self, run: Run) -> bool:
         """Ended as a clean run of the chain does."""
+        if run.life is not None:
+            return run.end.how == STOPPED
         if run.end.how != EXITED:
             return False
         return (

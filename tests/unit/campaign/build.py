@@ -118,6 +118,7 @@ class NoBench:
 
     command = None
     check = None
+    service = None
 
 
 def observation(calibration: Calibration = CALIBRATION) -> Observation:

@@ -1,0 +1,125 @@
+"""What a clean run of a service must have shown before anything of it is broken; the messages say what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from blackstart.campaign import ground
+from blackstart.core.calibration import Calibration
+from blackstart.core.errors import Undecided
+from blackstart.core.history import EXITED, SIGNALED, STOPPED, Run
+from blackstart.core.options import Options
+from blackstart.core.reading import Image
+from blackstart.core.trace import Operation
+from blackstart.sandbox.machine import LANDLOCK
+from blackstart.surface import Versions
+from blackstart.targets import Command, Patience, Service
+
+IGNORES_TERM_S = 1.0
+_SOCKET = "socket:"
+
+
+def service_of(options: Options, target: Command, check: Command | None, isolation: str) -> Service | None:
+    """How the service is reached and used; None for a job."""
+    service = ground.service(options, target, check)
+    if service is not None and isolation == LANDLOCK:
+        raise Undecided(
+            "a service needs a network of its own, and this machine gives none",
+            next_step="run it where user namespaces are allowed; `blackstart doctor` says what refuses them",
+        )
+    return service
+
+
+def must_serve(run: Run, trace: Iterable[Operation]) -> None:
+    """Raise Undecided where the service did not come up, stay up, and do its work."""
+    where = " | ".join(_said(run))
+    life = run.life
+    assert life is not None
+    if run.end.how == EXITED and run.left:
+        raise Undecided(
+            "the program goes on in the background while its first process ends: which of them to stop is not known",
+            where=", ".join(run.left[:3]),
+            next_step="give it the option that keeps it in the foreground",
+        )
+    if life.ready_s < 0:
+        if run.end.how in (EXITED, SIGNALED):
+            how = f"exit status {run.end.code}" if run.end.how == EXITED else f"signal {run.end.signal}"
+            raise Undecided(
+                f"the service ended ({how}) before it was ready",
+                where=where,
+                next_step="make it start by itself first; where it is a job that ends, leave --ready out",
+            )
+        listens = ports(trace)
+        seen = f"; it listens on {', '.join(listens)}" if listens else ""
+        raise Undecided(
+            f"the service was not ready within {run.end.elapsed_s:.0f} s, as far as --ready tells{seen}",
+            where=where,
+            next_step=f"give --ready tcp:{listens[0].rpartition(':')[2]}" if listens else "give another --ready",
+        )
+    if run.end.how != STOPPED:
+        how = f"exit status {run.end.code}" if run.end.how == EXITED else f"signal {run.end.signal}"
+        raise Undecided(
+            f"the service ended by itself ({how}) {run.end.elapsed_s - life.ready_s:.1f} s after it was ready",
+            where=where,
+            next_step="a program that ends is a job: leave --ready out; else find out why it ends",
+        )
+    if life.workload and not life.workload.startswith("exit status 0"):
+        raise Undecided(
+            f"the workload does not work on a service that nothing disturbs: {life.workload}",
+            next_step="make it end with status 0 there; `fail` and `info` lines are for what the service refuses",
+        )
+    if any(act.how != "ok" for act in life.acts):
+        bad = next(act for act in life.acts if act.how != "ok")
+        raise Undecided(
+            f"the workload says `{bad.how} {bad.id}` though nothing disturbs the service",
+            next_step="make every line of a clean run `ok ID`, else there is nothing to compare with",
+        )
+
+
+def went_well(run: Run) -> bool:
+    """Whether a clean start did: a job ended with 0, a service was stopped."""
+    return run.end.how == STOPPED or (run.end.how == EXITED and run.end.code == 0)
+
+
+def spans(run: Run) -> tuple[float, float]:
+    """(seconds to get ready or to stop, seconds of work); of a job, its whole length and none."""
+    life = run.life
+    if life is None:
+        return run.end.elapsed_s, 0.0
+    stopping_s = run.end.elapsed_s - life.stop_s if life.held_up is None else 0.0
+    return max(life.ready_s, stopping_s), life.stop_s - life.ready_s
+
+
+def measured(service: Service | None, run: Run) -> Service | None:
+    """The service with the time to stop that it is given from now on: one that ignores TERM is not waited for again."""
+    if service is None or run.life is None:
+        return service
+    ignores = run.life.held_up is not None
+    limit_s = IGNORES_TERM_S if ignores else max(3 * (run.end.elapsed_s - run.life.stop_s), 5.0)
+    return msgspec.structs.replace(service, stop_limit_s=limit_s)
+
+
+def ends_only(before: Image, after: Image) -> Versions:
+    """What stood in each file before a clean start and after it: no more is known of a service's files."""
+    return Versions(
+        versions={path: (before.get(path), after.get(path)) for path in before.keys() | after.keys()},
+        acknowledgements=(),
+    )
+
+
+def patience_of(calibration: Calibration) -> Patience:
+    """What a start may take in a trial."""
+    return Patience.after(calibration.slowest_s, calibration.slowest_work_s)
+
+
+def ports(trace: Iterable[Operation]) -> list[str]:
+    """Where it listens, as far as its trace tells: addresses with ports that it bound."""
+    bound = (o.path.removeprefix(_SOCKET) for o in trace if o.call == "bind" and o.path.startswith(_SOCKET))
+    return [address for address in dict.fromkeys(bound) if address.rpartition(":")[2].isdecimal()]
+
+
+def _said(run: Run) -> list[str]:
+    text = run.text("stderr") or run.text("stdout")
+    return text.decode("utf-8", "replace").strip().splitlines()[-3:]

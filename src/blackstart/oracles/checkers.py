@@ -1,0 +1,78 @@
+"""Small checkers of what is read back: a set, a counter, a register, a queue, an append-only log.
+
+Each compares the acts of a workload with what was read afterwards. `ok` must be there; `fail` is not asked for; `info`
+may be there or not. A checker says only what no order of the unknown ones could explain, as Jepsen's do. Pure.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+
+import msgspec
+
+from blackstart.core.history import Act
+
+OK, INFO = "ok", "info"
+
+
+class Judgement(msgspec.Struct, frozen=True):
+    """lost: acknowledged and not there; wrong: a sentence for each thing that no possible order explains."""
+
+    lost: tuple[str, ...] = ()
+    wrong: tuple[str, ...] = ()
+
+
+def acknowledged(acts: Iterable[Act]) -> tuple[str, ...]:
+    """The ids of acknowledged acts, each once, in order."""
+    return tuple(dict.fromkeys(act.id for act in acts if act.how == OK))
+
+
+def check_set(acts: Sequence[Act], have: Sequence[str], known: frozenset[str] = frozenset()) -> Judgement:
+    """Ids were added; `have` holds those that are read back, `known` those that clean runs have there too."""
+    there = set(have)
+    lost = tuple(one for one in acknowledged(acts) if one not in there)
+    tried = {act.id for act in acts} | known
+    made_up = sorted(there - tried)
+    return Judgement(lost, tuple(f"{one} is there, and nobody added it" for one in made_up))
+
+
+def check_counter(acts: Sequence[Act], base: int, value: int) -> Judgement:
+    """Each act added one to a counter that stood at `base`."""
+    low = base + sum(act.how == OK for act in acts)
+    high = low + sum(act.how == INFO for act in acts)
+    if value < low:
+        return Judgement((f"{low - value} of {low - base} increments",))
+    return Judgement() if value <= high else Judgement((), (f"the count is {value}, more than {high} can explain",))
+
+
+def check_register(acts: Sequence[Act], value: str, before: str | None = None) -> Judgement:
+    """Each act wrote its id to one place, one after the other; before: what stood there at first, if known."""
+    kept = [index for index, act in enumerate(acts) if act.how == OK]
+    last = kept[-1] if kept else -1
+    possible = {act.id for act in acts if act.how == INFO} | ({acts[last].id} if kept else set())
+    if value in possible or (not kept and (before is None or value == before)):
+        return Judgement()
+    if value == before or value in {act.id for act in acts[: max(last, 0)] if act.how == OK}:
+        return Judgement((acts[last].id,))
+    return Judgement((), (f"the value is {value!r}, which nobody wrote",))
+
+
+def check_log(acts: Sequence[Act], entries: Sequence[str]) -> Judgement:
+    """Ids were appended in order: the acknowledged ones must be there in that order."""
+    there = set(entries)
+    lost = tuple(one for one in acknowledged(acts) if one not in there)
+    place = {one: at for at, one in reversed(list(enumerate(entries)))}
+    kept = [one for one in acknowledged(acts) if one in place]
+    wrong = [f"{two} comes before {one}" for one, two in pairwise(kept) if place[two] < place[one]]
+    return Judgement(lost, tuple(wrong))
+
+
+def check_queue(acts: Sequence[Act], taken: Sequence[str]) -> Judgement:
+    """Ids were put in; all that was taken out afterwards: each acknowledged one at least once, and none twice."""
+    counts = Counter(taken)
+    lost = tuple(one for one in acknowledged(acts) if one not in counts)
+    once = Counter(act.id for act in acts)
+    wrong = tuple(f"{one} was taken {n} times" for one, n in sorted(counts.items()) if n > max(once[one], 1))
+    return Judgement(lost, wrong)

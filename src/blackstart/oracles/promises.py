@@ -1,0 +1,118 @@
+"""Does a service keep what it acknowledged to its workload?
+
+`--check` is asked while the service is up: after the faults were healed, and after the restart. It gets the ids that
+were acknowledged. Where it prints what it reads, we compare; the first word of a line says what sort of thing it is:
+
+    have ID     a set            count N     a counter        value V     a register
+    entry ID    a log, in order  next ID     a queue, as taken out
+    lost ID     the check itself misses this one
+
+Otherwise its exit status decides: other than 0 is `corrupt`, or `lost` where it named what is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from blackstart.core.calibration import Calibration
+from blackstart.core.history import Act, History, Run
+from blackstart.core.verdict import DEFECT, POLICY, Verdict, failed, passed, unknown
+from blackstart.oracles.checkers import (
+    Judgement,
+    acknowledged,
+    check_counter,
+    check_log,
+    check_queue,
+    check_register,
+    check_set,
+)
+from blackstart.oracles.view import DAMAGE_KINDS, Answer, View
+
+NAME = "acknowledged"
+_NAMED_MAX = 5
+# What the kernel had accepted outlives these; only what was never given to it is gone.
+_WRITE_BEHIND_KINDS = ("kill", "errno", "signal", "kill-one", "limit", "disk", "time", "power")
+
+
+def judge(history: History, calibration: Calibration) -> tuple[Verdict, ...]:
+    """`lost` or `corrupt`, of the last start that answered; label policy where the service writes behind."""
+    view = View(history, calibration)
+    if view.clean is None or view.first is None or view.clean.life is None:
+        return (unknown(NAME, f"there is no clean run from {history.start} to compare with"),)
+    if history.kind in DAMAGE_KINDS:
+        return (passed(NAME, "the damage is the fault's own"),)
+    acts = view.first.life.acts if view.first.life else ()
+    if not calibration.has_check:
+        return (passed(NAME, "no --check says what it still has"),)
+    clean = view.answer_as_it_is(view.clean.check)
+    for run in reversed([run for run in history.runs if run.readings]):
+        answer = view.answer_as_it_is(run.readings[0].value, run.readings[0].error)
+        if answer.code < 0:
+            return (unknown(NAME, f"the check after the {_named(run)}: {answer.how}"),)
+        found = compare(acts, answer, clean, view.clean.life.acts)
+        if found.lost or found.wrong:
+            return (_failure(view, found, acts, _named(run)),)
+    return (passed(NAME),)
+
+
+def compare(acts: Sequence[Act], answer: Answer, clean: Answer, clean_acts: Sequence[Act]) -> Judgement:
+    """What the answer says of these acts, against the answer of a clean run."""
+    read, usual = _sorted(answer.text), _sorted(clean.text)
+    lost: list[str] = list(read.get("lost", ()))
+    wrong: list[str] = []
+    for found in _each(acts, read, usual, clean_acts):
+        lost += [one for one in found.lost if one not in lost]
+        wrong += found.wrong
+    if answer.code != 0 and not lost and not wrong and clean.code == 0:
+        said = answer.text.strip().splitlines()
+        wrong.append(f"the check fails ({answer.how}{': ' + said[-1][:200] if said else ''})")
+    return Judgement(tuple(lost), tuple(wrong))
+
+
+def _each(
+    acts: Sequence[Act], read: dict[str, list[str]], usual: dict[str, list[str]], clean_acts: Sequence[Act]
+) -> list[Judgement]:
+    found = []
+    if "have" in usual:
+        found.append(check_set(acts, read.get("have", []), frozenset(usual["have"])))
+    if "entry" in usual:
+        found.append(check_log(acts, read.get("entry", [])))
+    if "next" in usual:
+        found.append(check_queue(acts, read.get("next", [])))
+    if "value" in read and "value" in usual:
+        found.append(check_register(acts, read["value"][-1]))
+    counted, base = _number(read.get("count")), _number(usual.get("count"))
+    if counted is not None and base is not None:
+        found.append(check_counter(acts, base - sum(act.how == "ok" for act in clean_acts), counted))
+    return found
+
+
+def _sorted(text: str) -> dict[str, list[str]]:
+    """First word -> what follows it, line by line."""
+    found: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        word, _, rest = line.strip().partition(" ")
+        if word in ("have", "count", "value", "entry", "next", "lost"):
+            found.setdefault(word, []).append(rest.strip())
+    return found
+
+
+def _number(words: list[str] | None) -> int | None:
+    return int(words[-1]) if words and words[-1].lstrip("-").isdecimal() else None
+
+
+def _named(run: Run) -> str:
+    return "faults were healed" if run.phase == "run" else run.phase
+
+
+def _failure(view: View, found: Judgement, acts: Sequence[Act], when: str) -> Verdict:
+    total = len(acknowledged(acts))
+    texts = []
+    if found.lost:
+        named = ", ".join(found.lost[:_NAMED_MAX]) + (" …" if len(found.lost) > _NAMED_MAX else "")
+        texts.append(f"{total} were acknowledged; after the {when} {len(found.lost)} of them are gone: {named}")
+    texts += found.wrong[:_NAMED_MAX]
+    if found.wrong:
+        return failed(NAME, "corrupt", *texts)
+    behind = view.calibration.write_behind if view.history.kind in _WRITE_BEHIND_KINDS else ""
+    return failed(NAME, "lost", *texts, *([behind] if behind else []), label=POLICY if behind else DEFECT)

@@ -1,0 +1,380 @@
+"""A service as a target: one start from companions and readiness through its work to its stop.
+
+It is the same start as a job's, with the same gate and the same pipes, but nothing of it is awaited in one go: the loop
+serves the target until it is ready, until the workload has ended, until it has settled, until it has stopped. What
+uses the service runs beside it in the same network, outside the gate. It is told to stop as supervisors do: TERM, then
+time, then KILL.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from blackstart.core.clock import SYSTEM, Clock
+from blackstart.core.errors import BlackstartError, SandboxLimit
+from blackstart.core.history import STOPPED, Act, End, Life, Wait
+from blackstart.core.reading import Reading
+from blackstart.sandbox import Sandbox
+from blackstart.targets import census
+from blackstart.targets.command import Command, Conducted, GateOrder, OnOperation, Pipes, Start, account, ended
+from blackstart.targets.readiness import Asker, Ready
+from blackstart.targets.watch import Diagnosis, Patience
+from blackstart.targets.workload import acts
+
+COMPANION_LIMIT_S, CHECK_LIMIT_S = 15.0, 30.0
+# How long a program past its limit is looked at, to say what it does.
+LOOK_S, LOOK_EVERY_S = 6.0, 0.25
+# After the target's end its users still read and tell the answers that they were sent.
+LAST_WORDS_S = 0.3
+_TICK_S = 0.02
+
+
+class Service(msgspec.Struct, frozen=True, kw_only=True):
+    """How a service is reached and used.
+
+    ready: how one sees that it is up; workload: what uses it (None: it idles for idle_s); check: what asks its state;
+    companions: what it needs, started first; stop_limit_s: between TERM and KILL.
+    """
+
+    ready: Ready
+    workload: Command | None = None
+    check: Command | None = None
+    companions: tuple[Command, ...] = ()
+    idle_s: float = 1.0
+    stop_limit_s: float = 10.0
+
+
+class Duty(msgspec.Struct, frozen=True, kw_only=True):
+    """What this start does when it is ready.
+
+    works: whether the workload runs; acknowledged: ids that the check is told; heal: ends the faults that do not end
+    by themselves (None: there are none); settle_s: how long it then has to be well again.
+    """
+
+    works: bool = True
+    acknowledged: tuple[str, ...] = ()
+    heal: Callable[[], None] | None = None
+    settle_s: float = 5.0
+
+
+class _Aside:
+    """A program beside the target: its number, its process, its outputs."""
+
+    def __init__(self, sandbox: Sandbox, command: Command, now_s: Callable[[], float], stdin: int = -1) -> None:
+        self.pipes = Pipes(now_s)
+        source = stdin if stdin >= 0 else os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            started = sandbox.start(
+                command.argv,
+                env=command.env,
+                cwd=command.cwd,
+                stdin=source,
+                stdout=self.pipes.write_ends[0],
+                stderr=self.pipes.write_ends[1],
+                beside=True,
+            )
+        finally:
+            if stdin < 0:
+                os.close(source)
+            self.pipes.started()
+        self.number, self._pid = started.number, started.pid
+
+    def kill(self) -> None:
+        """End its process group."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """Give its pipes back."""
+        self.pipes.close()
+
+
+class _Serving(Start):
+    """The state of one running start of a service."""
+
+    def __init__(self, sandbox: Sandbox, service: Service, duty: Duty, patience: Patience, clock: Clock) -> None:
+        super().__init__(sandbox, patience, clock)
+        self.service = service
+        self.duty = duty
+        self.life = Life()
+        self.status: int | None = None
+        self.readings: list[Reading] = []
+        self._asides: list[_Aside] = []
+        self._by_descriptor: dict[int, _Aside] = {}
+        self._asker = Asker(service.ready, sandbox, self._said, self.elapsed_s)
+        self._poll = select.poll()
+        self._pidfd = -1
+
+    @property
+    def is_down(self) -> bool:
+        """Whether the target is no more."""
+        return self.killed or self.status is not None
+
+    def end(self) -> None:
+        """Nothing of the target is alive afterwards; what was started beside it goes on."""
+        if not self.is_over:
+            self.sandbox.kill([one.number for one in (*self._asides, *self.sandbox.residents)])
+            self.is_over = True
+
+    def close(self) -> None:
+        """End what is left but the companions, and give everything back."""
+        try:
+            self._asker.close()
+            self.end()
+        finally:
+            for aside in self._asides:
+                aside.kill()
+                aside.close()
+            if self._pidfd >= 0:
+                os.close(self._pidfd)
+            if self.supervisor:
+                self.supervisor.close()
+            self.pipes.close()
+
+    def open(
+        self, command: Command, gate: GateOrder | None, on_operation: OnOperation | None, drop: Sequence[str]
+    ) -> None:
+        """Companions, then the target; from then on `live` must serve it."""
+        for resident in self.sandbox.residents:
+            assert isinstance(resident, _Aside)
+            self._listen(resident)
+        for companion in self.service.companions[len(self.sandbox.residents) :]:
+            self._start_companion(companion)
+        self.begin(command, gate, on_operation, drop)
+        with contextlib.suppress(ProcessLookupError):
+            self._pidfd = os.pidfd_open(self.pid)
+        gates = (self.supervisor.fileno(),) if self.supervisor else ()
+        for descriptor in (self.sandbox.fileno(), *gates, *self.pipes.descriptors()):
+            self._poll.register(descriptor, select.POLLIN)
+
+    def live(self) -> Wait | None:
+        """From start to stop; what it does instead of getting ready, if it does not."""
+        wait = self._until(self._asker.ask, self.patience.deadline_s)
+        if wait is not None and self.duty.heal is not None:
+            self._heal()
+            wait = self._until(self._asker.ask, self.patience.deadline_s)
+        if self.is_down or wait is not None:
+            return None if self.is_down else wait
+        self._note(ready_s=self.elapsed_s())
+        if self.duty.works:
+            self._work()
+        if not self.is_down and self.duty.heal is not None:
+            self._heal()
+            self._settle()
+        if not self.is_down and self.service.check is not None:
+            self.readings.append(self._ask_check(self.service.check))
+        if not self.is_down:
+            self._stop()
+        return None
+
+    def _note(self, **moments: float) -> None:
+        self.life = msgspec.structs.replace(self.life, **moments)
+
+    def _said(self) -> bytes:
+        return b"".join(output.data for output in self.pipes.outputs)
+
+    def _until(self, is_done: Callable[[], bool], limit_s: float, look_s: float = LOOK_S) -> Wait | None:
+        """Serve until it is done or the target is down (None); past the limit, what the target does."""
+        deadline_s = self.elapsed_s() + limit_s
+        diagnosis = Diagnosis()
+        next_look_s = deadline_s
+        while not self.is_down and not is_done():
+            now_s = self.elapsed_s()
+            if now_s >= next_look_s:
+                wait = self.fed(diagnosis, now_s)
+                if wait is None and now_s >= deadline_s + look_s:
+                    wait = diagnosis.last()
+                if wait is not None:
+                    return wait
+                next_look_s = now_s + LOOK_EVERY_S
+            self._step(_TICK_S)
+        return None
+
+    def _step(self, timeout_s: float) -> None:
+        """Serve whatever is ready, waiting at most so long."""
+        for descriptor, event in self._poll.poll(timeout_s * 1000):
+            if descriptor == self.sandbox.fileno():
+                ended = self.sandbox.event()
+                if ended is not None:
+                    self.status = ended.status
+                elif event & (select.POLLHUP | select.POLLERR):
+                    self.sandbox.close()
+                    raise SandboxLimit("process 1 of the sandbox was ended from outside; memory may be short")
+            elif descriptor in self._by_descriptor:
+                if not self._by_descriptor[descriptor].pipes.read(descriptor):
+                    self._poll.unregister(descriptor)
+                    del self._by_descriptor[descriptor]
+            else:
+                self._take(self._poll, descriptor, event)
+        if self.life.fired_s < 0 and self.supervisor and self.supervisor.firings:
+            self._note(fired_s=self.elapsed_s())
+
+    def _start_aside(self, command: Command, stdin: int = -1) -> _Aside:
+        aside = _Aside(self.sandbox, command, self.elapsed_s, stdin)
+        self._asides.append(aside)
+        self._listen(aside)
+        return aside
+
+    def _listen(self, aside: _Aside) -> None:
+        for descriptor in aside.pipes.descriptors():
+            self._by_descriptor[descriptor] = aside
+            self._poll.register(descriptor, select.POLLIN)
+
+    def _start_companion(self, command: Command) -> None:
+        """Start it and wait until it listens; it stays over all starts in this sandbox."""
+        before = census.listeners(self.sandbox.pid1)
+        aside = self._start_aside(command)
+        end_s = self.elapsed_s() + COMPANION_LIMIT_S
+        while census.listeners(self.sandbox.pid1) <= before:
+            self._step(_TICK_S)
+            self.sandbox.event()
+            status = self.sandbox.ended_beside(aside.number)
+            if status is not None or self.elapsed_s() > end_s:
+                said = aside.pipes.text("stderr") or aside.pipes.text("stdout")
+                raise BlackstartError(
+                    f"the companion {command.argv[-1]!r} "
+                    + ("ended before the target was started" if status is not None else "does not listen on anything"),
+                    where=" | ".join(said.strip().splitlines()[-3:]),
+                    next_step="make --with name a program that stays in the foreground and listens on a port",
+                    exit_status=3,
+                )
+        self._asides.remove(aside)
+        self.sandbox.residents.append(aside)
+
+    def _work(self) -> None:
+        """Run the workload to its end, or idle."""
+        if self.service.workload is None:
+            self._until(_after(self.elapsed_s, self.service.idle_s), self.service.idle_s + 1)
+            return
+        aside = self._start_aside(self.service.workload)
+
+        def is_over() -> bool:
+            return self.sandbox.ended_beside(aside.number) is not None
+
+        limit_s = self.patience.work_s
+        end_s = self.elapsed_s() + limit_s
+        while not self.is_down and not is_over() and self.elapsed_s() < end_s:
+            self._step(_TICK_S)
+        last_s = self.elapsed_s() + LAST_WORDS_S
+        while self.is_down and not is_over() and self.elapsed_s() < last_s:
+            self._step(_TICK_S)
+            self.sandbox.event()
+        aside.pipes.drain()
+        status = self.sandbox.ended_beside(aside.number)
+        told = ""
+        if status is not None:
+            told = f"exit status {os.waitstatus_to_exitcode(status)}"
+        elif not self.is_down:
+            told = f"it had not ended after {limit_s:.0f} s"
+        aside.kill()
+        said = aside.pipes.text("stderr").strip().splitlines()[-2:]
+        self.life = msgspec.structs.replace(
+            self.life, acts=acts(aside.pipes.outputs), workload=" | ".join([told, *said]) if told else ""
+        )
+
+    def _heal(self) -> None:
+        """End what does not end by itself; what the gate has not done yet may still come while it stops."""
+        assert self.duty.heal is not None
+        if self.supervisor and self.supervisor.firings:
+            self.supervisor.heal()
+        self.duty.heal()
+        self._note(healed_s=self.elapsed_s())
+
+    def _settle(self) -> None:
+        """Wait until it is ready again; note whether it tried anything meanwhile."""
+        before = census.effort(self.sandbox.census())
+        if self._until(self._asker.ask, self.duty.settle_s, look_s=0.0) is None and not self.is_down:
+            self._note(again_s=self.elapsed_s())
+        tried = census.effort(self.sandbox.census()) != before
+        self.life = msgspec.structs.replace(self.life, tried=tried)
+
+    def _ask_check(self, check: Command) -> Reading:
+        """The answer of the check, which reads the acknowledged ids, one a line."""
+        ids = os.memfd_create("acknowledged", os.MFD_CLOEXEC)
+        try:
+            told = self.duty.acknowledged or _ids(self.life.acts)
+            os.write(ids, "".join(f"{one}\n" for one in told).encode(errors="surrogateescape"))
+            os.lseek(ids, 0, os.SEEK_SET)
+            aside = self._start_aside(check, ids)
+        finally:
+            os.close(ids)
+        end_s = self.elapsed_s() + CHECK_LIMIT_S
+        while self.sandbox.ended_beside(aside.number) is None and self.elapsed_s() < end_s and not self.is_down:
+            self._step(_TICK_S)
+        self.sandbox.event()
+        aside.pipes.drain()
+        status = self.sandbox.ended_beside(aside.number)
+        aside.kill()
+        error = "" if status is not None else f"the check had not ended after {CHECK_LIMIT_S:.0f} s"
+        if status is None and self.is_down:
+            error = "the service ended while the check ran"
+        code = os.waitstatus_to_exitcode(status) if status is not None else -1
+        return Reading(name="check", when="up", value=f"{code}\n{aside.pipes.text('stdout')}", error=error)
+
+    def _stop(self) -> None:
+        """TERM, time, KILL."""
+        self.life = msgspec.structs.replace(
+            self.life, census=census.count(self.sandbox.census()), stop_s=self.elapsed_s()
+        )
+        self.tell(signal.SIGTERM)
+        wait = self._until(lambda: False, self.service.stop_limit_s)
+        if wait is not None:
+            self.life = msgspec.structs.replace(self.life, held_up=wait)
+
+    def tell(self, number: int) -> None:
+        """Send the main process a signal."""
+        with contextlib.suppress(ProcessLookupError, OSError):
+            signal.pidfd_send_signal(self._pidfd, number)
+
+
+def serve(
+    sandbox: Sandbox,
+    command: Command,
+    service: Service,
+    duty: Duty,
+    *,
+    gate: GateOrder | None = None,
+    patience: Patience | None = None,
+    on_operation: OnOperation | None = None,
+    drop_capabilities: Sequence[str] = (),
+    clock: Clock = SYSTEM,
+) -> Conducted:
+    """Start the service, let it work, stop it. Afterwards nothing of it is alive; companions go on in this sandbox.
+
+    Raises TargetError when it cannot be executed, BlackstartError when a companion does not come up, SandboxLimit when
+    the sandbox cannot hold it.
+    """
+    start = _Serving(sandbox, service, duty, patience or Patience(), clock)
+    try:
+        start.open(command, gate, on_operation, drop_capabilities)
+        wait = start.live()
+        conducted = account(start, start.status, wait)
+        return msgspec.structs.replace(
+            conducted, end=_end(start, conducted.end), life=start.life, readings=tuple(start.readings)
+        )
+    finally:
+        start.close()
+
+
+def _end(start: _Serving, end: End) -> End:
+    """An end after it was told to stop is no end by itself; one that needed KILL is of signal 9."""
+    if start.killed or start.life.stop_s < 0:
+        return end
+    if start.status is None:
+        return End(how=STOPPED, signal=signal.SIGKILL, elapsed_s=end.elapsed_s)
+    return msgspec.structs.replace(ended(start.status, end.elapsed_s), how=STOPPED)
+
+
+def _after(now_s: Callable[[], float], wait_s: float) -> Callable[[], bool]:
+    end_s = now_s() + wait_s
+    return lambda: now_s() >= end_s
+
+
+def _ids(found: tuple[Act, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(act.id for act in found if act.how == "ok"))

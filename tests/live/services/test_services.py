@@ -1,0 +1,72 @@
+"""`blackstart run` on small servers: what is found, what is not, and what is said of those that cannot be broken.
+
+covers: L-2, M-6, SS-5
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.live.programs.running import PYTHON, Ran, run
+
+PROGRAMS = Path(__file__).parent / "programs"
+WORK, CHECK = f"{PYTHON} work.py", f"{PYTHON} check.py"
+
+pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    made = tmp_path / "service"
+    shutil.copytree(PROGRAMS, made)
+    return made
+
+
+def served(place: Path, mode: str, *options: str, budget: str = "40s") -> Ran:
+    return run(
+        [PYTHON, "server.py"], place, "--ready", "tcp:8123", "--workload", WORK, "--check", CHECK, *options,
+        env={"MODE": mode}, budget=budget,
+    )  # fmt: skip
+
+
+def test_a_careful_server_gives_nothing(place: Path) -> None:
+    ran = served(place, "good", "--trials", "16", "--only", "kill,errno")
+    assert ran.status == 0 and not ran.defects, ran.said()
+    assert ran.report["calibration"]["null_trials"] >= 3 and not ran.report["muted"], ran.said()
+
+
+def test_one_that_writes_in_place_does_not_start_again(place: Path) -> None:
+    ran = served(place, "in-place", "--trials", "6", "--only", "kill")
+    assert ran.status == 1 and {f["consequence"] for f in ran.defects} == {"stuck"}, ran.said()
+    assert "state.json" in str(ran.defects[0]["paths"])
+
+
+def test_one_that_writes_when_it_stops_is_write_behind(place: Path) -> None:
+    ran = served(place, "late", "--trials", "4", "--only", "kill")
+    assert {(f["consequence"], f["label"]) for f in ran.defects} == {("lost", "policy")}, ran.said()
+    assert ran.status == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "program", "said"),
+    [
+        ((), "import socket, time; s = socket.create_server(('', 8124)); time.sleep(60)", "--ready tcp:8124"),
+        (("--ready", "tcp:8123"), "import sys; sys.exit('no room')", "ended (exit status 1) before it was ready"),
+        (("--ready", "sleep:100ms"), "import time; time.sleep(0.2)", "ended by itself"),
+        (("--ready", "sleep:1s"), "import os, time; os.fork() and os._exit(0); time.sleep(60)", "in the background"),
+        (("--ready", "tcp:nine"), "0", "cannot be read"),
+        (("--workload", "true"), "0", "--workload is for services"),
+        (("--ready", "sleep:100ms", "--workload", "echo fail one"), "import time; time.sleep(60)", "`fail one`"),
+        (("--ready", "sleep:100ms", "--workload", "exit 3"), "import time; time.sleep(60)", "exit status 3"),
+        (("--ready", "sleep:100ms", "--with", "exit 5"), "import time; time.sleep(60)", "ended before the target"),
+    ],
+)
+def test_what_is_said_of_a_service_that_cannot_be_tested(
+    place: Path, options: tuple[str, ...], program: str, said: str
+) -> None:
+    ran = run([PYTHON, "-c", program], place, *options, budget="30s")
+    assert ran.status in (2, 3) and said in " ".join(ran.out.split()), ran.said()
+    assert "Traceback" not in ran.out
