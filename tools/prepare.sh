@@ -17,6 +17,7 @@ needs=(
     go=golang-go
     /usr/include/stdio.h=libc6-dev
     eu-stack=elfutils
+    mosh-server=mosh
     busybox=busybox-static
     chromium=chromium
     /usr/share/man/man2/write.2.gz=manpages-dev
