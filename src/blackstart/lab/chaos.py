@@ -64,17 +64,17 @@ class Applied:
 
 
 class NetworkChaos:
-    """Faults on the links of one lab. All raise LabError for values that have no meaning, and name the value."""
+    """Faults on the links of one lab, `lab`. All raise LabError for values that have no meaning, and name the value."""
 
     def __init__(self, lab: Lab) -> None:
-        self._lab = lab
+        self.lab = lab
         self._applied: list[Applied] = []
 
     def apply(
         self, where: Where, impairment: Impairment, *, one_way: bool = False, duration_s: float = 0.0
     ) -> Applied:
         """Any impairment; duration_s: healed after so long by itself (0: never)."""
-        return self._apply(_pairs(self._lab, where, one_way), impairment, duration_s, f"{impairment!r} {where!r}")
+        return self._apply(_pairs(self.lab, where, one_way), impairment, duration_s, f"{impairment!r} {where!r}")
 
     def apply_delay(
         self, where: Where, delay_ms: float, jitter_ms: float = 0.0, distribution: Distribution = "uniform",
@@ -143,8 +143,8 @@ class NetworkChaos:
 
     def partition_by(self, shape: str, host: str | Host | None = None, *, duration_s: float = 0.0) -> Applied:
         """All hosts split in a shape: halves, random-halves, majorities-ring, bridge, or isolated (one host alone)."""
-        hosts = list(self._lab.hosts)
-        random = Seed(self._lab.seed).source("partition", len(self._applied))
+        hosts = list(self.lab.hosts)
+        random = Seed(self.lab.seed).source("partition", len(self._applied))
         match shape:
             case "halves":
                 grudge = shapes.halves(hosts)
@@ -165,7 +165,7 @@ class NetworkChaos:
         """A partition of any shape: host -> those whose packets it does not get."""
         pairs = [(sender, host) for host, dropped in grudge.items() for sender in sorted(dropped)]
         for name in {name for pair in pairs for name in pair}:
-            self._lab[name]
+            self.lab[name]
         return self._apply(pairs, None, duration_s, f"partition of {len(pairs)} directions")
 
     def roam(self, host: str | Host, address: str = "", *, interface: int = 0) -> str:
@@ -174,10 +174,10 @@ class NetworkChaos:
         Its new address. Raises LabError where another host has it or it lies in another network.
         """
         (name,) = self._names(host)
-        moving = self._lab[name]
-        wanted, prefix = _new_address(self._lab, moving, address, interface)
+        moving = self.lab[name]
+        wanted, prefix = _new_address(self.lab, moving, address, interface)
         message = {"do": "roam", "host": name, "interface": interface, "address": wanted, "prefix": prefix}
-        self._lab.ask(message)
+        self.lab.ask(message)
         moving.moved(wanted, prefix, interface)
         return wanted
 
@@ -203,13 +203,13 @@ class NetworkChaos:
 
     def _switch(self, host: str | Host, interface: int, *, up: bool) -> None:
         (name,) = self._names(host)
-        self._lab.ask({"do": "switch", "host": name, "interface": interface, "up": up})
+        self.lab.ask({"do": "switch", "host": name, "interface": interface, "up": up})
 
     def _names(self, given: str | Host | Iterable[str]) -> list[str]:
         if isinstance(given, Host):
             return [given.name]
         names = [given] if isinstance(given, str) else [str(name) for name in given]
-        return [self._lab[name].name for name in names]
+        return [self.lab[name].name for name in names]
 
     def _apply(
         self, pairs: Sequence[tuple[str, str]], wish: Impairment | None, duration_s: float, told: str
@@ -218,7 +218,7 @@ class NetworkChaos:
             raise LabError(f"duration_s is {duration_s:g}", where="duration_s", next_step="give seconds, at least 0")
         impairment = None if wish is None else msgspec.to_builtins(wish)
         message = {"do": "apply", "pairs": pairs, "impairment": impairment, "lasts_s": duration_s}
-        self._applied.append(Applied(self._lab, self._lab.ask(message)[0]["number"], told))
+        self._applied.append(Applied(self.lab, self.lab.ask(message)[0]["number"], told))
         return self._applied[-1]
 
 

@@ -1,0 +1,40 @@
+"""The fixture `chaos` in somebody's own suite: it works, it ends with the test, its draws follow the seed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.live
+SUITE = """
+import sys, pytest
+SEND = "import socket; s = socket.socket(2, 2); [s.sendto(b'x', ('b', 9)) for _ in range(200)]"
+
+def test_it(chaos):
+    net = chaos("a", "b")
+    fault = net.apply_loss(("a", "b"), 50)
+    net.lab["a"].run([sys.executable, "-c", SEND], check=True)
+    print("DROPPED", fault.counts()["dropped"], "KEEPER", net.lab._keeper.pid)
+"""
+
+
+def dropped(place: Path, seed: int) -> str:
+    (place / "test_suite.py").write_text(SUITE)
+    ended = subprocess.run(
+        [sys.executable, "-m", "pytest", "-s", "-q", "-p", "no:cacheprovider", f"--blackstart-seed={seed}"],
+        cwd=place, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    if "skipped" in ended.stdout:
+        pytest.skip("needs namespaces: this machine gives none")
+    assert "1 passed" in ended.stdout, ended.stdout
+    words = ended.stdout.split()
+    assert not Path("/proc", words[words.index("KEEPER") + 1]).exists()
+    return words[words.index("DROPPED") + 1]
+
+
+def test_the_fixture_ends_with_its_test_and_draws_from_the_seed(tmp_path: Path) -> None:
+    first, again, other = dropped(tmp_path, 1), dropped(tmp_path, 1), dropped(tmp_path, 2)
+    assert first == again and 60 < int(first) < 140 and 60 < int(other) < 140
