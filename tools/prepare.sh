@@ -24,6 +24,7 @@ needs=(
     node=nodejs
     npm=npm
     openssl=openssl
+    mosquitto=mosquitto
 )
 
 # What the tests in a guest need besides.

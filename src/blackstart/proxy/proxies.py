@@ -149,10 +149,16 @@ class Proxies:
         return await self._make(body)
 
     async def reset(self) -> None:
-        """Enable every proxy and remove every toxic."""
+        """Enable every proxy and remove every toxic; AddressError of the first that cannot listen, after all others."""
+        failures: list[BlackstartError] = []
         for proxy in list(self):
             await proxy.remove_all()
-            await proxy.start()
+            try:
+                await proxy.start()
+            except BlackstartError as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
 
 
 class PopulateError(ApiError):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # A read of this size is a full buffer of a loop's transport.
 BULK_BYTES = 2**16
-_PIPE_BYTES, _ONCE_BYTES = 2**18, 2**20
+_PIPE_BYTES, _ONCE_BYTES = 2**19, 2**20
 _SHARE_OF_DESCRIPTORS = 16
 # Reads in a row that found little: the transfer is over.
 _SMALL_READS_MAX = 8

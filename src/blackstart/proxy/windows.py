@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 
 from blackstart.core.clock import SYSTEM
+from blackstart.core.errors import BlackstartError
 from blackstart.proxy.toxic import Toxic
+
+log = logging.getLogger("blackstart.proxy")
 
 
 class Windows:
@@ -37,4 +41,8 @@ class Windows:
         began = SYSTEM.monotonic()
         while (wait_s := window.next_change_s(SYSTEM.monotonic() - began)) is not None:
             await asyncio.sleep(wait_s)
-            await self._apply(toxic, window.is_open(SYSTEM.monotonic() - began))
+            try:
+                await self._apply(toxic, window.is_open(SYSTEM.monotonic() - began))
+            except BlackstartError as error:
+                # Its port may be somebody else's by now. The next change tries again.
+                log.error("the window of toxic %s: %s", toxic.name, error.what)

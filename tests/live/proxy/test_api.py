@@ -211,6 +211,16 @@ def test_reset_enables_all_and_removes_all_toxics(api: Api, echo: str) -> None:
     assert (now["enabled"], now["toxics"]) == (True, [])
 
 
+def test_reset_goes_on_where_one_cannot_listen(api: Api, echo: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        listen = f"127.0.0.1:{taken.getsockname()[1]}"
+        api.json("POST", "/proxies", {"name": "a", "listen": listen, "upstream": echo, "enabled": False})
+        api.json("POST", "/proxies", {"name": "b", "listen": "127.0.0.1:0", "upstream": echo, "enabled": False})
+        status, _, raw = api.ask("POST", "/reset")
+    assert (status, json.loads(raw)["error"]) == (500, f"listen tcp {listen}: bind: address already in use")
+    assert api.json("GET", "/proxies/b")["enabled"] is True
+
+
 def test_metrics_count_bytes_while_a_connection_is_open(serving: Callable[..., Api], echo: str) -> None:
     api = serving("--proxy-metrics", "--runtime-metrics")
     made = api.json("POST", "/proxies", {"name": "a", "listen": "127.0.0.1:0", "upstream": echo})

@@ -50,6 +50,19 @@ class Two(socketserver.BaseRequestHandler):
             self.request.sendall(b"2")
 
 
+def make_certificate(place: Path) -> tuple[Path, Path]:
+    """A certificate for localhost, and its key."""
+    certificate, key = place / "cert.pem", place / "key.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+        + ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)],
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
+    return certificate, key
+
+
 def echoes(address: str) -> bool:
     """Whether the echo is reached at this address now."""
     try:
@@ -234,14 +247,7 @@ def test_unix_sockets_at_both_ends(proxies: SyncProxies, tmp_path: Path) -> None
 
 @pytest.mark.needs("openssl")
 def test_tls_is_ended_here_and_spoken_upstream(proxies: SyncProxies, echo: str, tmp_path: Path) -> None:
-    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
-        + ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)],
-        check=True,
-        capture_output=True,
-        timeout=60,
-    )
+    certificate, key = make_certificate(tmp_path)
     ended = proxies.create("ended", echo, tls={"certificate": str(certificate), "key": str(key)})
     again = proxies.create("again", ended.listen, tls={"upstream": True})
     passed_through = proxies.create("through", ended.listen)
@@ -295,3 +301,36 @@ def test_wrong_calls_are_told_in_words(proxies: SyncProxies, echo: str) -> None:
         proxy.add("duplicate")
     with pytest.raises(AddressError, match="missing port"):
         proxies.create("b", echo, listen="nowhere")
+
+
+@pytest.mark.needs("openssl")
+def test_noise_at_a_tls_listener_harms_nobody(proxies: SyncProxies, echo: str, tmp_path: Path) -> None:
+    certificate, key = make_certificate(tmp_path)
+    proxy = proxies.create("a", echo, tls={"certificate": str(certificate), "key": str(key)})
+    for noise in (b"GET / HTTP/1.1\r\n\r\n", os.urandom(500), b""):
+        with connect(proxy.listen) as sock:
+            sock.sendall(noise)
+    trusting = ssl.create_default_context(cafile=str(certificate))
+    with connect(proxy.listen) as plain, trusting.wrap_socket(plain, server_hostname="localhost") as good:
+        good.sendall(b"x")
+        assert read(good, 1) == b"x"
+
+
+def test_addresses_of_the_next_protocol(proxies: SyncProxies, echo: str) -> None:
+    if not socket.has_ipv6:
+        pytest.skip("needs IPv6 (this Python was built without)")
+    inner = proxies.create("inner", echo, listen="[::1]:0")
+    assert inner.listen.startswith("[::1]:")
+    assert echoes(proxies.create("outer", inner.listen, listen="localhost:0").listen)
+
+
+def test_bandwidth_can_be_one_line_for_all(proxies: SyncProxies, echo: str) -> None:
+    proxy = proxies.create("a", echo, toxics=[{"type": "bandwidth", "attributes": {"rate": 100, "shared": 1}}])
+    began = SYSTEM.monotonic()
+    socks = [connect(proxy.listen) for _ in range(4)]
+    for sock in socks:
+        sock.sendall(bytes(5000))
+    for sock in socks:
+        assert len(read(sock, 5000)) == 5000
+        sock.close()
+    assert SYSTEM.monotonic() - began >= 0.2
