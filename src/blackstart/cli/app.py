@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from blackstart import __version__
-from blackstart.cli import keeping, net
+from blackstart.cli import failpoints, keeping, net
 from blackstart.cli.ending import finish
 
 app = typer.Typer(
@@ -270,3 +270,4 @@ def proxy(
 
 net.add(app)
 keeping.add(app)
+failpoints.add(app)

@@ -39,9 +39,7 @@ def unknown(oracle: str, why: str) -> Verdict:
     return Verdict(oracle=oracle, outcome=UNKNOWN, why=why)
 
 
-def failed(
-    oracle: str, consequence: str, *evidence: str, paths: Iterable[str] = (), label: str = DEFECT
-) -> Verdict:
+def failed(oracle: str, consequence: str, *evidence: str, paths: Iterable[str] = (), label: str = DEFECT) -> Verdict:
     assert consequence in CONSEQUENCES, consequence
     return Verdict(
         oracle=oracle, outcome=FAILED, consequence=consequence, evidence=evidence, paths=tuple(paths), label=label

@@ -28,13 +28,7 @@ KINDS = {
 
 # Every fault value, for reading plans back.
 AnyFault = (
-    kill.Kill
-    | errno.Errno
-    | file.Damage
-    | db.Break
-    | power.PowerCut
-    | failing_sync.FailingSync
-    | second_cut.SecondCut
+    kill.Kill | errno.Errno | file.Damage | db.Break | power.PowerCut | failing_sync.FailingSync | second_cut.SecondCut
 )
 
 __all__ = ["KINDS", "AnyFault", "Candidate", "Fault", "Scene"]

@@ -70,9 +70,7 @@ class NetworkChaos:
         self.lab = lab
         self._applied: list[Applied] = []
 
-    def apply(
-        self, where: Where, impairment: Impairment, *, one_way: bool = False, duration_s: float = 0.0
-    ) -> Applied:
+    def apply(self, where: Where, impairment: Impairment, *, one_way: bool = False, duration_s: float = 0.0) -> Applied:
         """Any impairment; duration_s: healed after so long by itself (0: never)."""
         return self._apply(_pairs(self.lab, where, one_way), impairment, duration_s, f"{impairment!r} {where!r}")
 

@@ -44,5 +44,7 @@ def _script(arguments: str, interface: str, *, installs: bool) -> str:
     heal = f"tc qdisc del dev {interface} root"
     # Compose would take a single $ for a variable of its own.
     stay = "sleep 2147483647 & wait $$!"
-    return f"{_INSTALL if installs else ''}trap '{heal}' EXIT; trap 'exit 0' TERM INT; " \
+    return (
+        f"{_INSTALL if installs else ''}trap '{heal}' EXIT; trap 'exit 0' TERM INT; "
         f"tc qdisc replace dev {interface} root netem {arguments} && {{ {stay}; }}"
+    )

@@ -1,13 +1,13 @@
 """A lab as a TOML file: its hosts, who is on which network, what runs where, and which links are bad.
 
-    [hosts.server]
-    command = ["python3", "-m", "http.server", "8000"]
-    ready = 8000                    # wait until it listens there
-    [hosts.client]
+[hosts.server]
+command = ["python3", "-m", "http.server", "8000"]
+ready = 8000                    # wait until it listens there
+[hosts.client]
 
-    [[chaos]]
-    where = ["client", "server"]    # a pair, a host, or "all"
-    profile = "3g"                  # or the keys of an impairment: loss_percent = 30, delay_ms = 100 ...
+[[chaos]]
+where = ["client", "server"]    # a pair, a host, or "all"
+profile = "3g"                  # or the keys of an impairment: loss_percent = 30, delay_ms = 100 ...
 """
 
 from __future__ import annotations

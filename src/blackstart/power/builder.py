@@ -78,8 +78,10 @@ class Builder:
         if path not in wanted:
             return True
         known = self._now[path][0]
-        return known < 0 or self._nodes[known].kind != self._nodes[wanted[path]].kind or (
-            known != wanted[path] and self._nodes[known].kind != FILE
+        return (
+            known < 0
+            or self._nodes[known].kind != self._nodes[wanted[path]].kind
+            or (known != wanted[path] and self._nodes[known].kind != FILE)
         )
 
     def _parent(self, path: str) -> tuple[int, str]:

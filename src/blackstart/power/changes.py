@@ -128,9 +128,7 @@ class Changes:
             piece = data[start - offset : end - offset]
             reference = self.recording.spill.add(piece)
             is_new = start >= node.allocated
-            self.add(
-                kinds.DATA, inode=node.number, offset=start, length=len(piece), reference=reference, is_new=is_new
-            )
+            self.add(kinds.DATA, inode=node.number, offset=start, length=len(piece), reference=reference, is_new=is_new)
             node.allocated = max(node.allocated, self._tree.rounded(end))
             if end > node.size:
                 self._grow(node, end)
@@ -197,9 +195,7 @@ class Changes:
         tree.nodes[here[0]].entries.pop(here[1])
         self.add(kinds.UNLINK, inode=old.number, directory=here[0], name=here[1])
         tree.link(*there, old.number)
-        self.add(
-            kinds.LINK, inode=old.number, directory=there[0], name=there[1], replaces=new is not None
-        )
+        self.add(kinds.LINK, inode=old.number, directory=there[0], name=there[1], replaces=new is not None)
 
     def _moved_away(self, operation: Operation, here: tuple[int, str], node: Node) -> None:
         """Renamed to where we do not look: here it is gone."""

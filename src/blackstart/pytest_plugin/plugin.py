@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from blackstart.pytest_plugin import discovery, seeds
+from blackstart.pytest_plugin.ending import FAILED
 from blackstart.pytest_plugin.fixtures import MODULES
 
 # pytest reads this name and loads each fixture's file as a plugin of its own.
@@ -37,6 +38,8 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     if concerns(item):
+        if call.when == "call":
+            item.stash[FAILED] = report.failed
         discovery.judge(item, call, report)
         if report.failed:
             report.sections.append(("blackstart", f"replay: {seeds.replay_line(item)}"))

@@ -35,9 +35,7 @@ def kind_of(mode: int) -> str:
 class Images:
     """All images of one helper, by name."""
 
-    def __init__(
-        self, place: str, layout: dict[str, Any], plan: Plan, limit_bytes: int, *, host: str = HOST
-    ) -> None:
+    def __init__(self, place: str, layout: dict[str, Any], plan: Plan, limit_bytes: int, *, host: str = HOST) -> None:
         self._place = place
         self._host = host
         self._copies: list[str] = layout["copies"]

@@ -81,9 +81,7 @@ def probe() -> Machine:
     listener = answers["listener"]
     abi = int(answers["landlock"][1:]) if answers["landlock"].startswith("+") else 0
     abilities = [
-        _ability(name, answers[name])
-        for name in _COSTS
-        if name in answers and name not in ("listener", "landlock")
+        _ability(name, answers[name]) for name in _COSTS if name in answers and name not in ("listener", "landlock")
     ]
     abilities += [
         _ability("listener", "" if listener.startswith("+") else listener),

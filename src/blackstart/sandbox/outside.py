@@ -62,7 +62,7 @@ class Places:
         """What `usual` does, as (regular expression, replacement) pairs; they hold for every work area of a layout."""
         escaped = re.escape(self._live)
         plain = re.sub(r"blackstart\\?-[0-9a-f]{16}(?=/images/)", "blackstart-[0-9a-f]{16}", escaped)
-        return tuple((f"^{plain}{re.escape(there[len(self._live):])}(?=/|$)", usual) for there, usual in self._back)
+        return tuple((f"^{plain}{re.escape(there[len(self._live) :])}(?=/|$)", usual) for there, usual in self._back)
 
     def usual(self, path: str) -> str:
         """The usual path of one that the target was seen to use."""

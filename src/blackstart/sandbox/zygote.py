@@ -200,9 +200,7 @@ class Zygote:
         """All entries of the image's copies and fresh directories, by target path, sorted within each directory."""
         answer, _ = self._ask("walk", name=name)
         for path, kind, size, mode, links, target, modified_ns in answer["rows"]:
-            yield Entry(
-                path=path, kind=kind, size=size, mode=mode, links=links, target=target, modified_ns=modified_ns
-            )
+            yield Entry(path=path, kind=kind, size=size, mode=mode, links=links, target=target, modified_ns=modified_ns)
 
     def remove(self, name: str, path: str) -> None:
         """Remove one entry of an image, a directory with all below it; nothing if it is not there."""

@@ -1,11 +1,11 @@
 """For test suites: blackstart's mechanisms without a campaign. Of blackstart only its pytest plugin imports this.
 
-    from blackstart.testing import crash_states, materialise, record
+from blackstart.testing import crash_states, materialise, record
 
-    recording = record(["./app", "--add", "one"], state="data")
-    for state in crash_states(recording, "ext4", "xfs"):
-        materialise(recording, state, "disk")
-        check("disk")
+recording = record(["./app", "--add", "one"], state="data")
+for state in crash_states(recording, "ext4", "xfs"):
+    materialise(recording, state, "disk")
+    check("disk")
 """
 
 from blackstart.power import Recording, State

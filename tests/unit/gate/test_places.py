@@ -88,6 +88,7 @@ def test_what_is_kept_is_forgotten_when_it_may_change(me: Thread, tmp_path: Path
     number = os.open(tmp_path / "one", os.O_CREAT | os.O_RDWR)
     assert places.descriptor(me, number)[0].endswith("/one")
     os.rename(tmp_path / "one", tmp_path / "two")
+
     def name() -> str:
         return os.path.basename(places.descriptor(me, number)[0])
 

@@ -50,8 +50,12 @@ FAULTS = st.one_of(
     st.builds(Damage, path=ANY_PATH, damage=st.sampled_from(DAMAGES), phase=PHASES),
     st.builds(Break, path=ANY_PATH, what=st.sampled_from(BREAKS), phase=PHASES),
     st.builds(
-        PowerCut, model=st.sampled_from(["ext4", "posix"]), last=MISSING, done=st.integers(1, 9),
-        missing=st.lists(MISSING, max_size=4).map(tuple), garbage=st.booleans(),
+        PowerCut,
+        model=st.sampled_from(["ext4", "posix"]),
+        last=MISSING,
+        done=st.integers(1, 9),
+        missing=st.lists(MISSING, max_size=4).map(tuple),
+        garbage=st.booleans(),
     ),
 )
 PLANS = st.builds(

@@ -1,0 +1,198 @@
+"""Arm failpoints by name, and put everything back.
+
+    with armed("cas-put-before-write", "@2 raise(OSError: EIO)") as point:
+        store.put("k", b"v")
+    assert point.fired == 1
+
+Disarmed code is the very object that was there before; armed code has one call more, on the comment's own line.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any
+
+from blackstart.core.randomness import Seed
+from blackstart.core.rule import Rule
+from blackstart.inprocess import modules, weaving
+from blackstart.inprocess.effects import Answer
+from blackstart.inprocess.errors import AlreadyArmed
+from blackstart.inprocess.placing import Place
+from blackstart.inprocess.point import CONTEXT, PROCESS, Point, answering
+from blackstart.inprocess.sites import Site
+
+_points: dict[str, list[Point]] = {}
+
+
+class armed:
+    """A context manager: these failpoints follow this rule inside it; gives the `Point`.
+
+    names: one name or several, which then share one count of hits. scope: "process", or "context" for hits of the
+    current context alone: of several tasks or threads, only the one that armed it and what it starts with its context.
+    may_miss: a rule that could fire and never did is no error. seed: of the rule's percentages. module: the dotted
+    name of a module that is not imported yet; then the call is put in at its import, which reaches module level too.
+    Raises UnknownFailpoint, NotArmable, AlreadyArmed, RuleError before anything is changed; NeverFired at the end.
+    """
+
+    def __init__(
+        self,
+        names: str | Sequence[str],
+        rule: str | Rule,
+        *,
+        scope: str = PROCESS,
+        may_miss: bool = False,
+        seed: int | Seed = 0,
+        module: str = "",
+    ) -> None:
+        assert scope in (PROCESS, CONTEXT), f"scope is {PROCESS!r} or {CONTEXT!r}, not {scope!r}"
+        self._names = (names,) if isinstance(names, str) else tuple(names)
+        assert self._names, "no name of a failpoint"
+        self._make: Callable[[], Point] = lambda: Point(self._names, rule, seed=seed, scope=scope)
+        self._may_miss = may_miss
+        self._module = module
+        self._token: Any = None
+        self._point: Point | None = None
+        self._withdraw: Callable[[], None] = lambda: None
+
+    def __enter__(self) -> Point:
+        if self._point is not None:
+            raise AlreadyArmed(f"{', '.join(self._names)}: armed by this very object already")
+        point = self._make()
+        if self._module:
+            from blackstart.inprocess import importing
+
+            self._withdraw = importing.expect(self._module, point)
+        else:
+            _arm(point)
+        self._point = point
+        if point.scope == CONTEXT:
+            self._token = point.enter()
+        return point
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        point, self._point = self._point, None
+        assert point is not None, "left without being entered"
+        point.heal()
+        if self._token is not None:
+            point.leave(self._token)
+        self._withdraw()
+        _disarm(point)
+        if kind is None and not self._may_miss:
+            point.must_have_fired()
+
+
+def active() -> list[Point]:
+    """All that is armed now, each once."""
+    return list({id(point): point for points in _points.values() for point in points}.values())
+
+
+def disarm_everything() -> list[Point]:
+    """Disarm whatever is armed, whoever armed it; gives what was."""
+    found = active()
+    for point in found:
+        point.heal()
+        _disarm(point)
+    return found
+
+
+def add(point: Point, name: str) -> None:
+    """Note that `point` is armed at `name`; AlreadyArmed if another rule holds there for the whole process."""
+    here = _points.get(name, [])
+    if any(PROCESS in (point.scope, other.scope) for other in here):
+        raise AlreadyArmed(
+            f"{name!r} is armed already, with {str(here[0].rule)!r}",
+            next_step='chain two rules with `->`, or arm both with scope="context"',
+        )
+    _points.setdefault(name, []).append(point)
+
+
+def remove(point: Point) -> None:
+    """Take back what `add` noted."""
+    for name in point.names:
+        left = [other for other in _points.get(name, []) if other is not point]
+        _points.pop(name, None)
+        if left:
+            _points[name] = left
+
+
+def of(name: str) -> list[Point]:
+    """The rules that are armed at this name."""
+    return _points.get(name, [])
+
+
+def _arm(point: Point) -> None:
+    from blackstart.inprocess import function
+
+    with modules.LOCK:
+        commented = modules.known_sites()
+        called = {name for name in point.names if name not in commented and function.is_called(name)}
+        found = [modules.find(name, commented) for name in point.names if name not in called]
+        wanted: dict[str, modules.LiveModule] = {str(site): modules.live(module) for module, site in found}
+        try:
+            for name in point.names:
+                add(point, name)
+            for live in {id(one): one for one in wanted.values()}.values():
+                sites = {site.name: site for module, site in found if module is live.module}
+                frames = live.exchange(live.sites | sites, hooks_of)
+                if frames:
+                    point.notes.append(
+                        f"{frames} frames were executing the code and keep the old one until they return"
+                    )
+        except BaseException:
+            _disarm(point)
+            raise
+
+
+def _disarm(point: Point) -> None:
+    with modules.LOCK:
+        remove(point)
+        for live, sites in list(modules.everything_armed()):
+            left = {name: site for name, site in sites.items() if name in _points}
+            if left != sites or any(name in point.names for name in left):
+                live.exchange(left, hooks_of)
+
+
+def hooks_of(site: Site, place: Place) -> weaving.Hooks:
+    """What is called at this site, for the rules that are armed there now."""
+    points = tuple(_points[site.name])
+    store = threading.local()
+    answers = any(point.answers for point in points)
+    if weaving.is_awaited(place.owner):
+        return weaving.Hooks(_in_task(points, store), lambda: store.__dict__.pop("value"), answers)
+    reach = points[0].reach if len(points) == 1 else _in_turn(points)
+    if answers:
+        return weaving.Hooks(answering(reach, store), lambda: store.__dict__.pop("value"), True)
+    return weaving.Hooks(reach, _nothing)
+
+
+def _in_turn(points: tuple[Point, ...]) -> Callable[[], Answer]:
+    def reach() -> Answer:
+        __tracebackhide__ = True
+        for point in points:
+            answer = point.reach()
+            if answer is not None:
+                return answer
+        return None
+
+    return reach
+
+
+def _in_task(points: tuple[Point, ...], store: Any) -> Callable[[], Any]:
+    async def reach() -> bool:
+        __tracebackhide__ = True
+        for point in points:
+            answer = await point.reach_in_task()
+            if answer is not None:
+                store.value = answer[0]
+                return True
+        return False
+
+    return reach
+
+
+def _nothing() -> None:
+    return None

@@ -1,0 +1,275 @@
+"""The n-th call of a function, by its dotted path: `armed_call("shop.db.put", "@3 raise(OSError: EIO)")`.
+
+A Python function gets a code object with the same arguments and of the same kind (plain, coroutine, generator), which
+calls the hook; so every caller meets it, copies made by `from m import f` included, and no source is needed. Calls
+that a function makes of itself are counted too. A function of C has no code to exchange: it is replaced in every
+module that holds it, and refused if something else does (a default argument, a class), which the replacement would not
+reach.
+"""
+
+from __future__ import annotations
+
+import functools
+import gc
+import importlib
+import inspect
+import sys
+import warnings
+from collections.abc import Callable
+from types import BuiltinFunctionType, CodeType, FrameType, FunctionType, TracebackType
+from typing import Any
+
+from blackstart.core.randomness import Seed
+from blackstart.core.rule import Rule
+from blackstart.inprocess import arming, modules
+from blackstart.inprocess.effects import LINE_VERBS
+from blackstart.inprocess.errors import AlreadyArmed, NotArmable
+from blackstart.inprocess.point import CONTEXT, PROCESS, Point
+
+_MARK = "\0call"
+_INSTEAD = "wrap the object with Faulty, put a failpoint before the call, or break the system call with `target`"
+
+
+class armed_call:
+    """A context manager: calls of `path` follow this rule; gives the `Point`. Arguments are those of `armed`."""
+
+    def __init__(
+        self,
+        path: str,
+        rule: str | Rule,
+        *,
+        scope: str = PROCESS,
+        may_miss: bool = False,
+        seed: int | Seed = 0,
+    ) -> None:
+        self._path = path
+        self._make: Callable[[], Point] = lambda: Point(
+            (path,), rule, seed=seed, scope=scope, can=LINE_VERBS, mechanism="a call"
+        )
+        self._may_miss = may_miss
+        self._point: Point | None = None
+        self._undo: Callable[[], None] = lambda: None
+        self._token: Any = None
+
+    def __enter__(self) -> Point:
+        if self._point is not None:
+            raise AlreadyArmed(f"{self._path}: armed by this very object already")
+        point = self._make()
+        found = underlying(resolve(self._path))
+        with modules.LOCK:
+            arming.add(point, self._path)
+            try:
+                if isinstance(found, FunctionType):
+                    self._undo = _exchange(found, point)
+                elif isinstance(found, BuiltinFunctionType):
+                    self._undo = _rebind(found, point, self._path)
+                else:
+                    kind = type(found).__name__
+                    raise NotArmable(f"{self._path} is a {kind} and has no Python code", next_step=_INSTEAD)
+            except BaseException:
+                arming.remove(point)
+                raise
+        self._point = point
+        if point.scope == CONTEXT:
+            self._token = point.enter()
+        return point
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        point, self._point = self._point, None
+        assert point is not None, "left without being entered"
+        point.heal()
+        if self._token is not None:
+            point.leave(self._token)
+        with modules.LOCK:
+            self._undo()
+            arming.remove(point)
+        if kind is None and not self._may_miss:
+            point.must_have_fired()
+
+
+def resolve(path: str) -> Any:
+    """What a dotted path leads to, without running descriptors; NotArmable says which part does not exist."""
+    parts = path.split(".")
+    if len(parts) < 2 or not all(part.isidentifier() for part in parts):
+        raise NotArmable(f"{path!r} is not a dotted path", next_step="write it like shop.db.put")
+    for count in range(len(parts) - 1, 0, -1):
+        name = ".".join(parts[:count])
+        try:
+            found: Any = importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name and (name == error.name or name.startswith(error.name + ".")):
+                continue
+            raise
+        for part in parts[count:]:
+            try:
+                found = inspect.getattr_static(found, part)
+            except AttributeError:
+                raise NotArmable(f"{path}: {name} has no {part!r}") from None
+            name = f"{name}.{part}"
+        return found
+    raise NotArmable(f"{path}: no module {parts[0]!r}")
+
+
+def underlying(found: Any) -> Any:
+    """The function inside a static method, class method or property."""
+    if isinstance(found, staticmethod | classmethod):
+        return found.__func__
+    if isinstance(found, property):
+        return found.fget
+    if isinstance(found, functools.cached_property):
+        return found.func
+    return found
+
+
+def _exchange(function: FunctionType, point: Point) -> Callable[[], None]:
+    original = function.__code__
+    inner = FunctionType(original, function.__globals__, function.__name__, function.__defaults__, function.__closure__)
+    inner.__kwdefaults__ = function.__kwdefaults__
+    if original.co_flags & (inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR):
+        hook: Any = _asynchronous(inner, point)
+    elif original.co_flags & inspect.CO_GENERATOR:
+        hook = _generating(inner, point)
+    else:
+        hook = plain(inner, point)
+    function.__code__ = _with_hook(original, hook)
+
+    def undo() -> None:
+        function.__code__ = original
+
+    return undo
+
+
+def plain(inner: Callable[..., Any], point: Point) -> Callable[..., Any]:
+    """`inner` behind the rule of `point`."""
+
+    def hook(*arguments: Any, **named: Any) -> Any:
+        __tracebackhide__ = True
+        answer = point.reach()
+        return inner(*arguments, **named) if answer is None else answer[0]
+
+    return hook
+
+
+def _generating(inner: Callable[..., Any], point: Point) -> Callable[..., Any]:
+    def hook(*arguments: Any, **named: Any) -> Any:
+        __tracebackhide__ = True
+        answer = point.reach()
+        return inner(*arguments, **named) if answer is None else iter(answer[0])
+
+    return hook
+
+
+def _asynchronous(inner: Callable[..., Any], point: Point) -> Callable[..., Any]:
+    if inspect.isasyncgenfunction(inner):
+
+        async def generate(*arguments: Any, **named: Any) -> Any:
+            __tracebackhide__ = True
+            if await point.reach_in_task() is None:
+                async for value in inner(*arguments, **named):
+                    yield value
+
+        return generate
+
+    async def hook(*arguments: Any, **named: Any) -> Any:
+        __tracebackhide__ = True
+        answer = await point.reach_in_task()
+        return await inner(*arguments, **named) if answer is None else answer[0]
+
+    return hook
+
+
+def _with_hook(code: CodeType, hook: Callable[..., Any]) -> CodeType:
+    """Code with the arguments, kind, name and free variables of `code`, which calls `hook` with its arguments."""
+    signature, passed = _arguments(code)
+    call = f"{_MARK!r}({passed})"
+    kind, body = "def", f"return {call}"
+    if code.co_flags & inspect.CO_COROUTINE:
+        kind, body = "async def", f"return await {call}"
+    elif code.co_flags & inspect.CO_ASYNC_GENERATOR:
+        kind, body = "async def", f"async for _ in {call}: yield _"
+    elif code.co_flags & inspect.CO_GENERATOR:
+        body = f"return (yield from {call})"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        module = compile(f"{kind} function({signature}):\n {body}", code.co_filename, "exec", dont_inherit=True)
+    made = next(one for one in module.co_consts if isinstance(one, CodeType))
+    return made.replace(
+        co_name=code.co_name,
+        co_qualname=code.co_qualname,
+        co_firstlineno=code.co_firstlineno,
+        co_freevars=code.co_freevars,
+        co_consts=tuple(hook if one == _MARK else one for one in made.co_consts),
+    )
+
+
+def _arguments(code: CodeType) -> tuple[str, str]:
+    """The parameter list of `code` without its defaults, and the arguments that pass all on."""
+    positional, keyword = code.co_argcount, code.co_kwonlyargcount
+    names = list(code.co_varnames)
+    signature, passed = names[:positional], names[:positional]
+    if code.co_posonlyargcount:
+        signature = [*signature[: code.co_posonlyargcount], "/", *signature[code.co_posonlyargcount :]]
+    rest = names[positional + keyword :]
+    if code.co_flags & inspect.CO_VARARGS:
+        star = rest.pop(0)
+        signature, passed = [*signature, f"*{star}"], [*passed, f"*{star}"]
+    elif keyword:
+        signature = [*signature, "*"]
+    for name in names[positional : positional + keyword]:
+        signature, passed = [*signature, name], [*passed, f"{name}={name}"]
+    if code.co_flags & inspect.CO_VARKEYWORDS:
+        signature, passed = [*signature, f"**{rest[0]}"], [*passed, f"**{rest[0]}"]
+    return ", ".join(signature), ", ".join(passed)
+
+
+class _Replaced:
+    """Stands for a function of C: called in its stead, equal to it where programs compare or keep sets of functions."""
+
+    # Slots, so that the collector names this object, and no anonymous dict, as the holder of the original.
+    __slots__ = ("__name__", "_point", "original")
+
+    def __init__(self, original: BuiltinFunctionType, point: Point) -> None:
+        self.__name__ = original.__name__
+        self.original = original
+        self._point = point
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        __tracebackhide__ = True
+        answer = self._point.reach()
+        return self.original(*arguments, **named) if answer is None else answer[0]
+
+    def __eq__(self, other: object) -> bool:
+        return other is self or other is self.original
+
+    def __hash__(self) -> int:
+        return hash(self.original)
+
+
+def _rebind(original: BuiltinFunctionType, point: Point, path: str) -> Callable[[], None]:
+    if kinds := _other_holders(original):
+        raise NotArmable(f"{path} is a function of C and also held by: {', '.join(kinds)}", next_step=_INSTEAD)
+    replaced = _Replaced(original, point)
+    _put(original, replaced)
+    return functools.partial(_put, replaced, original)
+
+
+def _other_holders(original: object) -> list[str]:
+    """What holds this object and is no module. A closure here would be one more, hence the plain loop."""
+    spaces = {id(vars(module)) for module in list(sys.modules.values()) if hasattr(module, "__dict__")}
+    kinds = set()
+    for holder in gc.get_referrers(original):
+        # A set of functions is looked up by equality, which the replacement keeps.
+        if id(holder) not in spaces and not isinstance(holder, set | frozenset | FrameType | _Replaced):
+            kinds.add(type(holder).__name__)
+    return sorted(kinds)
+
+
+def _put(old: object, new: object) -> None:
+    """Let every name of every module that leads to `old` lead to `new`."""
+    for module in list(sys.modules.values()):
+        space = getattr(module, "__dict__", {})
+        for name, value in list(space.items()):
+            if value is old:
+                space[name] = new

@@ -1,0 +1,218 @@
+"""Which loaded modules have failpoints, and the exchange of their code.
+
+The plain source is compiled too and must be equal to what is loaded: equality of code covers its bytecode, lines,
+names and constants. If it is not, the file was edited since the import or something rewrote it, and arming by line
+numbers would break another line than the one that is read. All is checked before the first function is touched.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+import sysconfig
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import CodeType, FunctionType, ModuleType
+from typing import Any
+
+from blackstart.core.verbs import near
+from blackstart.inprocess import holders, weaving
+from blackstart.inprocess.errors import NotArmable, UnknownFailpoint
+from blackstart.inprocess.placing import Place
+from blackstart.inprocess.sites import MARK, Site, places_of, read_source, sites_in
+
+# One at a time arms or disarms; hits never take it.
+LOCK = threading.RLock()
+# A test runner that rewrites modules says how: the module -> what it did to the tree, or None if it left it alone.
+rewriters: list[Callable[[ModuleType, str], Callable[[ast.Module], None] | None]] = []
+
+_STANDARD = tuple({sysconfig.get_paths()["stdlib"], sysconfig.get_paths()["platstdlib"]})
+_PACKAGES = tuple({sysconfig.get_paths()["purelib"], sysconfig.get_paths()["platlib"]})
+_OURS = str(Path(__file__).parents[1])
+_read: dict[str, tuple[object, str, list[Site]]] = {}
+_live: dict[str, LiveModule] = {}
+
+
+def source_of(module: ModuleType) -> str | None:
+    """The text a module was made of, from its loader or its file; None if there is none."""
+    loader = getattr(module, "__loader__", None)
+    path = getattr(module, "__file__", None) or ""
+    if path.endswith(".py") and Path(path).is_file():
+        return read_source(Path(path)) or None
+    try:
+        return loader.get_source(module.__name__)  # type: ignore[union-attr,no-any-return]
+    except (AttributeError, ImportError, OSError):
+        return None
+
+
+def known_sites() -> dict[str, list[tuple[ModuleType, Site]]]:
+    """Name -> where it stands in the loaded modules. The standard library and blackstart itself have none."""
+    found: dict[str, list[tuple[ModuleType, Site]]] = {}
+    seen: set[str] = set()
+    for module in list(sys.modules.values()):
+        path = getattr(module, "__file__", None)
+        if not isinstance(path, str) or path in seen or not _may_have_sites(path):
+            continue
+        seen.add(path)
+        for name, sites in places_of(_sites_of(module, path)).items():
+            found.setdefault(name, []).extend((module, site) for site in sites)
+    return found
+
+
+def _may_have_sites(path: str) -> bool:
+    if path.startswith(_OURS) or path.endswith(".so"):
+        return False
+    return path.startswith(_PACKAGES) or not path.startswith(_STANDARD)
+
+
+def _sites_of(module: ModuleType, path: str) -> list[Site]:
+    try:
+        status = Path(path).stat()
+        version: object = (status.st_mtime_ns, status.st_size)
+    except OSError:
+        version = None
+    if path in _read and _read[path][0] == version:
+        return _read[path][2]
+    if version is not None and path.endswith(".py") and MARK not in Path(path).read_bytes():
+        sites: list[Site] = []
+    else:
+        sites = sites_in(source_of(module) or "", path)
+    _read[path] = (version, "", sites)
+    return sites
+
+
+def find(name: str, known: dict[str, list[tuple[ModuleType, Site]]]) -> tuple[ModuleType, Site]:
+    """The one place where this failpoint stands; else UnknownFailpoint with the nearest name, or NotArmable."""
+    found = known.get(name, [])
+    if len(found) > 1:
+        both = " and ".join(str(site) for _, site in found[:2])
+        raise NotArmable(
+            f"failpoint {name!r} stands in {len(found)} places: {both}", next_step="give each its own name"
+        )
+    if not found:
+        nearest = near(name, known)
+        for suggestion in known if nearest else ():
+            if f"{suggestion!r}" in nearest:
+                nearest = nearest.removesuffix("?") + f" ({known[suggestion][0][1]})?"
+        raise UnknownFailpoint(
+            f"no failpoint {name!r}{nearest}",
+            next_step="write `# failpoint: NAME` in the source; import the module before its failpoint is armed, "
+            "or name it (module=...) to arm it at its import" + _without_source(),
+        )
+    if found[0][1].fault:
+        raise NotArmable(f"{name!r} cannot be the name of a failpoint: {found[0][1].fault}", where=str(found[0][1]))
+    return found[0]
+
+
+def _without_source() -> str:
+    names = [
+        name for name, module in list(sys.modules.items()) if (getattr(module, "__file__", None) or "").endswith(".pyc")
+    ]
+    return f"; loaded without source: {', '.join(sorted(names)[:5])}" if names else ""
+
+
+class LiveModule:
+    """A module that is loaded, with the code that belongs to it at each moment."""
+
+    def __init__(self, module: ModuleType) -> None:
+        self.module = module
+        self.source = source_of(module) or ""
+        self.path = str(getattr(module, "__file__", module.__name__))
+        self.sites: dict[str, Site] = {}
+        self._rewrite = next((made for made in (how(module, self.path) for how in rewriters) if made), None)
+        self._plain = weaving.plain(self.source, self.path, self._rewrite)
+        self._original: dict[int, CodeType] = {}
+        self._mismatched: set[str] = set()
+        # Every code object that was ever put in, by index: closures made of it may be alive.
+        self._woven: dict[int, list[CodeType]] = {}
+        self._learn(holders.functions_of(module))
+
+    def _learn(self, functions: list[FunctionType]) -> None:
+        by_key: dict[tuple[str, int], list[int]] = {}
+        for index, code in enumerate(self._plain):
+            by_key.setdefault((code.co_qualname, code.co_firstlineno), []).append(index)
+        for function in functions:
+            code = function.__code__
+            for index in by_key.get((code.co_qualname, code.co_firstlineno), []):
+                if self._plain[index] == code:
+                    inner = weaving.every(code)
+                    self._original.update({index + offset: one for offset, one in enumerate(inner)})
+                else:
+                    self._mismatched.add(code.co_qualname)
+
+    def adopt(self, woven: list[CodeType]) -> None:
+        """The module was imported with this code in it; the plain code is what it goes back to."""
+        self._original = dict(enumerate(self._plain))
+        for index, code in enumerate(woven):
+            if code != self._plain[index]:
+                self._woven.setdefault(index, []).append(code)
+
+    def exchange(self, sites: dict[str, Site], hooks: Callable[[Site, Place], weaving.Hooks]) -> int:
+        """Put calls at these sites and at no others; how many frames still execute what was there before."""
+        woven = weaving.weave(self.source, self.path, list(sites.values()), hooks, self._rewrite)
+        changed = [index for index, code in enumerate(woven.codes) if index and code != self._plain[index]]
+        missing = [index for index in changed if index not in self._original]
+        if missing:
+            self._learn(holders.all_functions_of(self.module))
+        before = {index: self._codes_at(index) for index in {*changed, *self._woven}}
+        found = holders.holders_of(code for codes in before.values() for code in codes)
+        index_of = {id(code): index for index, codes in before.items() for code in codes}
+        held = {index_of[id(function.__code__)] for function in found}
+        for name in sites.keys() - self.sites.keys():
+            self._check(sites[name], woven, held)
+        for function in found:
+            index = index_of[id(function.__code__)]
+            function.__code__ = woven.codes[index] if index in changed else self._original[index]
+        for index in changed:
+            self._woven.setdefault(index, []).append(woven.codes[index])
+        if not sites:
+            self._woven = {index: codes[-1:] for index, codes in self._woven.items()}
+        self.sites = dict(sites)
+        return holders.running(code for index in changed for code in before[index])
+
+    def _codes_at(self, index: int) -> list[CodeType]:
+        original = [self._original[index]] if index in self._original else []
+        return original + self._woven.get(index, [])
+
+    def _check(self, site: Site, woven: weaving.Woven, held: set[int]) -> None:
+        """Some live function must run the line of this failpoint, or make the function that does."""
+        owner = woven.owners[site.name]
+        around = [i for i in range(owner + 1) if i and owner < i + len(weaving.every(woven.codes[i]))]
+        names = [woven.codes[index].co_qualname for index in around]
+        if not around or not any(woven.codes[index].co_flags & 0x2 for index in around):
+            raise NotArmable(
+                f"failpoint {site.name!r} is in the body of a module or class, which has run already",
+                where=str(site),
+                next_step="arm it before the import with module=..., or in a child process",
+            )
+        if held.intersection(around):
+            return
+        if self._mismatched.intersection(names) or self._mismatched:
+            what = (
+                f"the code that runs is not what stands in {site.path}: edited since its import, or rewritten by a hook"
+            )
+            raise NotArmable(f"failpoint {site.name!r}: {what}", where=str(site), next_step="start the program anew")
+        raise NotArmable(
+            f"failpoint {site.name!r}: no live function runs {names[-1]}",
+            where=str(site),
+            next_step="was it deleted, or its file edited since the import? start the program anew",
+        )
+
+
+def live(module: ModuleType) -> LiveModule:
+    """The record of a module; NotArmable if it has no source."""
+    path = str(getattr(module, "__file__", module.__name__))
+    known = _live.get(path)
+    if known is None or known.module is not module or (not known.sites and known.source != source_of(module)):
+        if source_of(module) is None:
+            raise NotArmable(
+                f"module {module.__name__} has no source", next_step="break its calls by their dotted path"
+            )
+        known = _live[path] = LiveModule(module)
+    return known
+
+
+def everything_armed() -> Iterator[tuple[LiveModule, dict[str, Any]]]:
+    """The modules that have a call in them now."""
+    yield from ((one, dict(one.sites)) for one in _live.values() if one.sites)

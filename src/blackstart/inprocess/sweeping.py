@@ -1,0 +1,95 @@
+"""Every point of failure once: fail hit 1, then hit 2, and so on until a run in which nothing fired.
+
+    for fault in sweep(partial(armed, "cas-put-before-write"), "raise(OSError: EIO)"):
+        with fault:
+            body()
+
+As SQLite tests itself: transient (only hit k fails) and persistent (hit k and all later ones). The last run of each is
+a clean one. `storm` is the random counterpart: some failpoints are chosen once, then each fires now and then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from types import TracebackType
+from typing import Any
+
+from blackstart.core.errors import BlackstartError
+from blackstart.core.randomness import Seed
+from blackstart.inprocess.arming import armed
+from blackstart.inprocess.point import Point
+
+TRANSIENT, PERSISTENT = "transient", "persistent"
+# Takes a rule, and may_miss=True; gives a context manager whose value knows `fired`.
+Arm = Callable[..., AbstractContextManager[Any]]
+
+
+class Step:
+    """One run of a sweep: to be entered once. hit: which one fails; mode: TRANSIENT or PERSISTENT."""
+
+    def __init__(self, arm: Arm, what: str, hit: int, mode: str) -> None:
+        self.hit = hit
+        self.mode = mode
+        self.rule = f"@{hit}{'+' if mode == PERSISTENT else ''} {what}"
+        self.point: Any = None
+        self._context = arm(self.rule, may_miss=True)
+
+    def __repr__(self) -> str:
+        return f"<{self.mode} {self.rule}>"
+
+    @property
+    def fired(self) -> int:
+        """How often it has fired; 0 in the run that ends the sweep."""
+        return int(self.point.fired) if self.point is not None else 0
+
+    def __enter__(self) -> Step:
+        self.point = self._context.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._context.__exit__(kind, error, trace)
+
+
+def sweep(arm: Arm, what: str, *, modes: Sequence[str] = (TRANSIENT, PERSISTENT), limit: int = 1000) -> Iterator[Step]:
+    """The runs of a sweep, each to be entered by the caller.
+
+    arm: such as `partial(armed, "name")` or `partial(armed_call, "os.fsync")`; what: a verb with its argument, without
+    `@`; limit: more hits than that are an error, as are a step that is not entered and a sweep in which nothing ever
+    fires.
+    """
+    for mode in modes:
+        for hit in range(1, limit + 2):
+            if hit > limit:
+                raise BlackstartError(f"the sweep did not end after {limit} hits", next_step="raise limit=")
+            step = Step(arm, what, hit, mode)
+            yield step
+            if step.point is None:
+                raise BlackstartError(f"{step!r} was not entered", next_step="write `with fault:` in the loop")
+            if not step.fired:
+                if hit == 1:
+                    raise BlackstartError(f"nothing was reached: the sweep of {what!r} proved nothing")
+                break
+
+
+@contextmanager
+def storm(
+    names: Sequence[str],
+    what: str,
+    *,
+    seed: int | Seed,
+    activate: float = 0.25,
+    fire: float = 0.25,
+) -> Iterator[list[Point]]:
+    """Activate each of these failpoints with chance `activate`, once; an active one fires with chance `fire`.
+
+    So one run has few sorts of trouble and many of each. Gives the active points; the same seed chooses the same.
+    """
+    assert 0 < activate <= 1 and 0 < fire <= 1, "chances are above 0 and at most 1"
+    source = (seed if isinstance(seed, Seed) else Seed(seed)).source("storm")
+    chosen = [name for name in names if source.random() < activate]
+    with ExitStack() as stack:
+        rule = f"{fire * 100:g}% {what}"
+        yield [stack.enter_context(armed(name, rule, seed=seed, may_miss=True)) for name in chosen]

@@ -1,0 +1,41 @@
+"""`blackstart failpoints` reads source and tests, and says which names lead nowhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from blackstart.cli import failpoints
+
+SOURCE = 'text = "# failpoint: no"\ndef f():\n    # failpoint: save-write\n    pass\n    pass  # failpoint: save-end\n'
+TEST = (
+    "def test_it(failpoints, armed, module):\n    failpoints.arm('save-wrote', 'off')\n"
+    "    with armed(['save-end', 'gone'], 'off'), module.armed('save-write', 'off'):\n        pass\n"
+)
+
+
+def test_it_lists_what_stands_in_the_source_and_imports_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "store.py").write_text("raise SystemExit\n" + SOURCE)
+    monkeypatch.chdir(tmp_path)
+    assert failpoints.run(["."], []) == 0
+    assert capsys.readouterr().out == "save-end  store.py:6\nsave-write  store.py:4\n"
+
+
+def test_names_that_tests_arm_and_nobody_has_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "store.py").write_text(SOURCE)
+    (tmp_path / "test_store.py").write_text(TEST)
+    assert failpoints.run([str(tmp_path / "store.py")], [str(tmp_path)]) == 1
+    told = [line.rpartition("test_store.py:")[2] for line in capsys.readouterr().out.splitlines()[2:]]
+    assert told == ["2: no failpoint 'save-wrote'; did you mean 'save-write'?", "3: no failpoint 'gone'"]
+
+
+def test_names_that_stand_twice_or_are_none_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.py").write_text("# failpoint: twice\n# failpoint: Bad Name\n")
+    (tmp_path / "b.py").write_text("# failpoint: twice\n")
+    assert failpoints.run([str(tmp_path)], []) == 1
+    shown = capsys.readouterr().out
+    assert shown.count("the name stands in more than one place") == 2
+    assert "Bad Name" in shown

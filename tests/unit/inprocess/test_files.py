@@ -1,0 +1,150 @@
+"""Broken files and databases: good before, broken inside, good again after, and what the program wrote is kept.
+
+covers: R-1, R-2, M-5
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from blackstart.inprocess import NotArmable, files, sqlite
+
+CONTENT = b'{"ec": 1.8, "ph": 6.1}'
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A good file."""
+    (tmp_path / "state.json").write_bytes(CONTENT)
+    return tmp_path / "state.json"
+
+
+@pytest.mark.parametrize(
+    ("damage", "broken"),
+    [
+        (lambda path: files.truncated(path, 5), lambda path: path.read_bytes() == CONTENT[:5]),
+        (files.truncated, lambda path: path.read_bytes() == CONTENT[: len(CONTENT) // 2]),
+        (files.empty, lambda path: path.read_bytes() == b""),
+        (files.missing, lambda path: not path.exists()),
+        (files.garbage, lambda path: len(path.read_bytes()) == len(CONTENT) and path.read_bytes() != CONTENT),
+    ],
+    ids=["truncated at n", "truncated", "empty", "missing", "garbage"],
+)
+def test_a_file_is_broken_and_put_back(path: Path, damage: object, broken: object) -> None:
+    status = path.stat()
+    with damage(path):  # type: ignore[operator]
+        assert broken(path)  # type: ignore[operator]
+    assert path.read_bytes() == CONTENT
+    assert (path.stat().st_mode, path.stat().st_mtime_ns) == (status.st_mode, status.st_mtime_ns)
+    with pytest.raises(KeyError), damage(path):  # type: ignore[operator]
+        raise KeyError
+    assert path.read_bytes() == CONTENT
+
+
+def test_what_the_program_wrote_meanwhile_is_kept(path: Path) -> None:
+    with files.garbage(path):
+        path.write_bytes(b"{}")
+    assert path.read_bytes() == b"{}"
+
+
+def test_permissions_bite_whoever_runs_the_test_and_come_back(path: Path) -> None:
+    with files.unreadable(path), pytest.raises(PermissionError):
+        path.read_bytes()
+    with files.read_only(path):
+        assert path.read_bytes() == CONTENT
+        with pytest.raises(PermissionError):
+            path.write_bytes(b"")
+    with files.read_only(path.parent), pytest.raises(PermissionError):
+        (path.parent / "new").write_bytes(b"")
+    path.write_bytes(CONTENT)
+    (path.parent / "new").write_bytes(b"")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: only root has the capabilities that are dropped")
+def test_other_threads_keep_their_capabilities(path: Path) -> None:
+    go, read = threading.Event(), []
+
+    def other() -> None:
+        go.wait()
+        read.append(path.read_bytes())
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    with files.unreadable(path):
+        go.set()
+        thread.join()
+    assert read == [CONTENT]
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda path: files.truncated(path, 500), "cannot be cut to 500"),
+        (lambda path: files.empty(path.with_name("absent")), "is no file"),
+        (lambda path: files.unreadable(path.with_name("absent")), "is not there"),
+        (lambda path: files.overwritten(path, CONTENT), "would be as it was"),
+    ],
+)
+def test_a_fault_that_would_change_nothing_is_refused(path: Path, damage: object, says: str) -> None:
+    with pytest.raises(NotArmable, match=says), damage(path):  # type: ignore[operator]
+        pass
+
+
+@pytest.fixture(params=["delete", "wal"])
+def database(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """A good database, with and without a write-ahead log."""
+    with closing(sqlite3.connect(tmp_path / "jobs.db")) as connection, connection:
+        connection.execute(f"PRAGMA journal_mode={request.param}")
+        connection.execute("CREATE TABLE jobs (id)")
+        connection.executemany("INSERT INTO jobs VALUES (?)", [(n,) for n in range(1000)])
+    return tmp_path / "jobs.db"
+
+
+def count(path: Path) -> int:
+    with closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=0)) as connection:
+        return int(connection.execute("SELECT count(*) FROM jobs").fetchone()[0])
+
+
+@pytest.mark.parametrize("damage", [sqlite.header_lost, sqlite.truncated, sqlite.garbage, sqlite.empty, sqlite.missing])
+def test_a_database_is_broken_as_sqlite_sees_it_and_put_back(database: Path, damage: object) -> None:
+    with damage(database), pytest.raises(sqlite3.Error):  # type: ignore[operator]
+        count(database)
+    for leftover in database.parent.glob("jobs.db-*"):
+        leftover.unlink()
+    assert count(database) == 1000
+    assert sqlite.fault_of(database) == ""
+
+
+def test_a_read_only_database_can_be_read(database: Path) -> None:
+    with sqlite.read_only(database):
+        with closing(sqlite3.connect(database)) as connection, pytest.raises(sqlite3.OperationalError):
+            connection.execute("INSERT INTO jobs VALUES (1)")
+    assert count(database) == 1000
+
+
+def write(path: Path, timeout_s: float) -> None:
+    with closing(sqlite3.connect(path, timeout=timeout_s)) as connection, connection:
+        connection.execute("INSERT INTO jobs VALUES (1)")
+
+
+def test_a_lock_is_held_by_another_process_until_the_end(database: Path) -> None:
+    with sqlite.locked(database), pytest.raises(sqlite3.OperationalError, match="locked"):
+        write(database, 0)
+    write(database, 0)
+
+
+def test_a_lock_can_be_held_for_a_time(database: Path) -> None:
+    with sqlite.locked(database, for_s=0.2):
+        write(database, 60)
+
+
+def test_a_database_that_is_broken_already_is_refused(database: Path) -> None:
+    with sqlite.header_lost(database):
+        with pytest.raises(NotArmable, match="no whole database before"), sqlite.garbage(database):
+            pass

@@ -1,0 +1,203 @@
+"""The fixtures do what their mechanisms do, and undo it at the end of the test; some in sessions of their own.
+
+covers: R-3, R-33, M-5, M-19
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from blackstart import inprocess
+
+SAVER = """
+import os
+
+def save(path, text):
+    with open(path + ".part", "w") as file:
+        # failpoint: saver-write
+        file.write(text)
+    # failpoint: saver-rename
+    os.replace(path + ".part", path)
+"""
+
+
+@pytest.fixture
+def saver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A module with two failpoints."""
+    (tmp_path / "saver.py").write_text(SAVER)
+    monkeypatch.syspath_prepend(tmp_path)
+    import saver  # type: ignore[import-not-found]
+
+    yield saver
+    sys.modules.pop("saver")
+
+
+def test_failpoints_hold_to_the_end_of_the_test(saver: Any, failpoints: Any, tmp_path: Path) -> None:
+    point = failpoints.arm("saver-rename", "@1 raise(OSError: EIO)")
+    with pytest.raises(OSError, match="Input/output"):
+        saver.save(str(tmp_path / "f"), "text")
+    assert point.fired == 1
+
+
+def test_nothing_is_left_armed_by_the_test_before() -> None:
+    assert inprocess.active() == []
+
+
+def test_a_sweep_from_the_fixture(saver: Any, sweep: Any, tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    runs = 0
+    for fault in sweep(["saver-write", "saver-rename"]):
+        runs += 1
+        path.write_text("old")
+        with fault:
+            try:
+                saver.save(str(path), "new")
+            except OSError:
+                pass
+        assert path.read_text() in ("old", "new")
+    assert runs == 6
+
+
+def test_faulty_files_and_sqlite(faulty: Any, files: SimpleNamespace, sqlite: SimpleNamespace, tmp_path: Path) -> None:
+    stack: Any = faulty([1, 2], {"pop": "raise(IndexError)"})
+    with pytest.raises(IndexError):
+        stack.pop()
+    (tmp_path / "f").write_text("text")
+    with files.garbage(tmp_path / "f"):
+        assert (tmp_path / "f").read_bytes() != b"text"
+    with closing(sqlite3.connect(tmp_path / "db")) as connection, connection:
+        connection.execute("CREATE TABLE t (x)")
+    with sqlite.header_lost(tmp_path / "db"):
+        assert sqlite.fault_of(tmp_path / "db") == "file is not a database"
+    assert sqlite.fault_of(tmp_path / "db") == ""
+
+
+def test_limits_bite_and_come_back(limits: Any, leaks: Any) -> None:
+    held = []
+    with limits(descriptors=64), pytest.raises(OSError, match="Too many open files"):
+        while True:
+            held.append(os.dup(0))
+    for descriptor in held:
+        os.close(descriptor)
+    os.close(os.dup(0))
+    with pytest.raises(inprocess.NotArmable, match="did you mean 'descriptors'"), limits(descriptor=3):
+        pass
+
+
+@pytest.fixture
+def echo() -> Iterator[str]:
+    """A server that answers each line with eight bytes; its address."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve(peer: socket.socket) -> None:
+            with peer, suppress(ConnectionError):
+                while peer.recv(100):
+                    peer.sendall(b"12345678")
+
+        def accept() -> None:
+            while True:
+                try:
+                    peer, _ = server.accept()
+                except OSError:
+                    return
+                threading.Thread(target=serve, args=(peer,), daemon=True).start()
+
+        threading.Thread(target=accept, daemon=True).start()
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+        server.shutdown(socket.SHUT_RDWR)
+
+
+def ask(host: str, port: int) -> str:
+    """What a client sees: the answer, or how it failed."""
+    try:
+        with socket.create_connection((host, port), timeout=0.3) as connection:
+            connection.sendall(b"?")
+            answer = connection.recv(100)
+            if answer and len(answer) < 8:
+                answer += connection.recv(100)
+            return answer.decode()
+    except OSError as error:
+        return type(error).__name__
+
+
+def test_a_link_breaks_in_each_way_and_is_healthy_again(link: Callable[[str], Any], echo: str) -> None:
+    device = link(echo)
+
+    def seen() -> str:
+        return ask(device.host, device.port)
+
+    assert seen() == "12345678"
+    with device.refused():
+        assert seen() == "ConnectionRefusedError"
+    with device.silent():
+        assert seen() == "TimeoutError"
+    with device.reset():
+        assert seen() in ("ConnectionResetError", "BrokenPipeError")
+    with device.partial(3):
+        assert seen() == "123"
+    with device.failing(0.5):
+        assert {seen() == "12345678" for _ in range(40)} == {True, False}
+    assert seen() == "12345678"
+
+
+def session(tmp_path: Path, test: str, *options: str) -> str:
+    """What pytest prints about this test in a session of its own."""
+    (tmp_path / "test_it.py").write_text(test)
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *options]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    return done.stdout + done.stderr
+
+
+def test_what_never_fired_and_what_leaks_fails_a_test(tmp_path: Path) -> None:
+    shown = session(
+        tmp_path,
+        "import os, json, threading\n"
+        "def test_misses(failpoints):\n    failpoints.call('json.loads', '@5 raise(ValueError)')\n    json.loads('1')\n"
+        "def test_fails_anyway(failpoints):\n    failpoints.call('json.loads', '@5 raise(ValueError)')\n    assert 0\n"
+        "def test_leaks(leaks):\n    os.dup(0)\n"
+        "def test_clean(leaks):\n    os.close(os.dup(0))\n",
+    )
+    assert "json.loads never fired" in shown
+    assert "the place was reached 1 times" in shown
+    assert "left behind: descriptor" in shown
+    assert "1 failed, 3 passed, 2 errors" in shown
+
+
+def test_two_workers_may_arm_one_name_and_other_plugins_work_beside(tmp_path: Path) -> None:
+    (tmp_path / "saver.py").write_text(SAVER)
+    test = (
+        "import pytest, saver\n"
+        "@pytest.mark.timeout(60)\n"
+        "@pytest.mark.parametrize('n', range(6))\n"
+        "def test_one(failpoints, tmp_path, n):\n"
+        "    failpoints.arm('saver-write', '@1 raise(OSError: ENOSPC)')\n"
+        "    with pytest.raises(OSError):\n        saver.save(str(tmp_path / 'f'), 'x')\n"
+    )
+    assert "6 passed" in session(tmp_path, test, "-n", "2")
+
+
+def test_an_interrupted_session_leaves_nothing_armed(tmp_path: Path) -> None:
+    test = (
+        "import json, pytest\nfrom blackstart import inprocess\n"
+        "def test_interrupted(failpoints):\n"
+        "    failpoints.call('json.loads', 'raise(KeyboardInterrupt)')\n    json.loads('1')\n"
+    )
+    (tmp_path / "conftest.py").write_text(
+        "def pytest_unconfigure():\n"
+        "    from blackstart import inprocess\n    print('still armed:', inprocess.active())\n"
+    )
+    shown = session(tmp_path, test)
+    assert "KeyboardInterrupt" in shown
+    assert "still armed: []" in shown
