@@ -58,9 +58,9 @@ class Machine:
             Path(place, "a").write_bytes(b"old a" * 1000)
             Path(place, "d").write_bytes(b"old d")
         entries = [
-            entry if not entry.source else type(entry)(
-                path=entry.path, kind=entry.kind, size=entry.size, mode=entry.mode, source=entry.source
-            )
+            entry
+            if not entry.source
+            else type(entry)(path=entry.path, kind=entry.kind, size=entry.size, mode=entry.mode, source=entry.source)
             for entry in scan({self.root: self.start})
         ]
         self.tape = Tape(entries, Spill(), read_now=self.read, mode_now=self.mode)
@@ -213,9 +213,7 @@ def whole(recording: Recording) -> State:
 def test_replaying_everything_gives_the_real_directory(program: list[tuple[object, ...]]) -> None:
     with recorded(program) as (recording, machine):
         assert not recording.uncovered
-        builder = Builder(
-            recording, {machine.root: machine.disk}, contents=recording.contents, names=recording.names
-        )
+        builder = Builder(recording, {machine.root: machine.disk}, contents=recording.contents, names=recording.names)
         builder.build(whole(recording))
         builder.close()
         assert picture(machine.disk) == picture(machine.root)
