@@ -21,6 +21,7 @@ from blackstart.surface.names import name_rules
 STREAMS = ("stdout", "stderr", "check")
 _LINE_PATTERNS = 50
 _LEAF_PATTERNS = 400
+_LABEL = re.compile(r"(?<![A-Za-z_])[A-Za-z_]{2,30}[^0-9A-Za-z_*]{0,5}$")
 _TOKEN = re.compile(r"[0-9A-Za-z]+|.", re.DOTALL)
 
 
@@ -269,15 +270,25 @@ def line_patterns(one: Sequence[str], other: Sequence[str], own: Own | None = No
 
 
 def _stamps(one: Sequence[str], other: Sequence[str], own: Own) -> tuple[str, ...]:
-    """Patterns for lines that begin with the moment in both runs, whatever follows, as logs do."""
+    """Patterns for moments that both runs tell at the start of a line, or after one and the same word (`"at": `).
+
+    They hold in whatever line of the file, since a later run may write what none of the two has.
+    """
     found: dict[str, None] = {}
     for number, lines in enumerate(zip(one, other, strict=True), 1):
-        first, second = own.parts([(str(number), line) for line in lines])
-        if first and second and first[0] == second[0] and first[0][0] <= 1:
-            start, end = first[0]
-            if start == 0 or lines[0][0] in "[(<":
-                found[rf"{re.escape(lines[0][:start])}({shape(lines[0][start:end])})(?!\d).*"] = None
+        for parts in zip(*own.parts([(str(number), line) for line in lines]), strict=True):
+            labels = [_label(line[: part[0]]) for line, part in zip(lines, parts, strict=True)]
+            if labels[0] is not None and labels[0] == labels[1]:
+                found[f"{labels[0]}({shape(lines[0][slice(*parts[0])])})(?!\\d).*"] = None
     return tuple(found)
+
+
+def _label(before: str) -> str | None:
+    """A pattern for what stands before a moment: nothing, one bracket, or anything that ends in this word."""
+    if before in ("", "[", "(", "<"):
+        return re.escape(before)
+    word = _LABEL.search(before)
+    return None if word is None else f".*?(?<![A-Za-z_]){re.escape(word[0])}"
 
 
 def _line_pattern(one: Sequence[Token], other: Sequence[Token]) -> str | None:

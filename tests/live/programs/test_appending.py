@@ -1,6 +1,6 @@
 """A file that is only appended to: a log is nobody's loss, orders that are all a program keeps are.
 
-covers: roles `log` and `output` of append-only files of a program that prints something.
+Shown here: roles `log` and `output` of append-only files of a program that prints something.
 """
 
 from __future__ import annotations

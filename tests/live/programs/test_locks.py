@@ -1,6 +1,6 @@
 """A lock that a killed process leaves behind: without a limit the program is stuck, with one it is late.
 
-covers: a lease is a note with the time it took, a lock without a limit a finding that says how long it was watched.
+Shown here: a lease is a note with the time it took, a lock without a limit a finding that says how long it was watched.
 """
 
 from __future__ import annotations

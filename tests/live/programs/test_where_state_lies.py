@@ -1,6 +1,6 @@
 """State is where the program keeps it, and no more than that.
 
-covers: a state directory that does not exist yet below a HOME too large to be copied.
+Shown here: a state directory that does not exist yet below a HOME too large to be copied.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What was said before it was done: a policy, which does not fail a run.
 
-covers: write-behind without configuration, with the measured window.
+Shown here: write-behind without configuration, with the measured window.
 """
 
 from __future__ import annotations

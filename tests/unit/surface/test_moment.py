@@ -1,6 +1,6 @@
 """What a run derives from its clock is known by its value: seconds apart it is masked as it is a day later.
 
-covers: the moment of a run in names, lines, leaves and keys; constants that look like dates.
+Shown here: the moment of a run in names, lines, leaves and keys; constants that look like dates.
 """
 
 from __future__ import annotations
@@ -77,6 +77,16 @@ def test_a_stamp_at_the_start_of_lines_is_masked_before_any_message() -> None:
     masker = learnt(*runs)
     assert masker.line("$CWD/app.log", "09:41 something new") == "* something new"
     assert masker.line("$CWD/app.log", "open from 09:41") == "open from 09:41"
+
+
+def test_a_moment_after_a_word_is_masked_in_lines_that_no_clean_run_wrote() -> None:
+    runs = [
+        ran(at, {"/w/e.log": f'{{"id": 1, "at": {at.timestamp()}, "n": 3}}\n{{"id": 2}}\n'}) for at in (FIRST, SECOND)
+    ]
+    masker = learnt(*runs)
+    third = f'{{"id": 3, "at": {LATER.timestamp()}, "n": 7}}'
+    assert masker.line("$CWD/e.log", third) == '{"id": 3, "at": *, "n": 7}'
+    assert masker.line("$CWD/e.log", '{"id": 3, "flat": 1700000000.0}') == '{"id": 3, "flat": 1700000000.0}'
 
 
 def test_leaves_and_keys_that_tell_the_moment_are_masked_and_others_are_compared() -> None:
