@@ -38,16 +38,18 @@ EXEC_FAILED = 127
 class Inside:
     """One host's network namespace and the sockets that stay bound to it."""
 
-    def __init__(self, name: str, namespace: int) -> None:
-        """The calling thread is in that namespace now."""
+    def __init__(self, name: str, namespace: int, prefix: str) -> None:
+        """The calling thread is in that namespace now; prefix: of the names of the lab's interfaces there."""
         self.name = name
         self.namespace = namespace
+        self.prefix = prefix
         self.netlink = Netlink()
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.addresses: list[tuple[str, int]] = []
 
-    def index(self, interface: str) -> int:
-        """The number of an interface of this host."""
+    def index(self, number: int) -> int:
+        """The kernel's number of the lab's so-manieth interface there."""
+        interface = f"{self.prefix}{number}"
         request = fcntl.ioctl(self.socket.fileno(), _GET_INDEX, struct.pack("16sI20x", interface.encode(), 0))
         return int(struct.unpack_from("=I", request, 16)[0])
 
@@ -103,8 +105,11 @@ class Keeper:
         for descriptor in attached:
             os.close(descriptor)
 
-    def _do_build(self, hosts: Sequence[Mapping[str, Any]], seed: int, names: str, **_: Any) -> dict[str, Any]:
-        """hosts: name, and for each interface network, address, prefix and mac; names: a file for /etc/hosts."""
+    def _do_build(
+        self, hosts: Sequence[Mapping[str, Any]], seed: int, names: str, descriptors: list[int], **_: Any
+    ) -> dict[str, Any]:
+        """hosts: name, for each interface network, address, prefix and mac, and adopted: None, or which of the
+        descriptors is the network namespace that becomes the host; names: a file for /etc/hosts."""
         kernel.mount("none", "/", flags=kernel.MS_REC | kernel.MS_PRIVATE)
         for source, place, kind, flags in (("proc", "/proc", "proc", 0), (names, "/etc/hosts", "", kernel.MS_BIND)):
             # Some containers cover parts of /proc, and then refuse a fresh one: only its view of processes is lost.
@@ -113,27 +118,36 @@ class Keeper:
         self._relay = Relay(Seed(seed))
         self._watch(self._relay.timer, self._relay.timer_fired)
         for wanted in hosts:
-            self._add_host(wanted)
+            adopted = wanted["adopted"]
+            name = wanted["name"]
+            host = self._new_host(name) if adopted is None else self._adopt(name, descriptors[adopted])
+            self._hosts[name] = host
+            _enter(self._base)
+            for number, interface in enumerate(wanted["interfaces"]):
+                self._add_interface(host, number, interface)
         return {}
 
-    def _add_host(self, wanted: Mapping[str, Any]) -> None:
+    def _new_host(self, name: str) -> Inside:
         kernel.unshare(kernel.NEWNET)
-        namespace = os.open(_OWN_NETWORK, os.O_RDONLY | os.O_CLOEXEC)
-        host = self._hosts[wanted["name"]] = Inside(wanted["name"], namespace)
+        host = Inside(name, os.open(_OWN_NETWORK, os.O_RDONLY | os.O_CLOEXEC), "eth")
         group = os.getgid()
         with contextlib.suppress(OSError):  # a plain user may ping; not where /proc cannot be written
             kernel.write_setting("/proc/sys/net/ipv4/ping_group_range", b"%d %d" % (group, group))
         host.netlink.set_up()
-        _enter(self._base)
-        for number, interface in enumerate(wanted["interfaces"]):
-            self._add_interface(host, f"eth{number}", interface)
+        return host
 
-    def _add_interface(self, host: Inside, name: str, wanted: Mapping[str, Any]) -> None:
+    def _adopt(self, name: str, namespace: int) -> Inside:
+        """Somebody else's network namespace: only the lab's interfaces are added to it, under names of their own."""
+        _enter(namespace)
+        return Inside(name, os.dup(namespace), "lab")
+
+    def _add_interface(self, host: Inside, number: int, wanted: Mapping[str, Any]) -> None:
+        name = f"{host.prefix}{number}"
         outside = f"port{len(self._relay.ports)}"
         mac = bytes.fromhex(wanted["mac"])
         # Locally administered, and another first byte than the hosts' own.
         self._netlink.add_veth(outside, b"\x06" + mac[1:], name, mac, host.namespace)
-        here, index = socket.if_nametoindex(outside), host.index(name)
+        here, index = socket.if_nametoindex(outside), host.index(number)
         self._netlink.silence(here)
         host.netlink.silence(index)
         self._netlink.set_up(here)
@@ -234,7 +248,7 @@ class Keeper:
     def _do_roam(self, host: str, interface: int, address: str, prefix: int, **_: Any) -> None:
         """The old address is taken away first: a second one would go with it, being its secondary."""
         inside = self._hosts[host]
-        index = inside.index(f"eth{interface}")
+        index = inside.index(interface)
         inside.netlink.delete_address(index, *inside.addresses[interface])
         inside.netlink.add_address(index, address, prefix)
         inside.addresses[interface] = (address, prefix)
@@ -242,7 +256,7 @@ class Keeper:
     def _do_switch(self, host: str, interface: int, up: bool, **_: Any) -> None:
         """Take the host's interface down, or up again: the program sees it, unlike a partition."""
         inside = self._hosts[host]
-        inside.netlink.set_up(inside.index(f"eth{interface}"), up=up)
+        inside.netlink.set_up(inside.index(interface), up=up)
 
 
 def _enter(namespace: int) -> None:

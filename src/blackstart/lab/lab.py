@@ -184,14 +184,21 @@ class Lab:
 
     hosts: their names, all on one network; or networks: a name -> the hosts on it (a host may be on several, each then
     an interface of its own: eth0, eth1 ...; nothing is routed between networks). seed: of every draw of its faults.
+    adopted: hosts that are there already, as a process id or the path of a network namespace (a container, say); they
+    get interfaces lab0, lab1 ... besides their own, and lose them with the lab. That needs root.
     """
 
     def __init__(
-        self, *hosts: str, networks: Mapping[str, Sequence[str]] | None = None, seed: int | None = None
-    ) -> None:
+        self, *hosts: str, networks: Mapping[str, Sequence[str]] | None = None, seed: int | None = None,
+        adopted: Mapping[str, int | str] | None = None,
+    ) -> None:  # fmt: skip
+        self.adopted = dict(adopted or {})
+        if len(self.adopted) > wire.DESCRIPTORS_MAX:
+            raise LabError(f"{len(self.adopted)} adopted hosts", next_step=f"at most {wire.DESCRIPTORS_MAX}")
         if hosts and networks:
             raise LabError("both hosts and networks were given", next_step="put the hosts into the networks")
-        self.networks = {name: tuple(on) for name, on in (networks or {NETWORK: hosts}).items()}
+        all_hosts = (*hosts, *(name for name in self.adopted if name not in hosts))
+        self.networks = {name: tuple(on) for name, on in (networks or {NETWORK: all_hosts}).items()}
         self.seed = Seed.fresh().number if seed is None else seed
         self.hosts = {name: Host(self, name, interfaces) for name, interfaces in addressed(self.networks).items()}
         self._control: socket.socket | None = None
@@ -237,12 +244,17 @@ class Lab:
                 next_step="allow unprivileged user namespaces (sysctl user.max_user_namespaces, "
                 "kernel.apparmor_restrict_unprivileged_userns=0), or run as root; in a container, outside of it",
             )
-        hosts = [{"name": h.name, "interfaces": [msgspec.to_builtins(i) for i in h.interfaces]} for h in self]
-        with tempfile.NamedTemporaryFile("w", prefix="blackstart-lab-", suffix=".hosts") as names:
+        adopted = {name: number for number, name in enumerate(self.adopted)}
+        hosts = [
+            {"name": host.name, "interfaces": msgspec.to_builtins(host.interfaces), "adopted": adopted.get(host.name)}
+            for host in self
+        ]
+        with contextlib.ExitStack() as opened, tempfile.NamedTemporaryFile("w", prefix="blackstart-lab-") as names:
             os.fchmod(names.fileno(), 0o644)
             names.write("127.0.0.1 localhost\n" + "".join(f"{h.address} {h.name}\n" for h in self))
             names.flush()
-            self.ask({"do": "build", "hosts": hosts, "seed": self.seed, "names": names.name})
+            namespaces = [_namespace(where, opened) for where in self.adopted.values()]
+            self.ask({"do": "build", "hosts": hosts, "seed": self.seed, "names": names.name}, namespaces)
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -271,6 +283,17 @@ class Lab:
                 os.close(descriptor)
             raise LabError(answer["error"], where=str(message.get("host", "")))
         return answer, came
+
+
+def _namespace(where: int | str, opened: contextlib.ExitStack) -> int:
+    """A descriptor of the network namespace of a process, or at a path."""
+    path = f"/proc/{where}/ns/net" if isinstance(where, int) else where
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise LabError(f"this network namespace cannot be opened: {error.strerror}", where=path) from None
+    opened.callback(os.close, descriptor)
+    return descriptor
 
 
 def _stream(

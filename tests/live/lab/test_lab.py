@@ -207,6 +207,29 @@ def test_networks_are_apart_and_a_host_may_be_on_two() -> None:
         assert lab["a"].run([*ask, ASK.format(t=0.3, to=lab["c"].address)]).stdout == ""
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: another's network namespace is joined")
+def test_a_container_can_be_adopted_and_is_left_as_it_was() -> None:
+    listing = [sys.executable, "-c", "import socket; print(sorted(n for _, n in socket.if_nameindex()))"]
+    with subprocess.Popen(["unshare", "-n", "sleep", "1000"]) as container:
+        own = os.stat("/proc/self/ns/net").st_ino
+        until(lambda: os.stat(f"/proc/{container.pid}/ns/net").st_ino != own)
+        enter = ["nsenter", "-t", str(container.pid), "-n", *listing]
+        before = subprocess.run(enter, capture_output=True, text=True, check=True).stdout
+        with opened("client", adopted={"web": container.pid}) as lab, NetworkChaos(lab) as chaos:
+            assert "lab0" in subprocess.run(enter, capture_output=True, text=True, check=True).stdout
+            server = lab["web"].popen([sys.executable, "-c", ECHO])
+            lab["web"].wait_listening(9, "udp", process=server)
+            ask = [sys.executable, "-c"]
+            assert lab["client"].run([*ask, ASK.format(t=10, to="web")]).stdout == "hi\n"
+            with chaos.partition("client", "web"):
+                assert lab["client"].run([*ask, ASK.format(t=0.3, to="web")]).stdout == ""
+        assert container.poll() is None
+        until(lambda: subprocess.run(enter, capture_output=True, text=True, check=True).stdout == before)
+        container.kill()
+    with pytest.raises(LabError, match="cannot be opened"), opened("a", adopted={"b": "/nowhere"}):
+        pass
+
+
 OWNER = """
 import sys
 from blackstart.lab import Lab, NetworkChaos
