@@ -13,6 +13,7 @@ from typing import cast
 
 import msgspec
 
+from blackstart import catalogue
 from blackstart.campaign import baseline, choose, ground
 from blackstart.campaign.execute import Queue, Task, each, workers
 from blackstart.campaign.observe import Observation, Observer
@@ -56,7 +57,8 @@ class Campaign:
         self.seed = Seed(options.seed)
         self.jobs = options.jobs or max(1, len(os.sched_getaffinity(0)))
         self.tally = Tally()
-        # Read first: a mistake in it is told before anything is run.
+        # Read first: a mistake in them is told before anything is run.
+        self.scenarios = catalogue.load(options.scenarios)
         self.known = baseline.read(options.baseline) if options.baseline else {}
         self.kinds = options.only or KINDS
         # A number of trials is given instead of a time.

@@ -36,6 +36,7 @@ from blackstart.report.model import (
     TrialsSummary,
 )
 from blackstart.report.points import Place
+from blackstart.report.scenarios import with_scenarios
 from blackstart.report.text import shell_line
 from blackstart.report.timeline import timeline_of
 
@@ -81,6 +82,7 @@ def report_of(
         notes=(*seen.notes, *_common(tally.unknown)),
         exit_status=_exit_status(campaign, findings, is_plan=mode == "plan"),
     )
+    report = with_scenarios(report, campaign.scenarios, campaign.kinds)
     if options.baseline:
         used = baseline.use_of(report, options.baseline, campaign.known, today)
         report = msgspec.structs.replace(report, baseline=used)

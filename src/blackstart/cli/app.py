@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from blackstart import __version__
-from blackstart.cli import failpoints, keeping, net
+from blackstart.cli import catalogue as scenarios_command
+from blackstart.cli import failpoints, keeping, net, pin
 from blackstart.cli.ending import finish
 
 app = typer.Typer(
@@ -59,6 +60,9 @@ Markdown = Annotated[
 ]
 Baseline = Annotated[
     str | None, typer.Option("--baseline", metavar="FILE", help="Defects that are known and fail no run.")
+]
+Scenarios = Annotated[
+    list[str] | None, typer.Option("--scenarios", metavar="FILE", help="More scenarios; repeatable.")
 ]
 Isolation = Annotated[
     str | None,
@@ -122,6 +126,7 @@ def run(
     sarif: Sarif = None,
     markdown: Markdown = None,
     baseline: Baseline = None,
+    scenarios: Scenarios = None,
     isolation: Isolation = None,
     model: Models = None,
     ready: Ready = None,
@@ -271,3 +276,5 @@ def proxy(
 net.add(app)
 keeping.add(app)
 failpoints.add(app)
+pin.add(app)
+scenarios_command.add(app)

@@ -44,6 +44,7 @@ class Settings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, rename=
     sarif: str | None = None
     markdown: str | None = None
     baseline: str | None = None
+    scenarios: list[str] | str | None = None
     isolation: str | None = None
     model: list[str] | str | None = None
     ready: str | None = None
@@ -75,6 +76,7 @@ def options_from(given: Settings, directory: str) -> Options:
         workload=_first(given.workload, kept.workload, ""),
         companions=_words(_first(given.companions, kept.companions, [])),
         models=_listed(given.model, kept.model),
+        scenarios=tuple(os.path.join(directory, p) for p in _words(_first(given.scenarios, kept.scenarios, []))),
         baseline=os.path.join(directory, path) if (path := _first(given.baseline, kept.baseline, "")) else "",
     )
     _check(options)

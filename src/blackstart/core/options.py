@@ -23,7 +23,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     lets the machine decide; ready: how one sees that a service is ready, "" for a job (see targets.readiness);
     workload: a shell command line that uses the service; companions: programs that it needs, started first;
     models: of file systems, for power cuts (none: those in common use, and posix for advice);
-    baseline: path of the file of known defects, "" for none.
+    baseline: path of the file of known defects, "" for none; scenarios: files with more of them.
     """
 
     command: tuple[str, ...]
@@ -45,3 +45,4 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     companions: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
     baseline: str = ""
+    scenarios: tuple[str, ...] = ()

@@ -140,6 +140,25 @@ class CoveredPoint(msgspec.Struct, frozen=True, kw_only=True):
         return self.passed + self.failed + self.unknown + self.not_fired
 
 
+class ScenarioResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What the run says of one scenario of the catalogue.
+
+    state: failed (a defect was found), passed, unknown (no trial could be judged) or not tried, and then why;
+    passed, failed, unknown: trials that are evidence; found: ids of the findings.
+    """
+
+    id: str
+    title: str
+    tier: int = 1
+    recovery: str = ""
+    state: Literal["passed", "failed", "unknown", "not tried"] = "not tried"
+    passed: int = 0
+    failed: int = 0
+    unknown: int = 0
+    found: tuple[str, ...] = ()
+    why: str = ""
+
+
 class Moment(msgspec.Struct, frozen=True, kw_only=True):
     """One moment of a trial: at_s counts from the first start on, restarts follow without a gap; run: its phase."""
 
@@ -164,7 +183,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     id: what `replay` takes; fingerprint: `<algorithm version>:<digest>`, survives edits; where: call and call site;
     evidence: one sentence per item; paths: masked paths concerned; reproduced: "2 of 2"; replay: the command line;
     plan: the trial as data, enough to do it again without a store; found_s: seconds after the run's start;
-    timeline: the plainest failing trial, moment by moment; known: the reason for which a baseline file accepts it.
+    timeline: the plainest failing trial, moment by moment; known: the reason for which a baseline file accepts it;
+    scenarios: ids of those that it is evidence for.
     """
 
     id: str
@@ -186,6 +206,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     plan: dict[str, Any] = {}
     timeline: tuple[Moment, ...] = ()
     known: str = ""
+    scenarios: tuple[str, ...] = ()
 
     @property
     def counts(self) -> bool:
@@ -249,6 +270,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     trials: TrialsSummary = TrialsSummary()
     findings: tuple[Finding, ...] = ()
     coverage: tuple[CoveredPoint, ...] = ()
+    scenarios: tuple[ScenarioResult, ...] = ()
     change: Change | None = None
     baseline: BaselineUse | None = None
     muted: tuple[Omission, ...] = ()

@@ -262,6 +262,10 @@ def _trials(out: Console, report: Report) -> None:
         out.print(table)
     for cut in trials.cut:
         _row(out, "not run", f"{cut.count}{' ' + cut.kind if cut.kind else ''}: {cut.why}")
+    if report.scenarios:
+        states: Counter[str] = Counter(one.state for one in report.scenarios)
+        order = ("passed", "failed", "unknown", "not tried")
+        _row(out, "scenarios", ", ".join(f"{states[state]} {state}" for state in order if states[state]))
     if calibration.masked:
         _row(out, "masked", _listed(calibration.masked, 5))
     _row(out, "seed", str(report.seed))

@@ -44,14 +44,14 @@ def test_every_option_arrives(tmp_path: Path) -> None:
     words = (
         "run --state a --state b --check c --stdin d --env E=f --env G= --cwd . --allow socket:/h --budget 3m "
         "--trials 4 -j 5 --only errno,kill --seed 6 --isolation landlock --ready tcp:80 --workload w --with one "
-        "--with two --model ext4,posix --html h --junit u --sarif s --markdown m --baseline b -- x"
+        "--with two --model ext4,posix --html h --junit u --sarif s --markdown m --baseline b --scenarios c -- x"
     )
     ended = blackstart(tmp_path, *words.split(), fake="options")
     expected = (
         f'{{"command":["x"],"cwd":"{tmp_path}","state":["a","b"],"check":"c","stdin":"d","env":{{"E":"f","G":""}},'
         '"allow":["socket:/h"],"budget_s":180.0,"trials":4,"jobs":5,"only":["errno","kill"],"seed":6,"json":"",'
         '"isolation":"landlock","ready":"tcp:80","workload":"w","companions":["one","two"],"models":["ext4","posix"],'
-        f'"baseline":"{tmp_path}/b"}}'
+        f'"baseline":"{tmp_path}/b","scenarios":["{tmp_path}/c"]}}'
     )
     assert expected in ended.stdout.decode(), ended
     assert {name: (tmp_path / name).read_bytes()[:9] for name in "husm"} == {

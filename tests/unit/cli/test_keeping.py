@@ -74,3 +74,42 @@ def test_merge_brings_the_runs_of_another_directory(place: Path, tmp_path_factor
     ended = blackstart(place, "merge", str(other))
     assert "1 runs copied, 0 were here, 0 not finished" in ended.stdout.decode()
     assert b"elsewhere" in blackstart(place, "report", "2").stdout
+
+
+def test_a_pin_is_written_for_the_suite_that_is_there(place: Path) -> None:
+    (place / "tests").mkdir()
+    ended = blackstart(place, "pin", "lost-4", "tests")
+    assert ended.returncode == 0, ended
+    text = (place / "tests" / "test_resilience_kill_lost_4f3a91bc.py").read_text()
+    assert compile(text, "pin", "exec") and 'HERE / "lost-4f3a91bc.json"' in text and 'HERE / ".."' in text
+    pinned = json.decode((place / "tests" / "lost-4f3a91bc.json").read_bytes())
+    assert [one.id for one in pinned.findings] == ["lost-4f3a91bc"] and pinned.command == ("prog",)
+    assert pinned.findings[0].plan == LOST.plan
+    (place / "go").mkdir()
+    (place / "go" / "a.go").write_text("// words\npackage shop\n")
+    blackstart(place, "pin", "lost-4", "go", "--language", "go")
+    text = (place / "go" / "resilience_kill_lost_4f3a91bc_test.go").read_text()
+    assert "\npackage shop\n" in text and "func TestResilience_Kill_Lost_4f3a91bc(" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("pin lost-none", "no finding"),
+        ("pin lost-4 missing", "does not exist"),
+        ("pin lost-4 --language cobol", "no language"),
+        ("catalogue disk.ful", "did you mean disk.full?"),
+        ("catalogue --scenarios missing", "cannot be read"),
+    ],
+)
+def test_mistakes_of_pin_and_catalogue_are_told(place: Path, arguments: str, words: str) -> None:
+    ended = blackstart(place, *arguments.split())
+    assert ended.returncode == 2 and words in ended.stderr.decode() and b"Traceback" not in ended.stderr, ended
+
+
+def test_the_catalogue_is_listed_filtered_and_shown(tmp_path: Path) -> None:
+    everything = blackstart(tmp_path, "catalogue").stdout.decode().splitlines()
+    some = blackstart(tmp_path, "catalogue", "--kind", "db", "--tier", "1").stdout.decode().splitlines()
+    assert len(everything) > 40 and [line.split()[0] for line in some] == ["db.locked", "db.header"]
+    one = blackstart(tmp_path, "catalogue", "disk.full").stdout.decode()
+    assert "recovery    a clear error" in one and "evidence    errno what ENOSPC, EDQUOT, short" in one

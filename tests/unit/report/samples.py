@@ -15,6 +15,7 @@ from blackstart.report.model import (
     PlannedTrial,
     Report,
     ReportDoor,
+    ScenarioResult,
     Surface,
     SurfaceFile,
     TrialsSummary,
@@ -139,6 +140,20 @@ FULL = Report(
         CoveredPoint(kind="kill", call="write", path="$CWD/notes.json", role="state", phase="restart", not_fired=1),
         CoveredPoint(kind="kill", call="write", path=HOSTILE, role="output", passed=1, failed=1),
         CoveredPoint(kind="signal", what="TERM", passed=2),
+    ),
+    scenarios=(
+        ScenarioResult(
+            id="process.kill",
+            title="SIGKILL at any moment",
+            recovery="a restart finds all",
+            state="failed",
+            failed=5,
+            passed=2,
+            found=("lost-4f3a91bc",),
+        ),
+        ScenarioResult(id="disk.full", title="The disk is full", state="passed", passed=3),
+        ScenarioResult(id="file.io-error", title="I/O error", state="unknown", unknown=1),
+        ScenarioResult(id="own", title=HOSTILE, why="a run has no fault for it"),
     ),
     change=Change(
         against="2",
