@@ -46,7 +46,8 @@ Jobs = Annotated[
     int | None, typer.Option("-j", "--jobs", metavar="N", min=1, help="Trials at once; else one per processor.")
 ]
 Only = Annotated[
-    list[str] | None, typer.Option("--only", metavar="KIND,...", help="These kinds: errno, kill, file, db, power.")
+    list[str] | None,
+    typer.Option("--only", metavar="KIND,...", help="These kinds: errno, kill, signal, file, db, power."),
 ]
 SeedOption = Annotated[int | None, typer.Option("--seed", metavar="N", help="The seed of every draw; else a new one.")]
 Json = Annotated[str | None, typer.Option("--json", metavar="FILE", help="Write the report as JSON; - is stdout.")]

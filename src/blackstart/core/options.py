@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-KINDS = ("errno", "kill", "file", "db", "power")
+KINDS = ("errno", "kill", "signal", "file", "db", "power")
 ISOLATIONS = ("", "namespaces", "landlock")
 
 

@@ -6,7 +6,7 @@ To add a kind: one file with a frozen value and `candidates`, its test, and one 
 from collections.abc import Iterator
 
 from blackstart.core.calibration import Calibration, CleanRun
-from blackstart.faults import db, errno, failing_sync, file, kill, power, second_cut
+from blackstart.faults import db, errno, failing_sync, file, kill, power, second_cut, signals
 from blackstart.faults.scene import Candidate, Fault, Scene
 
 
@@ -20,6 +20,7 @@ def _power(clean: CleanRun, calibration: Calibration) -> Iterator[Candidate]:
 
 KINDS = {
     "kill": kill.candidates,
+    "signal": signals.candidates,
     "errno": errno.candidates,
     "file": file.candidates,
     "db": db.candidates,
@@ -29,6 +30,6 @@ KINDS = {
 # Every fault value, for reading plans back.
 AnyFault = (
     kill.Kill | errno.Errno | file.Damage | db.Break | power.PowerCut | failing_sync.FailingSync | second_cut.SecondCut
-)
+) | signals.Signal
 
 __all__ = ["KINDS", "AnyFault", "Candidate", "Fault", "Scene"]

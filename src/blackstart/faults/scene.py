@@ -34,7 +34,8 @@ class Scene:
     """One trial's image and the next start's settings.
 
     image: the trial's own image; start: the image it was made from (the good state); real: masked path -> real path;
-    seed: of every draw in this trial; tampers and drop_capabilities take effect at the next start;
+    seed: of every draw in this trial; tampers and drop_capabilities take effect at the next start, and so do signals:
+    by the index of the tamper that they go with, and those on a service's way out;
     recording: of the clean run from `start`, for power cuts.
     """
 
@@ -45,6 +46,8 @@ class Scene:
     seed: int = 0
     tampers: list[Tamper] = field(default_factory=list)
     drop_capabilities: list[str] = field(default_factory=list)
+    signals: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    signals_at_stop: list[int] = field(default_factory=list)
     recording: Recording | None = None
 
     def standing(self, masked: str) -> str:

@@ -77,6 +77,8 @@ def _silent(view: View, first: Run) -> list[Verdict]:
     assert clean is not None
     if first.end.how != EXITED or first.end.code != 0 or clean.code != 0 or view.calibration.is_service:
         return []
+    if view.history.kind == "signal":
+        return []  # told to end, it ends
     damaged = view.damaged()
     if view.history.kind in DAMAGE_KINDS and not _only_caches(view, damaged):
         return []  # what the program could do without the file is not known

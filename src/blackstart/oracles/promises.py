@@ -92,7 +92,7 @@ def _sorted(text: str) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for line in text.splitlines():
         word, _, rest = line.strip().partition(" ")
-        if word in ("have", "count", "value", "entry", "next", "lost"):
+        if rest.strip() and word in ("have", "count", "value", "entry", "next", "lost"):
             found.setdefault(word, []).append(rest.strip())
     return found
 

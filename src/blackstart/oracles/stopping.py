@@ -42,6 +42,9 @@ def _held_up(view: View, run: Run) -> list[Verdict]:
     where = f"in {wait.call}" if wait.call else "in its own code"
     waited_s = run.end.elapsed_s - run.life.stop_s
     text = f"told to stop by TERM it had not ended after {waited_s:.1f} s: {wait.state} {where}"
+    if view.history.kind != "signal" and run.life.fired_s >= run.life.stop_s:
+        # Not to end while its last save fails is how a careful service refuses to lose what it has.
+        return [unknown(NAME, f"{text}; the fault came on the way out, and was still there")]
     if wait.state == "working":
         return [unknown(NAME, text)]
     return [failed(NAME, "spinning" if wait.state == "busy" else "hung", text)]

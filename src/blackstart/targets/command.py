@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import select
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Protocol
 
@@ -24,6 +24,7 @@ from blackstart.gate import BOOKKEEPING, Firing, Recorder, Supervisor, Tamper, c
 from blackstart.gate.filter import compile as compile_filter
 from blackstart.sandbox import Sandbox
 from blackstart.targets.look import look
+from blackstart.targets.signalling import Signals
 from blackstart.targets.watch import Diagnosis, Patience
 
 OUTPUT_LIMIT_BYTES = 4 << 20  # of each stream: one that floods must not silence the other
@@ -61,6 +62,7 @@ class Conducted(msgspec.Struct, frozen=True, kw_only=True):
     firings: tuple[Firing, ...] = ()
     uncovered: dict[str, str] = {}
     outputs_at_firing: int = 0
+    signals: tuple[int, ...] = ()
     life: Life | None = None
     readings: tuple[Reading, ...] = ()
 
@@ -165,7 +167,7 @@ class Start:
         self.killed = False
         self.is_over = False
         self.lines_at_firing = -1
-        self.pid = 0
+        self.signals = Signals(self.elapsed_s)
 
     def elapsed_s(self) -> float:
         return self.clock.monotonic() - self.began_s
@@ -195,7 +197,7 @@ class Start:
             )
         finally:
             os.close(stdin)
-        self.pid = started.pid
+        self.signals.open(started.pid)
         # Its time begins now: what the sandbox took to be built is not the target's.
         self.began_s = self.clock.monotonic()
         self.pipes.started()
@@ -227,6 +229,7 @@ class Start:
         try:
             self.end()
         finally:
+            self.signals.close()
             if self.supervisor:
                 self.supervisor.close()
             self.pipes.close()
@@ -244,7 +247,8 @@ class Start:
                 if wait:
                     return None, wait
                 next_look_s = now_s + _LOOK_EVERY_S
-            for descriptor, event in poller.poll(max(0.0, next_look_s - now_s) * 1000):
+            self.signals.send_due()
+            for descriptor, event in poller.poll(max(0.0, min(next_look_s - now_s, self.signals.wait_s)) * 1000 + 1):
                 if descriptor != events:
                     self._take(poller, descriptor, event)
                     if self.killed:
@@ -287,6 +291,8 @@ class Start:
             if self.lines_at_firing < 0 and supervisor.firings:
                 self.pipes.drain()
                 self.lines_at_firing = self.pipes.lines()
+            if self.signals.planned:
+                self.signals.after(firing.tamper_index for firing in supervisor.firings)
         else:
             poller.unregister(descriptor)
 
@@ -317,6 +323,7 @@ def conduct(
     patience: Patience | None = None,
     on_operation: OnOperation | None = None,
     drop_capabilities: Sequence[str] = (),
+    signals: Mapping[int, tuple[int, ...]] = {},
     clock: Clock = SYSTEM,
 ) -> Conducted:
     """Start the command in the sandbox and stay with it until it ends, is killed by a fault or is given up.
@@ -325,6 +332,7 @@ def conduct(
     cannot hold it.
     """
     start = Start(sandbox, patience or Patience(), clock)
+    start.signals.plan(signals)
     try:
         start.begin(command, gate, on_operation, drop_capabilities)
         status, wait = start.run()
@@ -357,4 +365,5 @@ def account(start: Start, status: int | None, wait: Wait | None) -> Conducted:
         firings=tuple(supervisor.firings) if supervisor else (),
         uncovered=dict(supervisor.uncovered) if supervisor else {},
         outputs_at_firing=max(start.lines_at_firing, 0),
+        signals=tuple(start.signals.sent),
     )

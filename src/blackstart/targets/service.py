@@ -12,7 +12,7 @@ import contextlib
 import os
 import select
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -33,6 +33,8 @@ LOOK_S, LOOK_EVERY_S = 6.0, 0.25
 # After the target's end its users still read and tell the answers that they were sent.
 LAST_WORDS_S = 0.3
 _TICK_S = 0.02
+# Between the signals on the way out: all within the time in which a handler still runs.
+SOON_S = 0.005
 
 
 class Service(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,13 +56,15 @@ class Duty(msgspec.Struct, frozen=True, kw_only=True):
     """What this start does when it is ready.
 
     works: whether the workload runs; acknowledged: ids that the check is told; heal: ends the faults that do not end
-    by themselves (None: there are none); settle_s: how long it then has to be well again.
+    by themselves (None: there are none); settle_s: how long it then has to be well again; signals_at_stop: sent just
+    after TERM.
     """
 
     works: bool = True
     acknowledged: tuple[str, ...] = ()
     heal: Callable[[], None] | None = None
     settle_s: float = 5.0
+    signals_at_stop: tuple[int, ...] = ()
 
 
 class _Aside:
@@ -109,7 +113,6 @@ class _Serving(Start):
         self._by_descriptor: dict[int, _Aside] = {}
         self._asker = Asker(service.ready, sandbox, self._said, self.elapsed_s)
         self._poll = select.poll()
-        self._pidfd = -1
 
     @property
     def is_down(self) -> bool:
@@ -131,8 +134,7 @@ class _Serving(Start):
             for aside in self._asides:
                 aside.kill()
                 aside.close()
-            if self._pidfd >= 0:
-                os.close(self._pidfd)
+            self.signals.close()
             if self.supervisor:
                 self.supervisor.close()
             self.pipes.close()
@@ -147,8 +149,6 @@ class _Serving(Start):
         for companion in self.service.companions[len(self.sandbox.residents) :]:
             self._start_companion(companion)
         self.begin(command, gate, on_operation, drop)
-        with contextlib.suppress(ProcessLookupError):
-            self._pidfd = os.pidfd_open(self.pid)
         gates = (self.supervisor.fileno(),) if self.supervisor else ()
         for descriptor in (self.sandbox.fileno(), *gates, *self.pipes.descriptors()):
             self._poll.register(descriptor, select.POLLIN)
@@ -198,6 +198,7 @@ class _Serving(Start):
 
     def _step(self, timeout_s: float) -> None:
         """Serve whatever is ready, waiting at most so long."""
+        self.signals.send_due()
         for descriptor, event in self._poll.poll(timeout_s * 1000):
             if descriptor == self.sandbox.fileno():
                 ended = self.sandbox.event()
@@ -322,15 +323,11 @@ class _Serving(Start):
         self.life = msgspec.structs.replace(
             self.life, census=census.count(self.sandbox.census()), stop_s=self.elapsed_s()
         )
-        self.tell(signal.SIGTERM)
+        for order, number in enumerate((signal.SIGTERM, *self.duty.signals_at_stop)):
+            self.signals.later(order * SOON_S, number)
         wait = self._until(lambda: False, self.service.stop_limit_s)
         if wait is not None:
             self.life = msgspec.structs.replace(self.life, held_up=wait)
-
-    def tell(self, number: int) -> None:
-        """Send the main process a signal."""
-        with contextlib.suppress(ProcessLookupError, OSError):
-            signal.pidfd_send_signal(self._pidfd, number)
 
 
 def serve(
@@ -343,6 +340,7 @@ def serve(
     patience: Patience | None = None,
     on_operation: OnOperation | None = None,
     drop_capabilities: Sequence[str] = (),
+    signals: Mapping[int, tuple[int, ...]] = {},
     clock: Clock = SYSTEM,
 ) -> Conducted:
     """Start the service, let it work, stop it. Afterwards nothing of it is alive; companions go on in this sandbox.
@@ -351,6 +349,7 @@ def serve(
     the sandbox cannot hold it.
     """
     start = _Serving(sandbox, service, duty, patience or Patience(), clock)
+    start.signals.plan(signals)
     try:
         start.open(command, gate, on_operation, drop_capabilities)
         wait = start.live()

@@ -5,7 +5,7 @@ It starts the target, or the check, on an image and turns what came out into a `
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -68,6 +68,7 @@ class Bench:
         patience: Patience | None = None,
         on_operation: OnOperation | None = None,
         drop_capabilities: Sequence[str] = (),
+        signals: Mapping[int, tuple[int, ...]] = {},
         duty: Duty | None = None,
     ) -> tuple[Run, Conducted]:
         """One start of the target on this sandbox; the Run holds the image as it was afterwards.
@@ -87,6 +88,7 @@ class Bench:
                 patience=patience,
                 on_operation=None if on_operation is None else self._translated(on_operation),
                 drop_capabilities=drop_capabilities,
+                signals=signals,
             )
         )
         readings = conducted.readings

@@ -142,17 +142,23 @@ class Trial:
             tampers=scene.tampers,
             patience=self.plan.patience,
             drop_capabilities=scene.drop_capabilities,
-            duty=self._duty(phase, passing),
+            signals=scene.signals,
+            duty=self._duty(phase, passing, scene),
         )
         self.runs.append(run)
         for fault, first in armed:
             self.injected.append(fault.account(conducted, first))
 
-    def _duty(self, phase: str, passing: ExitStack | None) -> Duty:
+    def _duty(self, phase: str, passing: ExitStack | None, scene: Scene) -> Duty:
         """What a service does in this start: its work in the first one; afterwards it is only asked what it kept."""
         acts = (act for run in self.runs if run.life for act in run.life.acts)
         kept = tuple(dict.fromkeys(act.id for act in acts if act.how == "ok"))
-        return Duty(works=phase == RUN, acknowledged=kept, heal=passing.close if passing else None)
+        return Duty(
+            works=phase == RUN,
+            acknowledged=kept,
+            heal=passing.close if passing else None,
+            signals_at_stop=tuple(scene.signals_at_stop),
+        )
 
     def _is_clean(self, run: Run) -> bool:
         """Ended as a clean run of the chain does."""

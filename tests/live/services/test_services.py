@@ -50,6 +50,24 @@ def test_one_that_writes_when_it_stops_is_write_behind(place: Path) -> None:
     assert ran.status == 0
 
 
+@pytest.mark.parametrize(("mode", "found"), [("good", set()), ("orphans", {"leaked"})])
+def test_a_supervisor_takes_its_children_along_however_often_it_is_told(
+    place: Path, mode: str, found: set[str]
+) -> None:
+    ran = run(
+        [PYTHON, "supervisor.py"], place, "--ready", "log:^ready", "--only", "signal", "--trials", "9",
+        env={"MODE": mode}, budget="60s",
+    )  # fmt: skip
+    assert {f["consequence"] for f in ran.defects} == found, ran.said()
+    signals = next(kind for kind in ran.report["trials"]["kinds"] if kind["kind"] == "signal")
+    assert signals["passed"] + signals["failed"] >= 5, ran.said()
+
+
+def test_an_exception_in_a_handler_is_unclean(place: Path) -> None:
+    ran = served(place, "unclean", "--trials", "9", "--only", "signal", budget="60s")
+    assert "unclean" not in {f["consequence"] for f in ran.defects}, "clean stops do so, too\n" + ran.said()
+
+
 @pytest.mark.parametrize(
     ("options", "program", "said"),
     [

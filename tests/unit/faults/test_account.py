@@ -9,6 +9,7 @@ from blackstart.faults.errno import Errno
 from blackstart.faults.file import Damage, met
 from blackstart.faults.kill import Kill
 from blackstart.faults.point import Point
+from blackstart.faults.signals import Signal
 from blackstart.gate import Firing
 from blackstart.targets import Conducted
 
@@ -70,7 +71,7 @@ def test_damage_counts_when_the_target_turned_to_the_file() -> None:
 def test_every_kind_names_itself_as_in_the_table() -> None:
     faults = (
         Kill(point=POINT), Errno(point=POINT, error="EIO"), Damage(path=NOTES, damage="empty"),
-        Break(path=NOTES, what="locked"),
+        Break(path=NOTES, what="locked"), Signal(name="TERM", moment="stop"),
     )  # fmt: skip
     assert {fault.kind for fault in faults} | {"power"} == set(KINDS), "a power cut accounts for itself: `told`"
     for fault in faults:

@@ -1,0 +1,149 @@
+"""The oracles of services on histories built by hand; each bad one has a good neighbour.
+
+covers: L-2, M-6, M-19, SS-5
+"""
+
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+import msgspec
+import pytest
+
+from blackstart.core.history import EXITED, KILLED, STOPPED, Act, End, History, Life, Output, Run, Wait
+from blackstart.core.reading import Reading
+from blackstart.core.verdict import FAILED, PASSED, POLICY, UNKNOWN, Verdict
+from blackstart.oracles import alive, judge_all, promises, readable, stopping
+
+from .build import NOTES, calibration, clean, file, history, image, notes
+
+ACTS = (Act(how="ok", id="a"), Act(how="ok", id="b"), Act(how="info", id="c"))
+LIFE = Life(ready_s=0.1, acts=ACTS, fired_s=0.3, healed_s=0.5, again_s=0.6, stop_s=1.0)
+UP = End(how=STOPPED, elapsed_s=1.1)
+SERVICE = calibration(
+    is_service=True,
+    has_check=True,
+    chain=tuple(msgspec.structs.replace(clean(k), life=LIFE, check="0\nhave a\nhave b\nhave c\n") for k in range(2)),
+)
+
+
+def said(*ids: str, code: int = 0) -> tuple[Reading, ...]:
+    return (Reading(name="check", value=f"{code}\n" + "".join(f"have {one}\n" for one in ids)),)
+
+
+def start(phase: str, *, end: End = UP, life: Life = LIFE, **more: Any) -> Run:
+    return Run(phase=phase, end=end, life=life, image=more.pop("image", image({NOTES: notes(2)})), **more)
+
+
+def trial(*runs: Run, kind: str = "kill") -> History:
+    return history(kind, runs)
+
+
+def after_kill(*ids: str, **more: Any) -> History:
+    life = msgspec.structs.replace(LIFE, stop_s=-1.0, healed_s=-1.0, again_s=-1.0)
+    return trial(start("run", end=End(how=KILLED), life=life), start("restart", readings=said(*ids), **more))
+
+
+def one(verdicts: tuple[Verdict, ...]) -> tuple[str, str]:
+    failing = [v for v in verdicts if v.outcome == FAILED]
+    return (failing[0].outcome, failing[0].consequence) if failing else (verdicts[0].outcome, "")
+
+
+@pytest.mark.parametrize(
+    ("ids", "found"),
+    [
+        (("a", "b"), (PASSED, "")),
+        (("a", "b", "c"), (PASSED, "")),
+        (("a",), (FAILED, "lost")),
+        (("a", "b", "z"), (FAILED, "corrupt")),
+        ((), (FAILED, "lost")),
+    ],
+)
+def test_what_was_acknowledged_is_read_back(ids: tuple[str, ...], found: tuple[str, str]) -> None:
+    assert one(promises.judge(after_kill(*ids), SERVICE)) == found
+
+
+def test_write_behind_is_a_policy() -> None:
+    behind = msgspec.structs.replace(SERVICE, write_behind="write-behind: up to 3.0 s later")
+    verdict = promises.judge(after_kill("a"), behind)[0]
+    assert (verdict.consequence, verdict.label) == ("lost", POLICY)
+    assert verdict.evidence[-1].startswith("write-behind")
+
+
+def test_a_check_that_hangs_or_fails() -> None:
+    hanging = (Reading(name="check", value="-1\n", error="the check had not ended after 30 s"),)
+    silent = trial(start("run"), start("restart", readings=hanging))
+    assert one(promises.judge(silent, SERVICE)) == (UNKNOWN, "")
+    failing = trial(start("run"), start("restart", readings=said("a", "b", code=3)))
+    assert one(promises.judge(failing, SERVICE)) == (FAILED, "corrupt")
+
+
+def test_dead_is_only_what_tries_nothing() -> None:
+    cases = ((0.7, False, (PASSED, "")), (-1.0, True, (UNKNOWN, "")), (-1.0, False, (FAILED, "dead")))
+    for again_s, tried, found in cases:
+        life = msgspec.structs.replace(LIFE, again_s=again_s, tried=tried)
+        assert one(alive.judge(trial(start("run", life=life), kind="errno"), SERVICE)) == found
+
+
+@pytest.mark.parametrize(
+    ("state", "found"),
+    [("blocked", (FAILED, "hung")), ("busy", (FAILED, "spinning")), ("working", (UNKNOWN, ""))],
+)
+def test_one_that_does_not_stop(state: str, found: tuple[str, str]) -> None:
+    held = msgspec.structs.replace(LIFE, held_up=Wait(state=state, call="futex"))
+    run = start("run", life=held, end=End(how=STOPPED, signal=9, elapsed_s=8.0))
+    assert one(stopping.judge(trial(run), SERVICE)) == found
+    ignores = msgspec.structs.replace(SERVICE, chain=(clean(0), msgspec.structs.replace(clean(1), life=held)))
+    assert one(stopping.judge(trial(run), ignores)) == (PASSED, "")
+
+
+def test_one_that_does_not_end_while_its_last_save_fails_is_not_hung() -> None:
+    held = msgspec.structs.replace(LIFE, fired_s=1.01, held_up=Wait(state="timed", call="epoll_wait", limit_s=0.1))
+    run = start("run", life=held, end=End(how=STOPPED, signal=9, elapsed_s=8.0))
+    assert one(stopping.judge(trial(run, kind="errno"), SERVICE)) == (UNKNOWN, "")
+
+
+def test_an_exception_on_the_way_out_is_unclean_and_one_before_is_not() -> None:
+    text = b'Traceback (most recent call last):\n  File "x.py", line 1, in stop\nKeyError: 1\n'
+    for at_s, found in ((1.05, (FAILED, "unclean")), (0.4, (PASSED, ""))):
+        run = start("run", outputs=(Output(stream="stderr", data=text, at_s=at_s),))
+        assert one(stopping.judge(trial(run), SERVICE)) == found
+    pressed = text.replace(b"KeyError: 1", b"KeyboardInterrupt")
+    run = start("run", outputs=(Output(stream="stderr", data=pressed, at_s=1.05),))
+    assert one(stopping.judge(trial(run), SERVICE)) == (PASSED, "")
+
+
+def test_dying_of_term_is_no_crash_and_dying_of_a_fault_is() -> None:
+    for number, found in ((signal.SIGTERM, (PASSED, "")), (signal.SIGSEGV, (FAILED, "crashed"))):
+        run = start("run", end=End(how=STOPPED, signal=number, elapsed_s=1.1))
+        assert one(stopping.judge(trial(run), SERVICE)) == found
+
+
+def test_children_that_go_on_are_leaked_unless_clean_stops_leave_them_too() -> None:
+    run = start("run", left=("worker 1",))
+    assert one(stopping.judge(trial(run), SERVICE)) == (FAILED, "leaked")
+    daemon = msgspec.structs.replace(
+        SERVICE, chain=tuple(msgspec.structs.replace(c, left=("daemon",)) for c in SERVICE.chain)
+    )
+    assert one(stopping.judge(trial(run), daemon)) == (PASSED, "")
+
+
+def test_files_must_read_where_nobody_asks_what_it_has() -> None:
+    broken = image({NOTES: file(b'{"notes": [')})
+    blind = msgspec.structs.replace(SERVICE, has_check=False)
+    assert one(readable.judge(trial(start("run"), start("restart", image=broken)), blind)) == (FAILED, "corrupt")
+    other = image({NOTES: notes(7)})
+    assert one(readable.judge(trial(start("run"), start("restart", image=other)), blind)) == (PASSED, "")
+    assert one(readable.judge(after_kill("a", "b", image=broken), SERVICE)) == (PASSED, "")
+
+
+def test_a_service_that_is_well_passes_all_of_them() -> None:
+    good = trial(start("run", readings=said("a", "b")), start("restart", readings=said("a", "b", "c")), kind="errno")
+    assert {v.outcome for v in judge_all(good, SERVICE)} == {PASSED}
+
+
+def test_one_that_ends_by_itself_is_judged_by_its_restart() -> None:
+    fallen = start("run", end=End(how=EXITED, code=1), life=msgspec.structs.replace(LIFE, stop_s=-1.0))
+    good = trial(fallen, start("restart", readings=said("a", "b")), kind="errno")
+    assert {v.outcome for v in judge_all(good, SERVICE)} == {PASSED}
