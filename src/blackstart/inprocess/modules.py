@@ -8,6 +8,7 @@ numbers would break another line than the one that is read. All is checked befor
 from __future__ import annotations
 
 import ast
+import inspect
 import sys
 import sysconfig
 import threading
@@ -150,10 +151,12 @@ class LiveModule:
 
     def exchange(self, sites: dict[str, Site], hooks: Callable[[Site, Place], weaving.Hooks]) -> int:
         """Put calls at these sites and at no others; how many frames still execute what was there before."""
-        woven = weaving.weave(self.source, self.path, list(sites.values()), hooks, self._rewrite)
+        woven = weaving.Woven(self._plain, {})
+        if sites:
+            woven = weaving.weave(self.source, self.path, list(sites.values()), hooks, self._rewrite)
         changed = [index for index, code in enumerate(woven.codes) if index and code != self._plain[index]]
-        missing = [index for index in changed if index not in self._original]
-        if missing:
+        # What no name leads to is looked for among all objects; rare, and slow.
+        if any(index not in self._original for index in woven.owners.values() if self._is_function(index)):
             self._learn(holders.all_functions_of(self.module))
         before = {index: self._codes_at(index) for index in {*changed, *self._woven}}
         found = holders.holders_of(code for codes in before.values() for code in codes)
@@ -171,6 +174,9 @@ class LiveModule:
         self.sites = dict(sites)
         return holders.running(code for index in changed for code in before[index])
 
+    def _is_function(self, index: int) -> bool:
+        return bool(self._plain[index].co_flags & inspect.CO_NEWLOCALS)
+
     def _codes_at(self, index: int) -> list[CodeType]:
         original = [self._original[index]] if index in self._original else []
         return original + self._woven.get(index, [])
@@ -180,7 +186,7 @@ class LiveModule:
         owner = woven.owners[site.name]
         around = [i for i in range(owner + 1) if i and owner < i + len(weaving.every(woven.codes[i]))]
         names = [woven.codes[index].co_qualname for index in around]
-        if not around or not any(woven.codes[index].co_flags & 0x2 for index in around):
+        if not around or not any(map(self._is_function, around)):
             raise NotArmable(
                 f"failpoint {site.name!r} is in the body of a module or class, which has run already",
                 where=str(site),

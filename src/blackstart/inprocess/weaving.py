@@ -78,7 +78,7 @@ def weave(
     if rewrite:
         rewrite(tree)
     owners: dict[str, int] = {}
-    marked = every(_compiled(ast.fix_missing_locations(tree), path))
+    marked = every(_compiled(tree, path))
     for index, code in enumerate(marked):
         for constant in code.co_consts:
             if isinstance(constant, str) and constant in bound:
