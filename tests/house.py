@@ -63,7 +63,7 @@ THIRD_PARTY = {
     "report": {"rich", "jinja2", "markupsafe"},
     "probes": {"yaml"},
     "proxy": {"uvicorn", "uvloop"},
-    "pytest_plugin": {"pytest"},
+    "pytest_plugin": {"pytest", "_pytest"},
 }
 # Pure packages judge values; these modules would let them look at the world.
 PURE = frozenset({"oracles", "surface", "criteria", "findings"})

@@ -25,8 +25,8 @@ from blackstart.inprocess.sites import MARK, Site, places_of, read_source, sites
 
 # One at a time arms or disarms; hits never take it.
 LOCK = threading.RLock()
-# A test runner that rewrites modules says how: the module -> what it did to the tree, or None if it left it alone.
-rewriters: list[Callable[[ModuleType, str], Callable[[ast.Module], None] | None]] = []
+# A test runner that rewrites modules says how: module, path, source -> what it did to the tree, or None for nothing.
+rewriters: list[Callable[[ModuleType, str, str], Callable[[ast.Module], None] | None]] = []
 
 _STANDARD = tuple({sysconfig.get_paths()["stdlib"], sysconfig.get_paths()["platstdlib"]})
 _PACKAGES = tuple({sysconfig.get_paths()["purelib"], sysconfig.get_paths()["platlib"]})
@@ -121,7 +121,9 @@ class LiveModule:
         self.source = source_of(module) or ""
         self.path = str(getattr(module, "__file__", module.__name__))
         self.sites: dict[str, Site] = {}
-        self._rewrite = next((made for made in (how(module, self.path) for how in rewriters) if made), None)
+        self._rewrite = next(
+            (made for made in (how(module, self.path, self.source) for how in rewriters) if made), None
+        )
         self._plain = weaving.plain(self.source, self.path, self._rewrite)
         self._original: dict[int, CodeType] = {}
         self._mismatched: set[str] = set()

@@ -154,9 +154,7 @@ class Sandbox:
         self._pid = started.pid
         return started
 
-    def _program(
-        self, argv: Sequence[bytes | str], env: Mapping[Any, Any], cwd: str | bytes | None
-    ) -> dict[str, Any]:
+    def _program(self, argv: Sequence[bytes | str], env: Mapping[Any, Any], cwd: str | bytes | None) -> dict[str, Any]:
         """What is started, and where, as an order says it."""
         places = self._zygote.places
         return {

@@ -201,3 +201,24 @@ def test_an_interrupted_session_leaves_nothing_armed(tmp_path: Path) -> None:
     shown = session(tmp_path, test)
     assert "KeyboardInterrupt" in shown
     assert "still armed: []" in shown
+
+
+def test_a_failpoint_in_a_test_file_itself_whose_assertions_are_rewritten(tmp_path: Path) -> None:
+    test = (
+        "import pytest\n\n"
+        "def save(kept, value):\n    assert isinstance(kept, list), 'a list'\n    # failpoint: in-test-file\n"
+        "    kept.append(value)\n\n"
+        "def test_it(failpoints):\n    failpoints.arm('in-test-file', '@1 raise(OSError: EIO)')\n    kept = []\n"
+        "    with pytest.raises(OSError):\n        save(kept, 1)\n    save(kept, 2)\n    assert kept == [2]\n"
+    )
+    assert "1 passed" in session(tmp_path, test)
+
+
+def test_a_coroutine_in_a_test_file(tmp_path: Path) -> None:
+    test = (
+        "import asyncio, json, pytest\n\n"
+        "async def fetch():\n    # failpoint: in-coroutine\n    return 1\n\n"
+        "def test_it(failpoints):\n    failpoints.arm('in-coroutine', '@1 return(2)')\n"
+        "    assert [asyncio.run(fetch()) for _ in range(2)] == [2, 1]\n"
+    )
+    assert "1 passed" in session(tmp_path, test)
