@@ -76,15 +76,17 @@ class Campaign:
         if isolation == LANDLOCK:
             # There is one place in which a target can run: one trial at a time.
             self.jobs = 1
-            self._leave_out_power("they need namespaces")
+            self._leave_out("power", "no power cuts: they need namespaces")
+            self._leave_out("disk", "no full disks: they need namespaces, the disk being the machine's own without")
         service = service_of(self.options, target, check, isolation)
         if service is not None:
-            self._leave_out_power("they are tried on jobs only")
+            self._leave_out("power", "no power cuts: they are tried on jobs only")
         self.progress.phase("scouting")
         directories, made = scout(self.options, target, opened, isolation, service)
         layout = ground.layout(self.options, target, directories, opened, made)
         if layout.made:
-            self._leave_out_power(f"the state {', '.join(layout.made)} lies in a directory too large to be copied")
+            where = ", ".join(layout.made)
+            self._leave_out("power", f"no power cuts: the state {where} lies in a directory too large to be copied")
         observer = Observer(layout, isolation, target, check, self.budget_s * CALIBRATION_SHARE, service)
         try:
             seen = observer.observe(self.progress)
@@ -97,10 +99,10 @@ class Campaign:
             observer.close()
             raise
 
-    def _leave_out_power(self, why: str) -> None:
-        if "power" in self.kinds:
-            self.kinds = tuple(kind for kind in self.kinds if kind != "power")
-            self.progress.note(f"no power cuts: {why}")
+    def _leave_out(self, kind: str, why: str) -> None:
+        if kind in self.kinds:
+            self.kinds = tuple(other for other in self.kinds if other != kind)
+            self.progress.note(why)
 
     def shop(self, seen: Observation, isolation: str) -> Workshop:
         """What the workers need; the images are named by where the campaign's zygote shows them."""

@@ -25,7 +25,7 @@ from blackstart.core.history import EXITED, Run
 from blackstart.core.masking import Masker, same
 from blackstart.core.reading import FileState, Image
 from blackstart.core.trace import Operation
-from blackstart.gate import Recorder
+from blackstart.gate import Recorder, WallClock
 from blackstart.report.progress import Progress
 from blackstart.sandbox import Layout, Zygote
 from blackstart.surface import (
@@ -44,6 +44,7 @@ from blackstart.surface import (
 )
 from blackstart.surface import Observation as Seen
 from blackstart.targets import Command, Patience, Service
+from blackstart.targets.usage import Usage
 from blackstart.trials import Bench
 from blackstart.trials.taping import OBSERVED
 
@@ -79,6 +80,7 @@ class _Recorded:
     began_s: float
     zones_s: tuple[int, ...]
     before: Image
+    memory_bytes: tuple[int, int]
     boundaries: list[str] = field(default_factory=list)
 
     @property
@@ -121,6 +123,7 @@ class Observer:
         self.patience = FIRST_PATIENCE
         self.notes: list[str] = []
         self.uncovered: dict[str, str] = {}
+        self.clock_reads = 0
 
     def close(self) -> None:
         """End the zygote; every image goes with it."""
@@ -162,7 +165,7 @@ class Observer:
     def _recorded(self, start: str, keep: str = "", *, boundaries: bool = False, other_pids: bool = False) -> _Recorded:
         """One clean run from `start` under the gate; its image is kept under the name `keep`.
 
-        other_pids: with other process ids than the first clean runs, so that what is named by them is masked;
+        other_pids: with process ids of its own, so that names made of them are masked, and its clock readings counted;
         boundaries: also keep an image at each version boundary at which no file is half written.
         """
         bench, zygote = self.bench, self.zygote
@@ -171,10 +174,14 @@ class Observer:
             before = bench.read(image)
             reader = VersionReader(lambda path: bench.prober.state(image, path), before)
             known = 0
+            wall = WallClock(counts=bench.service is not None) if other_pids else None
 
             def on_operation(operation: Operation) -> None:
                 nonlocal known
                 reader.before(operation)
+                usage.see(operation)
+                if wall is not None and (operation.changes or operation.masked == "stdout"):
+                    wall.count()
                 settled = reader.settled_versions
                 if boundaries and settled > known and len(saved) < BOUNDARIES_MAX:
                     saved.append(f"{start}-boundary-{len(saved)}")
@@ -184,6 +191,7 @@ class Observer:
             recorder = Recorder(mask=bench.masker, sites=True, data=True, data_max=OUTPUT_DATA_BYTES)
             began_s = SYSTEM.now()
             with zygote.sandbox(image) as sandbox:
+                usage = Usage(sandbox.census)
                 if other_pids:
                     sandbox.advance_pids(bench.pid_step)
                 run, conducted = bench.start(
@@ -194,14 +202,25 @@ class Observer:
                     recorder=recorder,
                     patience=self.patience,
                     on_operation=on_operation if bench.service is None else None,
+                    wall=wall,
                 )
             if keep:
                 zygote.copy(image, keep)
         self.runs += 1
         self.uncovered.update(conducted.uncovered)
+        self._of_clock(wall)
         zones_s = ground.zones_s(bench.command, began_s)
         versions = reader.finish(run.image) if bench.service is None else ends_only(before, run.image)
-        return _Recorded(run, conducted.trace, versions, began_s, zones_s, before, saved)
+        return _Recorded(run, conducted.trace, versions, began_s, zones_s, before, usage.memory_bytes, saved)
+
+    def _of_clock(self, wall: WallClock | None) -> None:
+        """Note whether the target reads the wall clock, and whether a jump of it can be shown to the target."""
+        if wall is None:
+            return
+        why = wall.trouble or ("it waits until a time of it, which cannot be moved" if wall.waits else "")
+        if why:
+            self.uncovered["wall clock"] = why
+        self.clock_reads = 0 if "wall clock" in self.uncovered else max(self.clock_reads, wall.reads)
 
     def _wait_until(self, moment_s: float) -> None:
         """Let the wall clock reach this moment."""
@@ -276,6 +295,7 @@ class Observer:
                 start: self._boundary_reruns(start, found)
                 for start in (() if refuses or bench.service is not None else ("S0", "S1"))
             },
+            clock_reads=self.clock_reads,
         )
         bench.calibration = calibration
         return Observation(
@@ -323,6 +343,7 @@ class Observer:
             signal=run.end.signal,
             left=run.left,
             life=run.life,
+            memory_bytes=one.memory_bytes,
         )
 
     def _check_versions(self, start: str, answer: str) -> tuple[str, ...]:

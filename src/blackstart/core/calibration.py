@@ -49,7 +49,7 @@ class CleanRun(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     start (None: no such file), the last the final one; check: the masked answer of `--check` afterwards;
     check_steps: (output events that had got out, answer) at moments of the run, in order; signal, left, life: as
     in history.Run, of a service; recording: what the kind `power` makes its states from, None if it was not asked
-    for.
+    for; memory_bytes: address space when its work began, and at most.
     """
 
     start: str
@@ -69,6 +69,7 @@ class CleanRun(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     life: Life | None = None
     check_steps: tuple[tuple[int, str], ...] = ()
     recording: Any = None
+    memory_bytes: tuple[int, int] = (0, 0)
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -78,7 +79,8 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     boundary_reruns: per start, contents per masked path after a clean re-run from each boundary state of a clean run;
     slowest_s: of all clean runs (of a service: to get ready, or to stop); slowest_work_s: of their workloads;
     nulls: how many null trials; muted: oracle -> why; write_behind: acknowledgements precede the write of their
-    effect, with the evidence.
+    effect, with the evidence; clock_reads: how often the wall clock was read after the target's work had begun (0
+    also where that cannot be faulted).
     """
 
     mask: Mask = Mask()
@@ -93,3 +95,4 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     write_behind: str = ""
     has_check: bool = False
     is_service: bool = False
+    clock_reads: int = 0

@@ -6,7 +6,20 @@ To add a kind: one file with a frozen value and `candidates`, its test, and one 
 from collections.abc import Iterator
 
 from blackstart.core.calibration import Calibration, CleanRun
-from blackstart.faults import db, errno, failing_sync, file, kill, power, second_cut, signals
+from blackstart.faults import (
+    db,
+    disk,
+    errno,
+    failing_sync,
+    file,
+    kill,
+    kill_one,
+    limit,
+    power,
+    second_cut,
+    signals,
+    time,
+)
 from blackstart.faults.scene import Candidate, Fault, Scene
 
 
@@ -25,11 +38,26 @@ KINDS = {
     "file": file.candidates,
     "db": db.candidates,
     "power": _power,
+    "disk": disk.candidates,
+    "limit": limit.candidates,
+    "kill-one": kill_one.candidates,
+    "time": time.candidates,
 }
 
 # Every fault value, for reading plans back.
 AnyFault = (
-    kill.Kill | errno.Errno | file.Damage | db.Break | power.PowerCut | failing_sync.FailingSync | second_cut.SecondCut
-) | signals.Signal
+    kill.Kill
+    | errno.Errno
+    | file.Damage
+    | db.Break
+    | power.PowerCut
+    | failing_sync.FailingSync
+    | second_cut.SecondCut
+    | disk.Full
+    | limit.Limit
+    | kill_one.KillOne
+    | time.Jump
+    | signals.Signal
+)
 
 __all__ = ["KINDS", "AnyFault", "Candidate", "Fault", "Scene"]

@@ -17,7 +17,7 @@ import msgspec
 
 from blackstart.core.history import Injected
 from blackstart.core.trace import Operation
-from blackstart.gate import Tamper
+from blackstart.gate import Tamper, WallClock
 from blackstart.power import Recording
 from blackstart.sandbox import Zygote
 from blackstart.targets import Conducted
@@ -34,8 +34,9 @@ class Scene:
     """One trial's image and the next start's settings.
 
     image: the trial's own image; start: the image it was made from (the good state); real: masked path -> real path;
-    seed: of every draw in this trial; tampers and drop_capabilities take effect at the next start, and so do signals:
-    by the index of the tamper that they go with, and those on a service's way out;
+    seed: of every draw in this trial; tampers, drop_capabilities and wall (the clock that the target reads, None for
+    the machine's) take effect at the next start, and so do signals: by the index of the tamper that they go with, and
+    those on a service's way out;
     recording: of the clean run from `start`, for power cuts.
     """
 
@@ -49,6 +50,7 @@ class Scene:
     signals: dict[int, tuple[int, ...]] = field(default_factory=dict)
     signals_at_stop: list[int] = field(default_factory=list)
     recording: Recording | None = None
+    wall: WallClock | None = None
 
     def standing(self, masked: str) -> str:
         """The real path of a file that stands in the image; CannotInject if it does not."""

@@ -126,6 +126,8 @@ def _cause(failure: Failure) -> tuple[str, ...]:
         return (verdict.consequence, verdict.label, kind, "", _plain(verdict.evidence[0] if verdict.evidence else ""))
     if paths and (verdict.oracle == RESTART or verdict.consequence in ("hung", "spinning")):
         return (verdict.consequence, verdict.label, kind, paths, "")
+    if kind == "kill-one" and not paths:  # whichever of its steps a child dies at, it is its death that is not noticed
+        return (verdict.consequence, verdict.label, kind, "", context(operation.site) if operation else "")
     function = context(operation.site) if operation else ""
     call = "" if function or kind == "kill" or operation is None else operation.call
     return (verdict.consequence, verdict.label, kind, paths or failure.masked, function or call)

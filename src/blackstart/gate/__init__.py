@@ -6,18 +6,22 @@ from blackstart.gate.errnos import plausible, possible
 from blackstart.gate.launcher import Launched, launch
 from blackstart.gate.places import stream_names
 from blackstart.gate.supervisor import Recorder, Supervisor
-from blackstart.gate.tampering import Firing, Match, Tamper, context_of, disk_full, read_only, refuse
+from blackstart.gate.tampering import HERE, Caller, Firing, Match, Tamper, context_of, disk_full, read_only, refuse
+from blackstart.gate.wallclock import WallClock
 
 __all__ = [
     "BOOKKEEPING",
     "DEFAULT",
     "GROWING",
+    "HERE",
+    "Caller",
     "Firing",
     "Launched",
     "Match",
     "Recorder",
     "Supervisor",
     "Tamper",
+    "WallClock",
     "closure",
     "context_of",
     "disk_full",

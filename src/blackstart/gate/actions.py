@@ -40,7 +40,7 @@ CALLER_GONE = (errno.ENOENT, errno.EINPROGRESS)
 class Step(msgspec.Struct, frozen=True):
     """A call that was taken, and what was decided for it: a signal may send it back to be begun again.
 
-    written: how many bytes the gate has already written in its place.
+    written: how many bytes the gate has already written in its place; act: what is done before the call is let go.
     """
 
     event: Event
@@ -50,6 +50,7 @@ class Step(msgspec.Struct, frozen=True):
     tamper_index: int = -1
     matched: bool | None = None
     written: int = -1
+    act: Callable[[], tuple[bool, str]] | None = None
 
 
 class _Stop(msgspec.Struct, frozen=True):
@@ -103,10 +104,14 @@ class Actions:
         term = step.term
         assert term is not None and step.call is not None
         verb, delivered, note = term.verb, True, ""
+        if step.act is not None:
+            verb, (delivered, note) = "act", step.act()
         wants_stack = self._with_stacks and self._wants_stack(step)
         if wants_stack:
             self._stop_before(thread)
-        if verb == "raise":
+        if verb == "act":
+            self.answer(notification, 0, 0, notify.CONTINUE)
+        elif verb == "raise":
             delivered = self.answer(notification, 0, -term.exception.number, 0)
         elif verb in ("sleep", "delay"):
             due_s = self._clock.monotonic() + term.duration_s

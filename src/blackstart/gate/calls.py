@@ -126,6 +126,11 @@ settimeofday      164  170
 timer_settime     223  110
 timerfd_settime   286   86  fd flags
 setitimer          38  103
+clock_gettime     228  113
+gettimeofday       96  169
+time              201    -
+futex             202   98  . flags
+set_tid_address   218   96
 io_uring_setup    425  425  flags
 """
 
@@ -216,6 +221,8 @@ ENTRIES = RENAMES | REMOVES | MAKES | ATTRIBUTES
 SOCKETS = _group("socket connect bind listen accept accept4 sendto sendmsg sendmmsg recvfrom recvmsg shutdown")
 PROCESSES = _group("execve execveat fork vfork clone clone3 kill wait4 exit_group")
 TIME = _group("nanosleep clock_nanosleep clock_settime settimeofday timer_settime timerfd_settime setitimer")
+# Calls that read the wall clock, where they are made at all: see `gate.wallclock`.
+CLOCK_READS = _group("clock_gettime gettimeofday time")
 GROUPS = {
     "files": FILES,
     "entries": ENTRIES,

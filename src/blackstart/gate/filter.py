@@ -1,7 +1,7 @@
 """The seccomp filter: which calls stop at the gate. Compiled to classic BPF, loaded by whoever starts the target.
 
 What is not named passes at full speed: the kernel runs the filter once per call number when it is loaded and keeps
-the answer for those that are always allowed. Only mmap, fcntl and sendmsg are decided by their arguments.
+the answer for those that are always allowed. Only those of `_SPECIAL` are decided by their arguments.
 Calls of another instruction set (32-bit, x32) have other numbers: all of them stop at the gate, which lets them go on
 and reports the program as not covered, or they are refused with ENOSYS. They never pass unseen.
 """
@@ -26,6 +26,9 @@ _NUMBER, _ARCHITECTURE = 0, 4
 _MAP_SHARED, _MAP_ANONYMOUS, _PROT_WRITE = 0x01, 0x20, 0x02
 # F_SETLK, F_SETLKW, F_OFD_SETLK, F_OFD_SETLKW: the commands of fcntl that concern others.
 LOCK_COMMANDS = (6, 7, 37, 38)
+# CLOCK_REALTIME, CLOCK_REALTIME_COARSE, CLOCK_TAI: the clocks that an operator, or NTP, sets.
+WALL_CLOCKS = (0, 5, 11)
+_FUTEX_CLOCK_REALTIME = 256
 
 _Instruction = tuple[int, int, int, int]
 
@@ -41,11 +44,13 @@ def compile(
     refuse: Mapping[str, str] | None = None,
     foreign: str = "report",
     machine: str = "",
+    whole: Collection[str] = (),
 ) -> bytes:
     """The program (an array of struct sock_filter) that stops `calls` at the gate.
 
     refuse: call -> errno name; the kernel answers these by itself, always, and the gate never sees them.
     foreign: what happens to calls of another instruction set, `report` or `refuse`.
+    whole: calls that stop whatever their arguments are, where usually these decide.
     io_uring_setup always stops: the supervisor answers ENOSYS, since what goes through a ring cannot be seen.
     """
     assert foreign in ("report", "refuse"), foreign
@@ -65,7 +70,8 @@ def compile(
         if call.number(machine) >= 0:
             program += [(_IF_EQUAL, 0, 1, call.number(machine)), (_RETURN, 0, 0, _ERRNO | error)]
     for number, call in sorted(wanted.items()):
-        body = _SPECIAL[call.name] if call.name in _SPECIAL else [(_RETURN, 0, 0, _NOTIFY)]
+        is_special = call.name in _SPECIAL and call.name not in whole
+        body = _SPECIAL[call.name] if is_special else [(_RETURN, 0, 0, _NOTIFY)]
         program += [(_IF_EQUAL, 0, len(body), number), *body]
     program.append((_RETURN, 0, 0, _ALLOW))
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
@@ -88,6 +94,19 @@ _SPECIAL: dict[str, list[_Instruction]] = {
         *((_IF_EQUAL, len(LOCK_COMMANDS) - place, 0, command) for place, command in enumerate(LOCK_COMMANDS)),
         (_RETURN, 0, 0, _ALLOW),
         (_RETURN, 0, 0, _NOTIFY),
+    ],
+    "clock_gettime": [
+        (_LOAD, 0, 0, _argument(0)),
+        *((_IF_EQUAL, len(WALL_CLOCKS) - place, 0, clock) for place, clock in enumerate(WALL_CLOCKS)),
+        (_RETURN, 0, 0, _ALLOW),
+        (_RETURN, 0, 0, _NOTIFY),
+    ],
+    # Only a wait until a time of the wall clock.
+    "futex": [
+        (_LOAD, 0, 0, _argument(1)),
+        (_IF_SET, 0, 1, _FUTEX_CLOCK_REALTIME),
+        (_RETURN, 0, 0, _NOTIFY),
+        (_RETURN, 0, 0, _ALLOW),
     ],
     "sendmsg": [
         (_LOAD, 0, 0, _argument(0)),

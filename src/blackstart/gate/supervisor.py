@@ -12,6 +12,7 @@ import os
 import select
 from collections.abc import Callable, Mapping, Sequence
 from fcntl import ioctl
+from functools import partial
 
 import msgspec
 
@@ -24,11 +25,12 @@ from blackstart.gate import notify
 from blackstart.gate.actions import CALLER_GONE, Actions, Step
 from blackstart.gate.callsite import Sites
 from blackstart.gate.filter import AUDIT_ARCH, X32_BIT
-from blackstart.gate.looking import Look
+from blackstart.gate.looking import Looking
 from blackstart.gate.operations import Event, Reader
 from blackstart.gate.places import Places, change_by
 from blackstart.gate.tampering import Armed, Firing, Tamper
 from blackstart.gate.tasks import Tasks, Thread
+from blackstart.gate.wallclock import CLOCKED, WallClock
 
 _MOVES = tables.RENAMES | tables.REMOVES | tables.MAKES
 _EXECUTES = frozenset({"execve", "execveat"})
@@ -65,7 +67,7 @@ class Supervisor:
     the reader sees the state exactly before it; gated: the calls that the filter stops, as given to filter.compile: if
     they include calls.BOOKKEEPING, descriptors are looked up once instead of each time; streams: link text -> name of
     the standard streams (see places.stream_names; None: descriptors 0, 1, 2 of the first thread); stacks: read the
-    exact stack of each first firing by a debugger (10-150 ms, for findings).
+    exact stack of each first firing by a debugger (10-150 ms, for findings); wall: the clock that it reads.
 
     trace, firings, hits (per tamper), uncovered (path -> why) and is_ended are to be read at any time.
     """
@@ -82,6 +84,7 @@ class Supervisor:
         gated: frozenset[str] | set[str] | None = None,
         streams: Mapping[str, str] | None = None,
         stacks: bool = False,
+        wall: WallClock | None = None,
         random: Source | None = None,
         clock: Clock = SYSTEM,
     ) -> None:
@@ -90,9 +93,9 @@ class Supervisor:
         self.is_ended = False
         self._listener = listener
         self._on_operation = on_operation
-        self._record = record
+        self._record, self._wall = record, wall
         self._clock = clock
-        self._started_s = clock.monotonic()
+        self._started_s = self._now_s = clock.monotonic()
         self._index = 0
         self._data_left = record.data_total_max if record else 0
         source = random or Seed(0).source("gate")
@@ -111,7 +114,6 @@ class Supervisor:
             for name in frozenset().union(*(armed.calls for armed in self._armed))
         }
         self._reads_all = record is not None or on_operation is not None
-        self._now_s = self._started_s
         self._buffer = bytearray(notify.NOTIFICATION.size)
         notify.set_sync_wake_up(listener)
         self._waiting = select.poll()
@@ -256,6 +258,8 @@ class Supervisor:
         if self._actions.again and self._is_repeated(event):
             return
         thread = self._threads.get(tid) or self._tasks.thread(tid)
+        if self._wall is not None and self._of_clock(self._wall, call.name, thread, event):
+            return
         armed = self._by_call.get(call.name)
         if armed is None and not self._reads_all:
             if call.name in _SPECIAL:
@@ -281,7 +285,7 @@ class Supervisor:
         self, candidates: list[Armed], call: tables.Call, thread: Thread, event: Event, operation: Operation
     ) -> Step | None:
         """Count this operation where it is a hit; what is to be done, by the first tamper that has something to do."""
-        look = Look(self._sites, thread, operation)
+        look = Looking(self._sites, thread, operation)
         chosen: tuple[Armed, Term] | None = None
         for armed in candidates:
             first = armed.tamper.after
@@ -297,7 +301,20 @@ class Supervisor:
         matched = armed.matches_plan(operation, self._reader.masked, look)
         if call.name in _SPECIAL:
             self._prepare(call, thread, event, operation)
-        return Step(event, operation, call, term, armed.index, matched)
+        act = armed.tamper.act and partial(armed.tamper.act, look)
+        return Step(event, operation, call, term, armed.index, matched, act=act)
+
+    def _of_clock(self, wall: WallClock, name: str, thread: Thread, event: Event) -> bool:
+        """Whether this is a reading of the wall clock, which then is answered; every program is made to ask here."""
+        if name not in CLOCKED:
+            wall.follow(thread.process, is_replaced=name in _EXECUTES)
+            return False
+        answer = wall.answer(name, thread.process, event)
+        if answer is None:
+            self._let_go(event, name, None)
+        else:
+            self._actions.answer(event[0], *answer, 0)
+        return True
 
     def _is_repeated(self, event: Event) -> bool:
         """Whether this is a call that a signal had interrupted in the gate and that was begun again (Linux < 5.19)."""

@@ -22,10 +22,20 @@ from blackstart.gate import calls as tables
 from blackstart.gate.callsite import is_installation
 from blackstart.gate.errnos import possible
 
+# The verb of a tamper that acts: the call itself is only let go at once.
+HERE = "delay(0s)"
 VERBS = frozenset({"off", "raise", "return", "sleep", "delay", "hang", "pause", "kill"})
 # Calls whose `return(n)` is a short write: the gate carries out n bytes of it.
 SHORTENED = tables.WRITES
 _DECIDED_MAX = 65536
+
+
+class Caller(Protocol):
+    """What may be asked about the call that waits; see `looking`."""
+
+    @property
+    def process(self) -> int: ...
+    def is_short(self, of: str) -> bool: ...
 
 
 class Match(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -35,7 +45,8 @@ class Match(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     path: the masked path, with `*` for any text and `|` between alternatives; kind: such as `file|directory`, or "";
     context: `function:file` of the innermost frame of the target's own code, "" for any;
     opening: which opens are hits: `new` (it would make a file), `writing` (it would make, empty or change one), "" all;
-    exact: the path is one masked path as it stands, in which `*` and `|` mean themselves.
+    exact: the path is one masked path as it stands, in which `*` and `|` mean themselves;
+    short: only calls that the kernel will refuse for want of this (see looking.SHORTAGES), "" for all.
     """
 
     call: str
@@ -44,17 +55,21 @@ class Match(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     context: str = ""
     opening: str = ""
     exact: bool = False
+    short: str = ""
 
 
 class Tamper(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What to do at the hits; planned: the operation that the first firing must be, if one was chosen;
-    after: the index of another tamper, without whose firing this one sleeps (a disk that fills at one write is full).
+    after: the index of another tamper, without whose firing this one sleeps (a disk that fills at one write is full);
+    act: what is done where the rule says so, before the call goes on untouched (`HERE` is the rule for that). It is
+    given the caller, and answers whether it did it, with a note.
     """
 
     match: Match
     rule: Rule
     planned: Operation | None = None
     after: int | None = None
+    act: Callable[[Caller], tuple[bool, str]] | None = None
 
 
 class Firing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -135,7 +150,7 @@ def refuse(rule: Rule, match: Match) -> None:
             )
 
 
-class Look(Protocol):
+class Look(Caller, Protocol):
     """What may have to be looked up in the target before a match is decided; asked only where it matters."""
 
     def site(self) -> tuple[str, ...]: ...
@@ -174,8 +189,9 @@ class Armed:
             return False
         if match.context:
             site = operation.site or look.site()
-            return context_of(msgspec.structs.replace(operation, site=site)) == match.context
-        return True
+            if context_of(msgspec.structs.replace(operation, site=site)) != match.context:
+                return False
+        return not match.short or look.is_short(match.short)
 
     def hit(self) -> Term | None:
         """Count a hit; the term to perform, if any."""

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from blackstart.core.calibration import Calibration
 from blackstart.core.history import EXITED, History, Run
-from blackstart.core.verdict import Verdict, failed, passed, unknown
+from blackstart.core.verdict import FAILED, Verdict, failed, passed, unknown
 from blackstart.oracles import damage
 from blackstart.oracles.legal import CORRUPT, LEGAL, LOST, legal_after, legal_unrecovered
 from blackstart.oracles.outputs import reached
-from blackstart.oracles.view import DAMAGE_KINDS, View
+from blackstart.oracles.view import CLOCK_KINDS, DAMAGE_KINDS, View
 
 NAME = "state"
 
@@ -30,6 +30,9 @@ def judge(history: History, calibration: Calibration) -> tuple[Verdict, ...]:
     if not view.restarts:
         return (unknown(NAME, "the target was not restarted"),)
     last = view.restarts[-1]
+    if history.kind in CLOCK_KINDS:
+        failing = [one for one in _by_check(view, last) if one.outcome == FAILED]
+        return tuple(failing) or (passed(NAME, "what it keeps may depend on the time, which was changed"),)
     if not view.ends_as_clean(last):
         return _unrecovered(view, last)
     return _by_check(view, last) or _by_content(view, last)

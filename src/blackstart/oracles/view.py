@@ -17,6 +17,8 @@ from blackstart.core.reading import FileState, Image
 
 JUDGED_ROLES = ("state", "output")
 DAMAGE_KINDS = ("file", "db")
+# After these, contents may differ with the time: only how the target ends and starts is judged.
+CLOCK_KINDS = ("time",)
 
 
 # The masker of the last mask: a mask learnt once judges thousands of histories, and paths are masked once per masker.

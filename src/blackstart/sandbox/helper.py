@@ -134,6 +134,10 @@ class Zygote:
     def _do_free(self, message: dict[str, Any], _in: list[int], _out: list[int]) -> dict[str, Any]:
         return {"bytes": self._images.free_bytes(message["name"])}
 
+    def _do_room(self, message: dict[str, Any], _in: list[int], _out: list[int]) -> dict[str, Any]:
+        self._images.room(message["name"], message["bytes"], message["inodes"])
+        return {}
+
     def _do_sandbox(self, message: dict[str, Any], channels: list[int], _out: list[int]) -> dict[str, Any]:
         image = self._images.directory(message["name"])
         pid = kernel.fork_into(_WORLD)

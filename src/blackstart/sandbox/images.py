@@ -18,6 +18,8 @@ from blackstart.sandbox.copying import Copier, Report, TooMuch, copy_tree, opene
 from blackstart.sandbox.plan import FRESH, HOST, Plan, below
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# Of each image; more than any state that fits has files.
+INODES = 1 << 20
 _KINDS = {
     stat.S_IFREG: "file",
     stat.S_IFDIR: "directory",
@@ -66,7 +68,11 @@ class Images:
 
     def _make_room(self, place: str) -> None:
         os.mkdir(place)
-        _mount_memory(place, self._limit * 3 + (512 << 20))
+        _mount_memory(place, self._limit_bytes)
+
+    @property
+    def _limit_bytes(self) -> int:
+        return self._limit * 3 + (512 << 20)
 
     def _furnish(self, place: str) -> None:
         mounts.furnish(place, self._plan)
@@ -99,7 +105,7 @@ class Images:
         """A new image equal to the one at this descriptor, which may be another helper's with the same layout."""
         new = self._new(name)
         try:
-            copier = Copier(limit_bytes=self._limit * 3 + (512 << 20), from_image=True)
+            copier = Copier(limit_bytes=self._limit_bytes, from_image=True)
             for part in ("root", "part", "copy", "fresh", "upper"):
                 copy_tree(part, f"{new}/{part}", part, copier, within=old)
             os.mkdir(f"{new}/scratch")
@@ -255,9 +261,21 @@ class Images:
         return room.f_bavail * room.f_frsize
 
 
+    def room(self, name: str, free_bytes: int | None, free_inodes: int | None) -> None:
+        """Let the image take this much more and no byte beyond (rounded up to pages); None: what it had at first."""
+        place = self.directory(name)
+        now = os.statvfs(place)
+        used_bytes, used_inodes = (now.f_blocks - now.f_bfree) * now.f_frsize, now.f_files - now.f_ffree
+        size = self._limit_bytes if free_bytes is None else used_bytes + free_bytes
+        # A whole page at least: no size at all would mean no limit.
+        options = f"size={max(size, now.f_frsize)}"
+        options += f",nr_inodes={INODES if free_inodes is None else used_inodes + free_inodes}"
+        kernel.mount("image", place, "tmpfs", kernel.MS_REMOUNT | kernel.MS_NOSUID | kernel.MS_NODEV, options)
+
+
 def _mount_memory(place: str, size_bytes: int) -> None:
     """A file system in memory; with huge pages, where the kernel has them, a copy takes a fifth of the time."""
-    options = f"mode=755,size={size_bytes}"
+    options = f"mode=755,size={size_bytes},nr_inodes={INODES}"
     for more in (",huge=within_size", ""):
         try:
             kernel.mount("image", place, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, options + more)

@@ -7,6 +7,7 @@ The keeper stands for process 1: orphans of the target come to it, and it ends o
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import signal
@@ -41,6 +42,10 @@ class DirectoryImages(Images):
 
     def _make_room(self, place: str) -> None:
         os.mkdir(place, 0o700)
+
+    def room(self, name: str, free_bytes: int | None, free_inodes: int | None) -> None:
+        """A directory of the host has no room of its own."""
+        raise OSError(errno.EOPNOTSUPP, "the disk is the machine's own here, and cannot be filled")
 
     def _furnish(self, place: str) -> None:
         for part in ("root", "part", "copy", "fresh", "upper", "scratch"):

@@ -30,7 +30,7 @@ from blackstart.sandbox.streams import Streams
 
 ANSWER_LIMIT_S = 120.0
 CLOSE_LIMIT_S = 60.0
-_ABOUT_FILES = frozenset(("locate", "open", "walk", "remove", "put", "write", "chmod", "changes", "free"))
+_ABOUT_FILES = frozenset(("locate", "open", "walk", "remove", "put", "write", "chmod", "changes", "free", "room"))
 _NO_ROOM = (errno.ENOSPC, errno.ENOMEM, errno.EDQUOT)
 _BOOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "boot.py")
 
@@ -224,6 +224,13 @@ class Zygote:
         """What the image can still take before the target meets a full disk that is ours."""
         answer, _ = self._ask("free", name=name)
         return int(answer["bytes"])
+
+    def set_room(self, name: str, free_bytes: int | None = None, free_inodes: int | None = None) -> None:
+        """Leave so much room on the image's disk, in bytes (a page is the smallest part) and in entries; None: plenty.
+
+        OSError where images have no disk of their own.
+        """
+        self._ask("room", name=name, bytes=free_bytes, inodes=free_inodes)
 
     def prepare(self, image: str) -> None:
         """Build a sandbox over this image now, so that the next `sandbox(image)` finds it ready."""

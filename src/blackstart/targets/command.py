@@ -20,8 +20,9 @@ from blackstart.core.errors import SandboxLimit
 from blackstart.core.history import DEADLINE, EXITED, KILLED, SIGNALED, End, Life, Output, Wait
 from blackstart.core.reading import Reading
 from blackstart.core.trace import Operation
-from blackstart.gate import BOOKKEEPING, Firing, Recorder, Supervisor, Tamper, closure, stream_names
+from blackstart.gate import BOOKKEEPING, Firing, Recorder, Supervisor, Tamper, WallClock, closure, stream_names
 from blackstart.gate.filter import compile as compile_filter
+from blackstart.gate.wallclock import GATED as CLOCK_CALLS
 from blackstart.sandbox import Sandbox
 from blackstart.targets.look import look
 from blackstart.targets.signalling import Signals
@@ -43,12 +44,25 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GateOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """What the gate is to do in one start: the calls that it stops at, the faults, whether to record, the mask."""
+    """What the gate is to do in one start: the calls that it stops at, the faults, whether to record, the mask, and the
+    wall clock that the target reads (None: the machine's).
+    """
 
     calls: frozenset[str]
     tampers: tuple[Tamper, ...] = ()
     recorder: Recorder | None = None
     mask: Callable[[str], str]
+    wall: WallClock | None = None
+
+    @property
+    def stopped(self) -> frozenset[str]:
+        """All calls that stop; those of bookkeeping too, so that each descriptor is looked up once."""
+        return closure(self.calls | BOOKKEEPING | (CLOCK_CALLS if self.wall else frozenset()))
+
+    @property
+    def whole(self) -> frozenset[str]:
+        """Calls that stop whatever they are asked to do: how much memory there is, every mapping changes."""
+        return frozenset({"mmap"} if any(tamper.match.short == "memory" for tamper in self.tampers) else ())
 
 
 class Conducted(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +79,7 @@ class Conducted(msgspec.Struct, frozen=True, kw_only=True):
     signals: tuple[int, ...] = ()
     life: Life | None = None
     readings: tuple[Reading, ...] = ()
+    wall: WallClock | None = None
 
 
 class OnOperation(Protocol):
@@ -74,9 +89,9 @@ class OnOperation(Protocol):
 
 
 @lru_cache(maxsize=64)
-def _compiled(calls: frozenset[str]) -> bytes:
+def _compiled(calls: frozenset[str], whole: frozenset[str]) -> bytes:
     """The same few sets of calls are used in every trial."""
-    return compile_filter(calls)
+    return compile_filter(calls, whole=whole)
 
 
 class Pipes:
@@ -164,6 +179,7 @@ class Start:
         self.began_s = clock.monotonic()
         self.pipes = Pipes(self.elapsed_s)
         self.supervisor: Supervisor | None = None
+        self.wall: WallClock | None = None
         self.killed = False
         self.is_over = False
         self.lines_at_firing = -1
@@ -180,8 +196,6 @@ class Start:
         drop_capabilities: Sequence[str],
     ) -> None:
         """Start the command; from then on the gate's calls wait for `run`."""
-        # Stopping the bookkeeping calls too lets the gate look each descriptor up once instead of each time.
-        calls = closure(gate.calls | BOOKKEEPING) if gate else frozenset[str]()
         streams = stream_names(None, *self.pipes.write_ends)
         stdin = os.open(command.stdin or os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -192,7 +206,7 @@ class Start:
                 stdin=stdin,
                 stdout=self.pipes.write_ends[0],
                 stderr=self.pipes.write_ends[1],
-                filter=_compiled(calls) if gate else None,
+                filter=_compiled(gate.stopped, gate.whole) if gate else None,
                 drop_capabilities=drop_capabilities,
             )
         finally:
@@ -202,6 +216,7 @@ class Start:
         self.began_s = self.clock.monotonic()
         self.pipes.started()
         if gate and started.listener is not None:
+            self.wall = gate.wall
             self.supervisor = Supervisor(
                 started.listener,
                 tampers=gate.tampers,
@@ -209,8 +224,9 @@ class Start:
                 mask=gate.mask,
                 kill=self.kill,
                 on_operation=on_operation,
-                gated=calls,
+                gated=gate.stopped,
                 streams=streams,
+                wall=gate.wall,
             )
 
     def kill(self) -> None:
@@ -366,4 +382,5 @@ def account(start: Start, status: int | None, wait: Wait | None) -> Conducted:
         uncovered=dict(supervisor.uncovered) if supervisor else {},
         outputs_at_firing=max(start.lines_at_firing, 0),
         signals=tuple(start.signals.sent),
+        wall=start.wall,
     )

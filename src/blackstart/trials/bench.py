@@ -18,7 +18,7 @@ from blackstart.core.history import EXITED, Run
 from blackstart.core.masking import CWD, HOME, Masker
 from blackstart.core.reading import Image, Reading
 from blackstart.core.trace import Operation
-from blackstart.gate import Recorder, Tamper
+from blackstart.gate import Recorder, Tamper, WallClock
 from blackstart.gate.calls import expand
 from blackstart.probes import Prober
 from blackstart.sandbox import Sandbox, Zygote
@@ -70,6 +70,7 @@ class Bench:
         drop_capabilities: Sequence[str] = (),
         signals: Mapping[int, tuple[int, ...]] = {},
         duty: Duty | None = None,
+        wall: WallClock | None = None,
     ) -> tuple[Run, Conducted]:
         """One start of the target on this sandbox; the Run holds the image as it was afterwards.
 
@@ -78,7 +79,7 @@ class Bench:
         gate = None
         if calls or tampers:
             wanted = calls.union(*(expand(tamper.match.call) for tamper in tampers))
-            gate = GateOrder(calls=wanted, tampers=tuple(tampers), recorder=recorder, mask=self._mask)
+            gate = GateOrder(calls=wanted, tampers=tuple(tampers), recorder=recorder, mask=self._mask, wall=wall)
         start = conduct if self.service is None else partial(serve, service=self.service, duty=duty or Duty())
         conducted = self._usual(
             start(

@@ -144,6 +144,7 @@ class Trial:
             drop_capabilities=scene.drop_capabilities,
             signals=scene.signals,
             duty=self._duty(phase, passing, scene),
+            wall=scene.wall,
         )
         self.runs.append(run)
         for fault, first in armed:

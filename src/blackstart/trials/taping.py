@@ -16,7 +16,7 @@ from blackstart.sandbox import Sandbox, Zygote
 from blackstart.targets import Conducted, Patience
 from blackstart.trials.bench import Bench
 
-OBSERVED = DEFAULT | LOOKING | {"exit_group", "kill"}
+OBSERVED = DEFAULT | LOOKING | {"exit_group", "kill", "fork", "vfork", "clone", "clone3"}
 DATA_MAX_BYTES = 1 << 30
 READ_MAX_BYTES = 512 << 20
 

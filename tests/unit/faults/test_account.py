@@ -5,11 +5,15 @@ from __future__ import annotations
 from blackstart.core.history import EXITED, End
 from blackstart.faults import KINDS
 from blackstart.faults.db import Break
+from blackstart.faults.disk import Full
 from blackstart.faults.errno import Errno
 from blackstart.faults.file import Damage, met
 from blackstart.faults.kill import Kill
+from blackstart.faults.kill_one import KillOne
+from blackstart.faults.limit import Limit
 from blackstart.faults.point import Point
 from blackstart.faults.signals import Signal
+from blackstart.faults.time import Jump
 from blackstart.gate import Firing
 from blackstart.targets import Conducted
 
@@ -68,12 +72,18 @@ def test_damage_counts_when_the_target_turned_to_the_file() -> None:
         assert NOTES in touched.note
 
 
+MORE = (
+    Full(point=POINT), Limit(what="size", most=1), KillOne(point=POINT, role="app"), Jump(point=POINT, seconds=1.0),
+)  # fmt: skip
+
+
 def test_every_kind_names_itself_as_in_the_table() -> None:
     faults = (
         Kill(point=POINT), Errno(point=POINT, error="EIO"), Damage(path=NOTES, damage="empty"),
         Break(path=NOTES, what="locked"), Signal(name="TERM", moment="stop"),
     )  # fmt: skip
-    assert {fault.kind for fault in faults} | {"power"} == set(KINDS), "a power cut accounts for itself: `told`"
-    for fault in faults:
+    more = {fault.kind for fault in MORE}
+    assert {fault.kind for fault in faults} | more | {"power"} == set(KINDS), "a power cut accounts for itself: `told`"
+    for fault in (*faults, *MORE):
         assert fault.account(conducted((0,) * 20), 0).kind == fault.kind
         assert str(fault)

@@ -46,7 +46,7 @@ def test_every_known_call_can_be_gated_on_both_machines() -> None:
         program = filter.compile(set(calls.CALLS), machine=machine)
         assert len(program) // 8 < 4096
         for number, call in calls.numbers(set(calls.CALLS), machine).items():
-            if call.name not in ("mmap", "fcntl", "sendmsg"):
+            if call.name not in ("mmap", "fcntl", "sendmsg", "futex"):
                 assert run(program, number, architecture=architecture) == NOTIFY, call.name
 
 
@@ -72,6 +72,20 @@ def test_only_shared_writable_mappings_of_files_stop() -> None:
     assert run(program, 9, (0, 4096, read, shared)) == ALLOW
     assert run(program, 9, (0, 4096, read | write, private)) == ALLOW
     assert run(program, 9, (0, 4096, read | write, shared | anonymous)) == ALLOW
+
+
+def test_every_mapping_stops_where_memory_is_counted() -> None:
+    assert run(filter.compile({"mmap"}, machine="x86_64", whole={"mmap"}), 9, (0, 4096, 1, 0x22)) == NOTIFY
+
+
+@pytest.mark.parametrize(("clock", "decision"), [(0, NOTIFY), (5, NOTIFY), (11, NOTIFY), (1, ALLOW), (7, ALLOW)])
+def test_only_readings_of_the_wall_clock_stop(clock: int, decision: int) -> None:
+    assert run(filter.compile({"clock_gettime"}, machine="x86_64"), 228, (clock,)) == decision
+
+
+@pytest.mark.parametrize(("operation", "decision"), [(9, ALLOW), (9 | 128, ALLOW), (9 | 128 | 256, NOTIFY)])
+def test_only_waits_until_a_time_of_the_wall_clock_stop(operation: int, decision: int) -> None:
+    assert run(filter.compile({"futex"}, machine="x86_64"), 202, (0, operation)) == decision
 
 
 @pytest.mark.parametrize(("command", "decision"), [(6, NOTIFY), (7, NOTIFY), (37, NOTIFY), (38, NOTIFY), (1, ALLOW)])

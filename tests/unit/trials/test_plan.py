@@ -10,11 +10,16 @@ from hypothesis import strategies as st
 from blackstart.core.trace import Operation
 from blackstart.faults import KINDS
 from blackstart.faults.db import BREAKS, Break
+from blackstart.faults.disk import Full
 from blackstart.faults.errno import Errno
 from blackstart.faults.file import DAMAGES, Damage
 from blackstart.faults.kill import Kill
+from blackstart.faults.kill_one import KillOne
+from blackstart.faults.limit import Limit
 from blackstart.faults.point import Point
 from blackstart.faults.power import Missing, PowerCut
+from blackstart.faults.signals import Signal
+from blackstart.faults.time import Jump
 from blackstart.targets import Patience
 from blackstart.trials import Plan
 from blackstart.trials.plan import decode, encode
@@ -57,6 +62,20 @@ FAULTS = st.one_of(
         missing=st.lists(MISSING, max_size=4).map(tuple),
         garbage=st.booleans(),
     ),
+    st.builds(
+        Full, point=POINTS, what=st.sampled_from(["bytes", "entries"]), room=st.integers(0, 2**40),
+        freed=st.booleans(), phase=PHASES,
+    ),
+    st.builds(
+        Limit, what=st.sampled_from(["descriptors", "memory", "size", "processes"]), most=st.integers(0, 2**40),
+        phase=PHASES,
+    ),
+    st.builds(
+        Signal, name=st.sampled_from(["TERM", "HUP"]), moment=st.sampled_from(["work", "stop"]),
+        point=st.one_of(st.none(), POINTS),
+    ),
+    st.builds(KillOne, point=POINTS, role=ANY_PATH, phase=PHASES),
+    st.builds(Jump, point=POINTS, seconds=st.floats(-1e9, 1e9), phase=PHASES),
 )
 PLANS = st.builds(
     Plan,
@@ -89,6 +108,9 @@ def test_a_plan_can_be_told_in_one_line(plan: Plan) -> None:
 def test_every_kind_has_a_fault_in_this_test() -> None:
     point = Point(call="write", path="x", nth=1)
     kinds = {Kill(point=point).kind, Errno(point=point, error="EIO").kind}
+    kinds |= {Full(point=point).kind, Limit(what="size", most=1).kind}
+    kinds |= {KillOne(point=point, role="x").kind, Jump(point=point, seconds=1.0).kind}
+    kinds.add(Signal(name="TERM", moment="stop").kind)
     kinds |= {Damage(path="x", damage="empty").kind, Break(path="x", what="locked").kind}
     assert kinds | {PowerCut(model="ext4", last=Missing(call="write", path="x", nth=1), done=1).kind} == set(KINDS)
 

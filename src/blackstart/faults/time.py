@@ -1,0 +1,107 @@
+"""Kind `time`: the wall clock jumps while the target runs, as NTP, an operator or a resumed machine make it do.
+
+Only the wall clock: the monotonic clock, sleeps and timeouts go on, as they do when a real clock is set. It is the
+gate that answers the target's readings of the time, so that it works for every program, static ones too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import ClassVar
+
+import msgspec
+
+from blackstart.core.calibration import Calibration, CleanRun
+from blackstart.core.history import Injected
+from blackstart.core.trace import Operation
+from blackstart.faults.kill import crash_before
+from blackstart.faults.point import JUDGED_ROLES, Point, slim, unplanned
+from blackstart.faults.scene import RESTART, RUN, Candidate, Scene, fired_in_gate
+from blackstart.gate import HERE, Caller, WallClock
+from blackstart.targets import Conducted
+
+# Back by an hour (a clock that had been wrong, a time zone in the hardware clock); ahead by a day (a machine resumed).
+JUMPS_S = (-3600.0, 86400.0)
+
+
+class Jump(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="time", tag_field="fault"):
+    """The wall clock is set ahead by so many seconds before this point; back if they are negative."""
+
+    kind: ClassVar[str] = "time"
+    point: Point
+    seconds: float
+    phase: str = RUN
+
+    @property
+    def lasting(self) -> bool:
+        """At the restart the clock is right."""
+        return False
+
+    def __str__(self) -> str:
+        how = "back" if self.seconds < 0 else "ahead"
+        during = " during recovery" if self.phase == RESTART else ""
+        return f"the wall clock jumps {abs(self.seconds):.0f} s {how} before {self.point}{during}"
+
+    @contextmanager
+    def inject(self, scene: Scene) -> Iterator[None]:
+        wall = WallClock()
+
+        def jump(_: Caller) -> tuple[bool, str]:
+            wall.jump(self.seconds)
+            return True, ""
+
+        order = msgspec.structs.replace(self.point.tamper(f"@{self.point.nth} {HERE}"), act=jump)
+        scene.tampers.append(order)
+        scene.wall = wall
+        try:
+            yield
+        finally:
+            scene.tampers.remove(order)
+            wall.offset_s = 0.0
+            scene.wall = None
+
+    def account(self, conducted: Conducted, first_tamper: int) -> Injected:
+        """Fired means: the time was read after the jump, and nobody relied on the kernel's idea of it."""
+        account = fired_in_gate(self.kind, str(self), conducted, first_tamper, self.point.operation)
+        wall = conducted.wall
+        if not account.fired or wall is None:
+            return account
+        if wall.trouble:
+            return msgspec.structs.replace(account, fired=0, note=wall.trouble)
+        if wall.waits:
+            note = "it waits until a time of the wall clock, which only the kernel's own clock could move"
+            return msgspec.structs.replace(account, fired=0, note=note)
+        note = f"the time was read {wall.reads} times after the jump"
+        return msgspec.structs.replace(account, fired=min(wall.reads, 1), note=note)
+
+
+def candidates(clean: CleanRun, calibration: Calibration) -> Iterator[Candidate]:
+    """Jumps in the middle of the run's work, at its end and at its beginning, if the time is read at all after that."""
+    if not calibration.clock_reads:
+        return
+    work = [o for o in clean.trace if o.changes and calibration.roles.get(o.masked, "") in JUDGED_ROLES]
+    work = work or [o for o in clean.trace if o.masked == "stdout"]
+    picked = (work[len(work) // 2], work[-1], work[0]) if work else ()
+    places = {operation.index: operation for operation in picked}
+    for late, operation in enumerate(places.values()):
+        for order, seconds in enumerate(JUMPS_S):
+            yield Candidate(
+                fault=Jump(point=_point(operation), seconds=seconds),
+                start=clean.start,
+                rank=(3 + 2 * late + order, 6),
+                cause=("time", str(seconds)),
+            )
+        crash = crash_before(operation.masked, clean)
+        if crash is not None and not late:
+            yield Candidate(
+                fault=Jump(point=unplanned(_point(operation)), seconds=JUMPS_S[0], phase=RESTART),
+                crash=crash,
+                start=clean.start,
+                rank=(9, 6),
+                cause=("time during recovery",),
+            )
+
+
+def _point(operation: Operation) -> Point:
+    return Point(call=operation.call, path=operation.masked, nth=operation.nth, operation=slim(operation))
