@@ -62,9 +62,7 @@ Markdown = Annotated[
 Baseline = Annotated[
     str | None, typer.Option("--baseline", metavar="FILE", help="Defects that are known and fail no run.")
 ]
-Scenarios = Annotated[
-    list[str] | None, typer.Option("--scenarios", metavar="FILE", help="More scenarios; repeatable.")
-]
+Scenarios = Annotated[list[str] | None, typer.Option("--scenarios", metavar="FILE", help="More scenarios; repeatable.")]
 Isolation = Annotated[
     str | None,
     typer.Option("--isolation", metavar="MODE", help="namespaces or landlock; else what this machine allows."),

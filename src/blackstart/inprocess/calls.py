@@ -263,6 +263,14 @@ def _other_holders(original: object) -> list[str]:
         # A set of functions is looked up by equality, which the replacement keeps.
         if id(holder) not in spaces and not isinstance(holder, set | frozenset | FrameType | _Replaced):
             kinds.add(type(holder).__name__)
+    # The collector does not name the namespace of every class.
+    waiting: list[type] = [object]
+    while waiting:
+        kind = waiting.pop()
+        waiting += type.__subclasses__(kind)
+        for value in list(vars(kind).values()):
+            if value is original:
+                kinds.add(f"class {kind.__name__}")
     return sorted(kinds)
 
 

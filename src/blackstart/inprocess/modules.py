@@ -31,7 +31,7 @@ rewriters: list[Callable[[ModuleType, str, str], Callable[[ast.Module], None] | 
 _STANDARD = tuple({sysconfig.get_paths()["stdlib"], sysconfig.get_paths()["platstdlib"]})
 _PACKAGES = tuple({sysconfig.get_paths()["purelib"], sysconfig.get_paths()["platlib"]})
 _OURS = str(Path(__file__).parents[1])
-_read: dict[str, tuple[object, str, list[Site]]] = {}
+_read: dict[str, tuple[object, list[Site]]] = {}
 _live: dict[str, LiveModule] = {}
 
 
@@ -74,12 +74,12 @@ def _sites_of(module: ModuleType, path: str) -> list[Site]:
     except OSError:
         version = None
     if path in _read and _read[path][0] == version:
-        return _read[path][2]
+        return _read[path][1]
     if version is not None and path.endswith(".py") and MARK not in Path(path).read_bytes():
         sites: list[Site] = []
     else:
         sites = sites_in(source_of(module) or "", path)
-    _read[path] = (version, "", sites)
+    _read[path] = (version, sites)
     return sites
 
 
@@ -196,7 +196,7 @@ class LiveModule:
             )
         if held.intersection(around):
             return
-        if self._mismatched.intersection(names) or self._mismatched:
+        if self._mismatched:
             what = (
                 f"the code that runs is not what stands in {site.path}: edited since its import, or rewritten by a hook"
             )

@@ -91,7 +91,7 @@ class Holder:
         ("no_such.thing", "no module 'no_such'"),
         ("shop.Child.text", "is a str"),
         ("shop.cached", "has no Python code"),
-        ("os.getpid", "also held by: dict"),
+        ("os.getpid", "also held by: class Holder"),
         ("collections.deque.append", "has no Python code"),
     ],
 )
@@ -172,6 +172,7 @@ def test_a_corrupted_answer_and_the_other_presets() -> None:
     assert outcomes(faulty.every(3, "OSError: EIO")) == "..x..x"
     assert outcomes(faulty.after(2, "OSError: EIO")) == "..xxxx"
     assert outcomes("off") == "......"
+    assert faulty.hanging_after(2) == "@3+ hang"
 
 
 def test_async_methods_stay_async_and_a_hang_can_be_cancelled() -> None:
