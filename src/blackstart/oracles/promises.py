@@ -1,7 +1,7 @@
 """Does a service keep what it acknowledged to its workload?
 
-`--check` is asked while the service is up: after the faults were healed, and after the restart. It gets the ids that
-were acknowledged. Where it prints what it reads, we compare; the first word of a line says what sort of thing it is:
+`--check` is asked while the service is up after the restart. It gets the ids that were acknowledged. Where it prints
+what it reads, we compare; the first word of a line says what sort of thing it is:
 
     have ID     a set            count N     a counter        value V     a register
     entry ID    a log, in order  next ID     a queue, as taken out
@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from blackstart.core.calibration import Calibration
-from blackstart.core.history import Act, History, Run
+from blackstart.core.history import Act, History
 from blackstart.core.verdict import DEFECT, POLICY, Verdict, failed, passed, unknown
 from blackstart.oracles.checkers import (
     Judgement,
@@ -45,13 +45,13 @@ def judge(history: History, calibration: Calibration) -> tuple[Verdict, ...]:
     if not calibration.has_check:
         return (passed(NAME, "no --check says what it still has"),)
     clean = view.answer_as_it_is(view.clean.check)
-    for run in reversed([run for run in history.runs if run.readings]):
+    for run in [run for run in view.restarts if run.readings][-1:]:
         answer = view.answer_as_it_is(run.readings[0].value, run.readings[0].error)
         if answer.code < 0:
-            return (unknown(NAME, f"the check after the {_named(run)}: {answer.how}"),)
+            return (unknown(NAME, f"the check after the {run.phase}: {answer.how}"),)
         found = compare(acts, answer, clean, view.clean.life.acts)
         if found.lost or found.wrong:
-            return (_failure(view, found, acts, _named(run)),)
+            return (_failure(view, found, acts, run.phase),)
     return (passed(NAME),)
 
 
@@ -99,10 +99,6 @@ def _sorted(text: str) -> dict[str, list[str]]:
 
 def _number(words: list[str] | None) -> int | None:
     return int(words[-1]) if words and words[-1].lstrip("-").isdecimal() else None
-
-
-def _named(run: Run) -> str:
-    return "faults were healed" if run.phase == "run" else run.phase
 
 
 def _failure(view: View, found: Judgement, acts: Sequence[Act], when: str) -> Verdict:

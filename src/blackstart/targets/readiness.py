@@ -21,6 +21,8 @@ from blackstart.gate import notify
 from blackstart.sandbox import Sandbox
 
 FORMS = "tcp:PORT, http:URL, log:REGEX, file:PATH or sleep:2s"
+# The kinds that say how it is now, not only that it was ready once.
+ASKED = ("tcp", "http")
 _HEAD_BYTES_MAX = 4096
 
 

@@ -23,13 +23,16 @@ from blackstart.core.reading import Reading
 from blackstart.sandbox import Sandbox
 from blackstart.targets import census
 from blackstart.targets.command import Command, Conducted, GateOrder, OnOperation, Pipes, Start, account, ended
-from blackstart.targets.readiness import Asker, Ready
-from blackstart.targets.watch import Diagnosis, Patience
+from blackstart.targets.readiness import ASKED, Asker, Ready
+from blackstart.targets.watch import REPEAT_S, Diagnosis, Patience
 from blackstart.targets.workload import acts
 
 COMPANION_LIMIT_S, CHECK_LIMIT_S = 15.0, 30.0
 # How long a program past its limit is looked at, to say what it does.
 LOOK_S, LOOK_EVERY_S = 6.0, 0.25
+# Waiting again and again is told from waiting for somebody only by its length.
+STOP_LOOK_S = REPEAT_S + 5
+BLIND_SETTLE_S = 1.0
 # After the target's end its users still read and tell the answers that they were sent.
 LAST_WORDS_S = 0.3
 _TICK_S = 0.02
@@ -55,12 +58,13 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
 class Duty(msgspec.Struct, frozen=True, kw_only=True):
     """What this start does when it is ready.
 
-    works: whether the workload runs; acknowledged: ids that the check is told; heal: ends the faults that do not end
-    by themselves (None: there are none); settle_s: how long it then has to be well again; signals_at_stop: sent just
-    after TERM.
+    works: whether the workload runs; asks: whether the check does; acknowledged: ids that the check is told; heal:
+    ends the faults that do not end by themselves (None: there are none); settle_s: how long it then has to be well
+    again; signals_at_stop: sent just after TERM.
     """
 
     works: bool = True
+    asks: bool = True
     acknowledged: tuple[str, ...] = ()
     heal: Callable[[], None] | None = None
     settle_s: float = 5.0
@@ -167,7 +171,7 @@ class _Serving(Start):
         if not self.is_down and self.duty.heal is not None:
             self._heal()
             self._settle()
-        if not self.is_down and self.service.check is not None:
+        if not self.is_down and self.duty.asks and self.service.check is not None:
             self.readings.append(self._ask_check(self.service.check))
         if not self.is_down:
             self._stop()
@@ -290,6 +294,9 @@ class _Serving(Start):
     def _settle(self) -> None:
         """Wait until it is ready again; note whether it tried anything meanwhile."""
         before = census.effort(self.sandbox.census())
+        if self.service.ready.kind not in ASKED:
+            # What it once said or made tells nothing of now; it is given a moment.
+            self._until(_after(self.elapsed_s, BLIND_SETTLE_S), BLIND_SETTLE_S + 1)
         if self._until(self._asker.ask, self.duty.settle_s, look_s=0.0) is None and not self.is_down:
             self._note(again_s=self.elapsed_s())
         tried = census.effort(self.sandbox.census()) != before
@@ -325,7 +332,7 @@ class _Serving(Start):
         )
         for order, number in enumerate((signal.SIGTERM, *self.duty.signals_at_stop)):
             self.signals.later(order * SOON_S, number)
-        wait = self._until(lambda: False, self.service.stop_limit_s)
+        wait = self._until(lambda: False, self.service.stop_limit_s, look_s=STOP_LOOK_S)
         if wait is not None:
             self.life = msgspec.structs.replace(self.life, held_up=wait)
 

@@ -156,6 +156,7 @@ class Trial:
         kept = tuple(dict.fromkeys(act.id for act in acts if act.how == "ok"))
         return Duty(
             works=phase == RUN,
+            asks=phase != RUN,  # in the middle of its recovery a service may refuse to answer
             acknowledged=kept,
             heal=passing.close if passing else None,
             signals_at_stop=tuple(scene.signals_at_stop),

@@ -63,9 +63,10 @@ def test_a_supervisor_takes_its_children_along_however_often_it_is_told(
     assert signals["passed"] + signals["failed"] >= 5, ran.said()
 
 
-def test_an_exception_in_a_handler_is_unclean(place: Path) -> None:
-    ran = served(place, "unclean", "--trials", "9", "--only", "signal", budget="60s")
-    assert "unclean" not in {f["consequence"] for f in ran.defects}, "clean stops do so, too\n" + ran.said()
+@pytest.mark.parametrize("mode", ["dead", "hung", "leaked", "unclean"])
+def test_what_an_error_does_to_the_rest_of_its_life(place: Path, mode: str) -> None:
+    ran = served(place, mode, "--trials", "4", "--only", "errno")
+    assert {f["consequence"] for f in ran.defects} == {mode}, ran.said()
 
 
 @pytest.mark.parametrize(

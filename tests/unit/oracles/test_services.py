@@ -88,7 +88,13 @@ def test_dead_is_only_what_tries_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("state", "found"),
-    [("blocked", (FAILED, "hung")), ("busy", (FAILED, "spinning")), ("working", (UNKNOWN, ""))],
+    [
+        ("blocked", (FAILED, "hung")),
+        ("repeating", (FAILED, "hung")),
+        ("busy", (FAILED, "spinning")),
+        ("timed", (UNKNOWN, "")),
+        ("working", (UNKNOWN, "")),
+    ],
 )
 def test_one_that_does_not_stop(state: str, found: tuple[str, str]) -> None:
     held = msgspec.structs.replace(LIFE, held_up=Wait(state=state, call="futex"))

@@ -4,11 +4,13 @@ import http.server
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 
 MODE, STATE, PORT = os.environ.get("MODE", "good"), "state.json", 8123
 items = json.load(open(STATE)) if os.path.exists(STATE) else []
+trouble = []
 
 
 def save():
@@ -44,20 +46,39 @@ class Handler(http.server.BaseHTTPRequestHandler):
         except OSError as error:
             items.pop()
             print(f"not stored: {error}", file=sys.stderr, flush=True)
+            in_trouble()
             return self.answer(500)
         self.answer(200)
 
 
+def in_trouble():
+    """What each of the bad ones does about the first error."""
+    if not trouble:
+        if MODE == "leaked":
+            subprocess.Popen(["sleep", "1000"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        if MODE == "dead":
+            threading.Thread(target=server.shutdown).start()
+    trouble.append(True)
+
+
 def stop(*_):
-    if MODE == "unclean":
+    if MODE == "unclean" and trouble:
         raise KeyError("no such handler")
-    if MODE == "hung" and os.path.exists("trouble"):
-        return
+    if MODE == "hung" and trouble:
+        never = threading.Lock()
+        never.acquire()
+        never.acquire()
+    if MODE == "dead" and trouble:
+        os._exit(0)
     threading.Thread(target=server.shutdown).start()
 
 
 server = http.server.ThreadingHTTPServer(("127.0.0.1", PORT), Handler)
 signal.signal(signal.SIGTERM, stop)
 server.serve_forever()
+if MODE == "dead" and trouble:
+    server.server_close()
+    while True:
+        signal.pause()
 if MODE == "late":
     save()
