@@ -20,7 +20,9 @@ def run(options: ServeOptions, live: bool) -> int:
     console = Console(highlight=False, soft_wrap=True)
 
     def began(url: str, seed: int, count: int) -> None:
-        console.print(f"API of Toxiproxy at {url}, {count} proxies, seed {seed}", markup=False)
+        console.print(
+            f"API of Toxiproxy at {url}, {count} {'proxy' if count == 1 else 'proxies'}, seed {seed}", markup=False
+        )
         if options.no_token:
             console.print("anybody who reaches this address may use it: --no-token", markup=False)
 

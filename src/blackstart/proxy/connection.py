@@ -173,9 +173,12 @@ def _drain(transport: asyncio.Transport) -> None:
 
 
 class Connection:
-    """A client and an upstream that are connected through a proxy. number: the how manieth of its proxy, from 1."""
+    """A client and an upstream that are connected through a proxy.
 
-    __slots__ = ("_ended", "_forget", "client", "downstream", "number", "record", "server", "upstream")
+    number: the how manieth of its proxy, from 1; how: it ended, "" while nothing has ended it.
+    """
+
+    __slots__ = ("_ended", "_forget", "client", "downstream", "how", "number", "record", "server", "upstream")
 
     def __init__(
         self, number: int, client: End, server: End, record: Record, forget: Callable[[Connection], None]
@@ -188,6 +191,7 @@ class Connection:
         self.record = record
         self._forget = forget
         self._ended = 0
+        self.how = ""
 
     def begin(self) -> None:
         """Let data flow."""
@@ -200,12 +204,14 @@ class Connection:
 
     def close(self) -> None:
         """FIN to both sides, after what was written to them."""
+        self.how = self.how or ("ended by both sides" if self._ended == 3 else "closed here")
         self._leave_shortcuts()
         self.client.close()
         self.server.close()
 
     def reset(self) -> None:
         """RST to both sides, at once."""
+        self.how = self.how or "reset here"
         self._leave_shortcuts()
         self.client.reset()
         self.server.reset()
@@ -218,6 +224,8 @@ class Connection:
 
     def lost(self, end: End, error: Exception | None) -> None:
         """The socket of this end is closed: what it sent still goes on, and then the other side hears of it."""
+        if error is not None:
+            self.how = self.how or f"reset by the {'client' if end is self.client else 'upstream'}"
         self._leave_shortcuts()
         if self.client.gone and self.server.gone:
             self.upstream.close()

@@ -327,7 +327,7 @@ class Proxy:
             stage.toxic.hits += stage.pipe.hits
         self.bytes[UPSTREAM] += record.received_bytes
         self.bytes[DOWNSTREAM] += record.sent_bytes
-        self._note_end(record, "closed")
+        self._note_end(record, connection.how or "closed")
 
     def _note_end(self, record: Record, how: str) -> None:
         record.closed_s = SYSTEM.now()

@@ -91,7 +91,7 @@ def start(*options: str, env: dict[str, str] | None = None) -> Api:
     )
     assert process.stdout is not None
     line = process.stdout.readline()
-    found = re.search(r"http://(\[?[\w.:]+\]?):(\d+), \d+ proxies, seed (\d+)", line)
+    found = re.search(r"http://(\[?[\w.:]+\]?):(\d+), \d+ (?:proxy|proxies), seed (\d+)", line)
     if not found:
         _, error = process.communicate(timeout=DEADLINE_S)
         raise AssertionError(f"the server did not start: {line}{error}")

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from blackstart.core.clock import SYSTEM
-from blackstart.proxy import AddressError, Exists, NotFound, SyncProxies, ToxicError
+from blackstart.proxy import AddressError, Exists, NotFound, SyncProxies, SyncProxy, ToxicError
 from tests.live.proxy.conftest import DEADLINE_S, Server, connect, read, read_all
 
 pytestmark = pytest.mark.live
@@ -48,6 +48,11 @@ class Two(socketserver.BaseRequestHandler):
     def handle(self) -> None:
         if self.request.recv(1):
             self.request.sendall(b"2")
+
+
+def ends(proxy: SyncProxy) -> list[str]:
+    """How the connections that are over ended."""
+    return [one["end"] for one in proxy.connections() if one["end"]]
 
 
 def make_certificate(place: Path) -> tuple[Path, Path]:
@@ -91,6 +96,24 @@ def test_a_reset_of_the_upstream_resets_the_client(proxies: SyncProxies) -> None
             peer.close()
             with pytest.raises(ConnectionResetError):
                 sock.recv(1)
+        assert ends(proxy) == ["reset by the upstream"]
+
+
+def test_it_is_known_how_each_connection_ended(proxies: SyncProxies, echo: str) -> None:
+    proxy = proxies.create("a", echo)
+    with connect(proxy.listen) as sock:
+        sock.shutdown(socket.SHUT_WR)
+        assert read_all(sock) == b"<end>"
+    with connect(proxy.listen) as sock:
+        sock.sendall(b"x")
+        assert read(sock, 1) == b"x"
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    until(lambda: len(ends(proxy)) == 2)
+    for count, kind in enumerate(("limit_data", "reset_peer"), 3):
+        with proxy.toxic(kind), connect(proxy.listen) as sock:
+            sock.sendall(b"x")
+            until(lambda count=count: len(ends(proxy)) == count)
+    assert ends(proxy) == ["ended by both sides", "reset by the client", "closed here", "reset here"]
 
 
 def test_an_upstream_that_is_gone_ends_the_connection_and_nothing_else(proxies: SyncProxies, echo: str) -> None:
