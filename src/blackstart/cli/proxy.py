@@ -7,10 +7,12 @@ import asyncio
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from blackstart.core.units import format_size
 from blackstart.proxy import Proxies, ServeOptions, serve
 from blackstart.proxy.toxic import DOWNSTREAM, UPSTREAM
+from blackstart.report.text import plain
 
 REFRESH_S = 0.25
 
@@ -38,14 +40,16 @@ def run(options: ServeOptions, live: bool) -> int:
 
 def table(proxies: Proxies) -> Table:
     """The proxies as they are now."""
-    made = Table("proxy", "from", "to", "state", "open", "up", "down", "toxics: hits")
+    made = Table()
+    for title in ("proxy", "from", "to", "state", "open", "up", "down", "toxics: hits"):
+        made.add_column(title, overflow="fold")
     for proxy in proxies:
         open_now = list(proxy.connections)
         passed = {
             way: proxy.bytes[way] + sum(one.link(way).bytes for one in open_now) for way in (UPSTREAM, DOWNSTREAM)
         }
         toxics = ", ".join(f"{one.name}: {proxy.hits(one)}" for one in proxy.ordered())
-        made.add_row(
+        cells = (
             proxy.name,
             proxy.listen,
             ", ".join(proxy.upstreams),
@@ -55,4 +59,6 @@ def table(proxies: Proxies) -> Table:
             format_size(passed[DOWNSTREAM]),
             toxics,
         )
+        # Names come from whoever drives the API: no markup, no control characters.
+        made.add_row(*(Text(plain(cell)) for cell in cells))
     return made

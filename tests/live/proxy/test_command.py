@@ -80,8 +80,11 @@ def test_the_live_view_shows_what_passes(echo: str, tmp_path: Path) -> None:
         with connect(proxy.listen) as sock:
             sock.sendall(b"12345")
             assert read(sock, 5) == b"12345"
+            proxies.create("[red]x\x1b[2J", echo)
             console = Console(width=200, record=True, file=(tmp_path / "out").open("w"))
             console.print(table(proxies._proxies))
     text = console.export_text()
     assert "shown" in text
+    assert "[red]x" in text
+    assert "\x1b[2J" not in text
     assert "latency_downstream: 1" in text
