@@ -78,7 +78,8 @@ def is_evidence(scenario: Scenario, trial: Trial) -> bool:
 def _agrees(wanted: Evidence, trial: Trial) -> bool:
     return (
         wanted.kind == trial.kind
-        and (not wanted.what or trial.what in wanted.what)
+        # Of a variant in several words (`TERM`, and when) any word will do.
+        and (not wanted.what or trial.what in wanted.what or not set(wanted.what).isdisjoint(trial.what.split()))
         and (not wanted.call or trial.call in wanted.call)
         and (not wanted.role or trial.role in wanted.role)
         and wanted.phase in ("", trial.phase)

@@ -11,6 +11,7 @@ import pytest
 from blackstart.catalogue import Scenario, Trial, built_in, is_evidence, load, parse
 from blackstart.core.calibration import ROLES
 from blackstart.core.errors import BlackstartError
+from blackstart.core.options import KINDS
 
 HEAD = 'schema = "blackstart-catalogue/1"\n'
 ONE = HEAD + (
@@ -55,6 +56,11 @@ def test_every_scenario_of_the_plans_stands_in_it() -> None:
         (Trial(kind="db", what="header lost"), {"db.header"}),
         (Trial(kind="kill", call="write", role="log"), {"file.atomic-write", "process.kill", "process.rapid-restarts"}),
         (Trial(kind="power", phase="restart"), {"process.power-cut", "process.kill-in-recovery"}),
+        (Trial(kind="signal", what="TERM mid-work"), {"process.term"}),
+        (Trial(kind="limit", what="size"), {"limit.file-size"}),
+        (Trial(kind="disk", what="entries"), {"disk.full"}),
+        (Trial(kind="kill-one", what="/bin/sh"), {"process.child-dies"}),
+        (Trial(kind="time"), {"time.jump"}),
         (Trial(kind="null"), set()),
     ],
 )
@@ -101,3 +107,7 @@ def test_files_that_cannot_be_read_are_told(tmp_path: Path) -> None:
     for name in ("missing", "bytes"):
         with pytest.raises(BlackstartError, match="scenarios"):
             load([str(tmp_path / name)])
+
+
+def test_every_kind_of_fault_provokes_some_scenario() -> None:
+    assert set(KINDS) <= {kind for one in built_in() for kind in one.kinds}
