@@ -1,7 +1,7 @@
 """A trial, moment by moment, from its history: starts, the fault, its healing, what got out, ends.
 
 Times are those of the history, each start's own clock laid behind the one before. A fault is healed when the start that
-it falls into has ended: that is how faults are held (see `faults.scene`).
+it falls into has ended, which is how faults are held (see `faults.scene`); in a service, when the history says so.
 """
 
 from __future__ import annotations
@@ -33,11 +33,13 @@ def _moments(run: Run, faults: list[Injected], begin_s: float) -> list[Moment]:
         at_s = round(min(max(at_s, begin_s), end_s), 4)
         return Moment(at_s=at_s, mark=mark, run=run.phase, text=text)  # type: ignore[arg-type]
 
+    life = run.life
+    healed_s = begin_s + life.healed_s if life is not None and life.healed_s >= 0 else end_s
     found = [moment(begin_s, "start", run.phase)]
     for fault in faults:
         if fault.fired:
-            at_s = fault.operation.at_s if fault.operation else 0.0
-            found += [moment(begin_s + at_s, "inject", fault.fault), moment(end_s, "heal", fault.fault)]
+            at_s = fault.operation.at_s if fault.operation else max(0.0, life.fired_s) if life else 0.0
+            found += [moment(begin_s + at_s, "inject", fault.fault), moment(healed_s, "heal", fault.fault)]
     shown = run.outputs if len(run.outputs) <= OUTPUTS_MAX else run.outputs[-OUTPUTS_MAX:]
     found += [
         moment(begin_s + one.at_s, "output", f"{one.stream}: {_shown(one.data)}") for one in shown if one.data.strip()
@@ -55,6 +57,8 @@ def _ending(run: Run) -> str:
     end = run.end
     if end.how == "exited":
         return f"ends with exit status {end.code}"
+    if end.how == "stopped":
+        return "stopped when it was told to"
     if end.how == "killed":
         return "killed by the fault"
     return f"ended by signal {end.signal}" if end.signal else "did not end in time"

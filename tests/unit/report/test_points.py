@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from blackstart.core.history import End, History, Injected, Output, Run
+from blackstart.core.history import End, History, Injected, Life, Output, Run
 from blackstart.core.trace import Operation
 from blackstart.report.change import change_between
 from blackstart.report.model import CoveredPoint, Report
@@ -72,6 +72,15 @@ def test_a_trial_is_told_moment_by_moment() -> None:
         (0.5, "start", "restart", "restart"),
         (2.5, "end", "restart", "did not end in time"),
     ]
+
+
+def test_a_service_is_healed_while_it_runs() -> None:
+    life = Life(ready_s=0.1, fired_s=0.4, healed_s=0.9, again_s=1.0, stop_s=1.5)
+    run = Run(phase="run", end=End(how="stopped", elapsed_s=2.0), life=life)
+    history = History(start="S0", kind="limit", injected=(Injected(fault="f", kind="limit", fired=1),), runs=(run,))
+    told = [(one.at_s, one.mark) for one in timeline_of(history, ["run"])]
+    assert told == [(0.0, "start"), (0.4, "inject"), (0.9, "heal"), (2.0, "end")]
+    assert timeline_of(history, ["run"])[-1].text == "stopped when it was told to"
 
 
 def test_a_fault_that_did_not_fire_has_no_moment_and_outputs_are_bounded() -> None:
