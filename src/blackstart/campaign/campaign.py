@@ -27,7 +27,7 @@ from blackstart.core.clock import SYSTEM, Clock
 from blackstart.core.errors import Undecided
 from blackstart.core.options import KINDS, Options
 from blackstart.core.randomness import Seed
-from blackstart.core.verdict import DEFECT, FAILED, NOTE, PASSED, POLICY, UNKNOWN, Verdict, unknown
+from blackstart.core.verdict import DEFECT, FAILED, NOTE, PASSED, POLICY, UNKNOWN, Verdict, passed, unknown
 from blackstart.faults import AnyFault, Candidate
 from blackstart.findings import Failure, cause_of
 from blackstart.power import model
@@ -224,7 +224,7 @@ class Campaign:
         if task.why == "null":
             self.null(outcome)
             return
-        verdicts = [self.unless_muted(verdict) for verdict in outcome.verdicts]
+        verdicts = [self.unless_known(verdict) for verdict in outcome.verdicts]
         failing = [v for v in verdicts if v.outcome == FAILED]
         if task.why == "confirm":
             self.confirmed(task, outcome, failing)
@@ -241,8 +241,13 @@ class Campaign:
         self.suspect(task, outcome, failing, queue)
         self.watch_longer(task, outcome, queue)
 
-    def unless_muted(self, verdict: Verdict) -> Verdict:
-        """The verdict; what a muted oracle found is unknown. It may have been muted after the trial was judged."""
+    def unless_known(self, verdict: Verdict) -> Verdict:
+        """The verdict; what a muted oracle found is unknown, and what a lock that expires holds up is no failure.
+
+        Both may be known only since the trial was judged.
+        """
+        if verdict.label == DEFECT and verdict.consequence == "stuck" and verdict.paths in self.tally.leases:
+            return passed(verdict.oracle, f"{', '.join(verdict.paths)} is known to expire")
         if verdict.outcome != FAILED or verdict.oracle not in self.tally.muted:
             return verdict
         return unknown(verdict.oracle, f"muted ({self.tally.muted[verdict.oracle]}); it found: {verdict.consequence}")
@@ -278,8 +283,13 @@ class Campaign:
             one.asked += count
         plan = known[0].plan
         tasks = [Task(plan, "repeat", tuple(causes)) for _ in range(count)]
-        if not plan.late_s and any(one.failures[0].verdict.consequence == "stuck" for one in known):
-            tasks[0].plan = msgspec.structs.replace(plan, late_s=self.late_s())
+        waiting = 0
+        if any(one.failures[0].history.good_again is not None for one in known):
+            waiting = count  # a lock that expires may be all that is in the way: then it must not be found again
+        elif any(one.failures[0].verdict.consequence == "stuck" for one in known):
+            waiting = 1  # tells a lock with a limit from one without
+        for task in () if plan.late_s else tasks[:waiting]:
+            task.plan = msgspec.structs.replace(plan, late_s=self.late_s())
         labels = {one.label for one in known}
         if DEFECT in labels:
             queue.urgent.extend(tasks)
@@ -315,11 +325,10 @@ class Campaign:
                     self.keep.found(cause, known)
 
     def late_s(self) -> float:
-        """How long a repetition waits for a lock to expire: a small part of the budget, and of what is left of it."""
-        left_s = self.budget_s - self.elapsed_s()
-        return max(LATE_MIN_S, min(LATE_MAX_S, self.budget_s * LATE_SHARE, left_s))
+        """How long a repetition waits for a lock to expire: a small part of the budget."""
+        return max(LATE_MIN_S, min(LATE_MAX_S, self.budget_s * LATE_SHARE))
 
-    def look_later(self, task: Task, failing: list[Verdict], outcome: Outcome, queue: Queue) -> None:
+    def look_later(self, task: Task, failing: list[Verdict], outcome: Outcome) -> None:
         """Take what a repetition saw that waited: the evidence of a lock without a limit, or a note instead."""
         if outcome.history.late is None:
             return
@@ -335,15 +344,15 @@ class Campaign:
                 elif verdict.label == NOTE and set(verdict.paths) == set(known.failures[0].verdict.paths):
                     del self.tally.suspicions[earlier]
                     self.tally.eased[earlier] = cause
+                    self.tally.leases.add(verdict.paths)
                     if cause not in self.tally.suspicions:
-                        note = Suspicion(task.plan, [failure], repeats=[True], asked=1, found_s=self.elapsed_s())
-                        self.tally.suspicions[cause] = note
-                        self.ask_again([cause], REPEATS - 1, queue)
+                        known = Suspicion(task.plan, [failure], is_confirmed=True, found_s=self.elapsed_s())
+                        self.tally.suspicions[cause] = known
 
     def repeated(self, task: Task, failing: list[Verdict], outcome: Outcome, queue: Queue) -> None:
         """Note how a repetition went; where they disagree, three more decide."""
         seen = {cause_of(Failure(history=outcome.history, verdict=v)) for v in failing}
-        self.look_later(task, failing, outcome, queue)
+        self.look_later(task, failing, outcome)
         for cause in task.causes:
             if cause in self.tally.eased:
                 continue

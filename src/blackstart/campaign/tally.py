@@ -47,6 +47,7 @@ class Tally:
     places: dict[Place, dict[str, int]] = field(default_factory=dict)
     suspicions: dict[str, Suspicion] = field(default_factory=dict)
     watched: set[tuple[str, str]] = field(default_factory=set)  # (call, path) of repeating waits
+    leases: set[tuple[str, ...]] = field(default_factory=set)  # files that were seen to be locks with a time limit
     eased: dict[str, str] = field(default_factory=dict)  # the cause of a defect -> that of the note it turned out to be
     muted: dict[str, str] = field(default_factory=dict)
     unknown: dict[str, int] = field(default_factory=dict)

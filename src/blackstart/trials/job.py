@@ -3,7 +3,8 @@
 The restart happens inside the killed run's namespaces, with the pids advanced, so that a stale pid file cannot look
 alive by accident. The state is read before and after it. A restart that fails twice is followed by the search for the
 smallest set of paths whose reset makes it start; after damage of our own the good file is put back instead. Where
-something only had to be removed, it may be a lock with a time limit: on demand the target is started again later.
+something only had to be removed, or nothing helped after damage of our own, it may be a lock with a time limit: on
+demand the target is started again later.
 """
 
 from __future__ import annotations
@@ -65,10 +66,12 @@ class Trial:
                 if is_damage:
                     lasting.close()
                     good_again = self._once(image, "good again")
+                    if not self._is_clean(good_again):
+                        good_again = self._later(image, "good again")[0] or good_again
                 else:
                     resets = Resets(bench, plan, self._is_clean).search(crash)
                     if any(reset.helped and not reset.put_back for reset in resets):
-                        late, late_s = self._later(image)
+                        late, late_s = self._later(image, "late")
         return History(
             start=plan.start,
             kind=plan.kind,
@@ -176,14 +179,14 @@ class Trial:
         again = self.runs[-1]
         return again.phase == "restart-again" and not self._is_clean(again)
 
-    def _later(self, image: str) -> tuple[Run | None, float]:
+    def _later(self, image: str, phase: str) -> tuple[Run | None, float]:
         """(the last start, seconds waited by then): it refused twice; perhaps what is in its way expires."""
         late: Run | None = None
         began_s = SYSTEM.monotonic()
         if self.runs[-1].end.how == EXITED:
             for share in _LATE_SHARES if self.plan.late_s else ():
                 SYSTEM.sleep(max(0.0, began_s + share * self.plan.late_s - SYSTEM.monotonic()))
-                late = self._once(image, "late")
+                late = self._once(image, phase)
                 if self._is_clean(late):
                     break
         return late, SYSTEM.monotonic() - began_s if late else 0.0

@@ -147,7 +147,8 @@ def test_one_repetition_waits_for_a_lock_to_expire_and_then_there_is_a_note(
     (note,) = made.tally.suspicions.values()
     assert note.label == NOTE and note.reproduction.shown and not keep.causes
     assert len(made.tally.eased) == 1
-    assert sum(1 for one in executor.plans if one.late_s) == 2  # a note is reproduced, too, and nobody else waits
+    assert sum(1 for one in executor.plans if one.late_s) == 1  # nobody else waits
+    assert made.unless_known(STUCK).outcome == PASSED  # whatever other fault left that lock
     assert note.plan.late_s  # a replay waits
 
 
@@ -159,6 +160,20 @@ def test_a_lock_that_does_not_expire_is_a_finding_with_what_the_waiting_repetiti
     assert keep.causes and known.label == DEFECT
     assert known.failures[0].verdict.evidence == ("20 s later it still does not start",)
     assert [one.late_s for one in executor.plans] == [0.0, 10.0, 0.0]
+
+
+def test_every_repetition_waits_where_the_good_file_put_back_did_not_help(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lock that expires is left by a program that ends on our damage; no repetition may find it again."""
+
+    def answer(of: Plan) -> Outcome:
+        given = outcome(of)
+        again = msgspec.structs.replace(given.history, good_again=given.history.runs[0])
+        broken = failed("restart", "corrupt", "it still fails with the good file put back", paths=("$CWD/a",))
+        return Outcome(history=again, verdicts=(passed("fired"), passed("restart") if of.late_s else broken))
+
+    made, keep, executor = run(answer, [candidate()], monkeypatch, budget_s=60.0)
+    assert [of.late_s for of in executor.plans] == [0.0, *[10.0] * (len(executor.plans) - 1)]
+    assert not keep.causes and not any(known.reproduction.shown for known in made.tally.suspicions.values())
 
 
 def retrying(of: Plan) -> Outcome:
