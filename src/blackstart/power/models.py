@@ -36,6 +36,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     it may, the rest being zeros. garbage: where a file has become longer and its data is missing, anything may stand.
     copies_on_write: a block is never torn. sector_bytes: what a write is torn into. fsync_reaches: with the file's own
     data also the `journal` (all that happened before its last change), its own `names`, or nothing (`free`).
+    sync_flushes: after sync and syncfs the disk's own cache is empty too; else overwritten blocks may still lie there.
     syncs: `kept`, `lost` (a disk that lies) or `failing` (one sync of the run reports EIO, and what it should have
     written is dropped); reverts: after that the file reads as before, else as if nothing were missing; is_real: whether
     a finding under this model counts by itself.
@@ -54,6 +55,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     copies_on_write: bool = False
     sector_bytes: int = 4096
     fsync_reaches: str = FREE
+    sync_flushes: bool = True
     syncs: str = "kept"
     reverts: bool = False
     is_real: bool = False
@@ -94,6 +96,7 @@ MODELS: dict[str, Model] = {
             data_before_size=True,
             zero_tail=False,
             fsync_reaches=JOURNAL,
+            sync_flushes=False,
             is_real=True,
         ),
         _BTRFS,
@@ -107,7 +110,12 @@ MODELS: dict[str, Model] = {
             garbage=True,
             is_real=False,
         ),
-        Model(name="posix", title="only what was synced, entries only with their directory", garbage=True),
+        Model(
+            name="posix",
+            title="only what was synced, entries only with their directory",
+            garbage=True,
+            sync_flushes=False,
+        ),
         msgspec.structs.replace(
             _EXT4, name="fsync-lies", title="ext4 on a disk that ignores flushes", syncs="lost", is_real=False
         ),
@@ -174,6 +182,7 @@ class Order:
         self._names_of: dict[int, int] = {}
         self._in_directory: dict[int, int] = {}
         self._flushed = 0
+        self._in_cache = 0
         self._work()
 
     def sure(self, cut: int) -> int:
@@ -331,8 +340,14 @@ class Order:
         before = (1 << step.index) - 1
         if step.name == kinds.EVERYTHING:
             mask = self.effects & before
+            if not self.model.sync_flushes:
+                self._in_cache |= self._overwrites(mask)
+                mask &= ~self._in_cache
         else:
+            # Whatever had been handed to the disk goes with the flush of this file.
             mask = self._of_inode.get(step.inode, 0)
+            if step.name != kinds.DIRECTORY:
+                mask, self._in_cache = mask | self._in_cache, 0
             if step.name == kinds.DIRECTORY:
                 mask |= self._in_directory.get(step.inode, 0)
             reach = self.model.fsync_reaches
@@ -343,6 +358,10 @@ class Order:
         mask = self.closed(mask & before)
         self._sync_at.append(step.index)
         self._sure.append((self._sure[-1] if self._sure else 0) | mask)
+
+    def _overwrites(self, mask: int) -> int:
+        """Those that write to blocks which the file had: no change of metadata makes the disk flush after them."""
+        return sum(1 << m.index for m in self.micros if m.kind == kinds.DATA and not m.is_new and mask >> m.index & 1)
 
     def _anchor(self, step: Micro) -> int:
         """The last change that the journal has to hold for this file: a sync of an unchanged one writes nothing."""

@@ -67,6 +67,7 @@ def record(
             if descriptor >= 0:
                 os.close(descriptor)
     if status != 0:
+        spill.close()
         raise TargetError(f"{command[0]} did not end with status 0 (wait status {status})", next_step="run it by hand")
     return tape.finish()
 
@@ -126,6 +127,7 @@ def materialise(recording: Recording, state: State, directory: str | os.PathLike
     base = next((e.source[: -len(e.path[len(root) :])] for e in recording.start if e.source), "")
     if base:
         shutil.copytree(base, place, symlinks=True)
+        _link_again(recording, root, place)
     else:
         _skeleton(recording, root, place)
     builder = Builder(recording, {root: place}, contents=recording.contents, names=recording.names)
@@ -133,6 +135,16 @@ def materialise(recording: Recording, state: State, directory: str | os.PathLike
         builder.build(state)
     finally:
         builder.close()
+
+
+def _link_again(recording: Recording, root: str, place: str) -> None:
+    """A copy makes a file of each name of a file with several; here they are one again."""
+    first: dict[int, str] = {}
+    for entry in recording.start:
+        path = place + entry.path[len(root) :]
+        if entry.identity and first.setdefault(entry.identity, path) != path:
+            os.unlink(path)
+            os.link(first[entry.identity], path)
 
 
 def _skeleton(recording: Recording, root: str, place: str) -> None:
