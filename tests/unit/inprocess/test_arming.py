@@ -9,9 +9,14 @@ import asyncio
 import contextvars
 import gc
 import logging
+import py_compile
+import subprocess
+import sys
 import threading
 import traceback
+import zipfile
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -378,7 +383,7 @@ def test_a_comment_that_stands_nowhere_is_refused(tmp_path: Any, monkeypatch: py
         with pytest.raises(inprocess.NotArmable, match="fits no block"):
             armed("odd", "off").__enter__()
     finally:
-        __import__("sys").modules.pop(name)
+        sys.modules.pop(name)
 
 
 def test_a_module_is_armed_at_its_import_down_to_its_own_body(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -424,3 +429,54 @@ def test_the_function_form_needs_no_source() -> None:
 
 
 failpoint = inprocess.failpoint
+
+
+def test_a_function_that_no_longer_lives_is_refused(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "forgotten.py").write_text("def f():\n    # failpoint: forgotten\n    pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    module: Any = __import__("forgotten")
+    kept = [module.f]
+    del module.f
+    with armed("forgotten", "@1 raise(KeyError)"), pytest.raises(KeyError):
+        kept[0]()
+    kept.clear()
+    with pytest.raises(inprocess.NotArmable, match="no live function runs f"):
+        armed("forgotten", "off").__enter__()
+
+
+def test_a_module_without_source_is_named(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "bare.py"
+    source.write_text("def f():\n    # failpoint: bare\n    return 1\n")
+    py_compile.compile(str(source), str(tmp_path / "bare.pyc"), doraise=True)
+    source.unlink()
+    monkeypatch.syspath_prepend(tmp_path)
+    module: Any = __import__("bare")
+    try:
+        with pytest.raises(inprocess.UnknownFailpoint, match="loaded without source: bare"):
+            armed("bare", "off").__enter__()
+        with inprocess.armed_call("bare.f", "return(2)"):
+            assert module.f() == 2
+    finally:
+        sys.modules.pop("bare")
+
+
+def test_a_module_in_a_zip_file_is_reached(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with zipfile.ZipFile(tmp_path / "packed.zip", "w") as file:
+        file.writestr("in_a_zip.py", "def f():\n    # failpoint: in-a-zip\n    return 1\n")
+    monkeypatch.syspath_prepend(tmp_path / "packed.zip")
+    module: Any = __import__("in_a_zip")
+    with armed("in-a-zip", "return(2)"):
+        assert module.f() == 2
+    assert module.f() == 1
+    sys.modules.pop("in_a_zip")
+
+
+@pytest.mark.parametrize("flag", ["-O", "-OO"])
+def test_optimised_code_is_reached(flag: str) -> None:
+    code = (
+        "import shop\nfrom blackstart.inprocess import armed\n"
+        "with armed('begin', 'return(7)'):\n    print(shop.branches(1))\nprint(shop.branches(1))\n"
+    )
+    command = [sys.executable, flag, "-c", code]
+    done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    assert done.stdout == "7\n1\n", done.stderr

@@ -148,3 +148,15 @@ def test_a_database_that_is_broken_already_is_refused(database: Path) -> None:
     with sqlite.header_lost(database):
         with pytest.raises(NotArmable, match="no whole database before"), sqlite.garbage(database):
             pass
+
+
+def test_what_stands_in_a_write_ahead_log_does_not_hide_the_damage(tmp_path: Path) -> None:
+    path = tmp_path / "open.db"
+    with closing(sqlite3.connect(path)) as program, program:
+        program.execute("PRAGMA journal_mode=wal")
+        program.execute("CREATE TABLE jobs (id)")
+        program.commit()
+        assert path.with_name("open.db-wal").stat().st_size > 0
+        with sqlite.header_lost(path), pytest.raises(sqlite3.Error):
+            count(path)
+        assert count(path) == 0
