@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from blackstart.cli.settings import Settings, options_from, pairs
+from blackstart.cli.settings import Settings, files_from, options_from, pairs
 from blackstart.core.errors import BlackstartError
 
 
@@ -109,3 +109,16 @@ def test_variables_are_pairs() -> None:
     for bad in ("A", "=1", ""):
         with pytest.raises(BlackstartError, match="not NAME=VALUE"):
             pairs([bad])
+
+
+def test_reports_baseline_and_scenarios_can_stand_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "blackstart.toml").write_text(
+        f'html = "{tmp_path}/page.html"\njunit = "j.xml"\nbaseline = "known.toml"\nscenarios = ["own.toml"]\n'
+    )
+    options = options_from(Settings(command=["x"]), str(tmp_path))
+    assert (options.baseline, options.scenarios) == (f"{tmp_path}/known.toml", (f"{tmp_path}/own.toml",))
+    files = files_from(Settings(junit="-"), str(tmp_path))
+    assert files == {"json": "", "html": f"{tmp_path}/page.html", "junit": "-", "sarif": "", "markdown": ""}
+    for name in ("/missing/r.json", "/"):
+        with pytest.raises(BlackstartError, match="could not be written"):
+            files_from(Settings(json=name), str(tmp_path))
