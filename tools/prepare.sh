@@ -25,6 +25,8 @@ needs=(
     npm=npm
     openssl=openssl
     mosquitto=mosquitto
+    redis-server=redis-server
+    redis-cli=redis-tools
 )
 
 # What the tests in a guest need besides.
