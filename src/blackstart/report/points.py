@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 # Keys of a fault that say where and when it falls; any other text in it says what it does.
-_PLACE = frozenset(("fault", "path", "call", "phase", "start"))
+_PLACE = frozenset(("fault", "path", "call", "phase", "start", "moment"))
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):

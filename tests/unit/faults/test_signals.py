@@ -10,6 +10,7 @@ from blackstart.core.history import EXITED, STOPPED, End, Life
 from blackstart.faults.point import Point
 from blackstart.faults.signals import Signal, candidates
 from blackstart.gate import Firing
+from blackstart.report.points import place_of
 from blackstart.targets import Conducted
 
 from .build import NOTES, TEMPORARY, atomic_rewrite, calibration, clean, trace
@@ -67,3 +68,8 @@ def test_it_is_read_back_from_json() -> None:
     fault = Signal(name="HUP", moment="work", point=POINT)
     assert msgspec.convert(msgspec.to_builtins(fault), Signal) == fault
     assert str(fault) == f"HUP twice in mid-work, first in write {NOTES} @1"
+
+
+def test_a_report_classes_it_by_the_signal_and_not_by_the_moment() -> None:
+    plan = {"kind": "signal", "faults": [msgspec.to_builtins(Signal(name="TERM", moment="work", point=POINT))]}
+    assert place_of(plan).what == "TERM"
