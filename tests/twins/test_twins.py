@@ -48,3 +48,17 @@ def test_a_good_twin_gives_nothing(consequence: str, language: str, tmp_path: Pa
         ran = broken(consequence, "good", language, tmp_path / f"round-{seed}", seed)
         assert not ran.defects, ran.said()
         assert ran.status == 0, ran.said()
+
+
+@pytest.mark.needs("eu-stack", "addr2line")
+@pytest.mark.parametrize("language", ["c", "go"])
+def test_a_finding_on_a_native_program_names_function_and_line(language: str, tmp_path: Path) -> None:
+    if reason := missing(language):
+        pytest.skip(reason)
+    (tmp_path / BOOK).write_bytes(book(5))
+    source = twin("lost", "bad", language)
+    ran = run(command(source), tmp_path, "--only", "kill", "--trials", "20")
+    stacks = [[frame.rsplit(":", 2) for frame in finding["stack"]] for finding in ran.defects]
+    assert stacks, ran.said()
+    for file, function, line in (stack[0] for stack in stacks):
+        assert function.rpartition(".")[2] == "fill" and int(line) > 0 and file.endswith(source.name), stacks

@@ -229,6 +229,9 @@ class Campaign:
         if task.why == "confirm":
             self.confirmed(task, outcome, failing)
             return
+        if task.why == "stack":
+            self.placed(task, outcome)
+            return
         if task.why == "repeat":
             self.repeated(task, failing, outcome, queue)
             return
@@ -365,6 +368,15 @@ class Campaign:
                 self.ask_again([cause], state.more, queue)
             elif state.shown and known.label == DEFECT:
                 self.keep.found(cause, known)
+                if known.wants_stack:
+                    plan = msgspec.structs.replace(known.plan, stacks=True, rerun=False)
+                    queue.urgent.append(Task(plan, "stack", (cause,)))
+
+    def placed(self, task: Task, outcome: Outcome) -> None:
+        """Note where exactly a native program was when the fault acted."""
+        stacks = [one.stack for one in outcome.history.injected if one.stack]
+        for cause in task.causes:
+            self.tally.suspicions[cause].stack = stacks[0] if stacks else ()
 
 
 def _faults_of(candidate: Candidate) -> tuple[AnyFault, ...]:

@@ -236,9 +236,9 @@ def _finding(found: Cause, suspicion: Suspicion, options: Options) -> Finding:
 
 
 def _stack(suspicion: Suspicion) -> tuple[str, ...]:
-    """The frames of the call at which the first failing fault fired, innermost first."""
+    """The frames of the call at which the first failing fault fired, innermost first; a guess has no line numbers."""
     operation = suspicion.failures[0].operation
-    return operation.site if operation else ()
+    return suspicion.stack or (operation.site if operation else ())
 
 
 def _common(counts: dict[str, int]) -> list[str]:

@@ -16,7 +16,9 @@ NOT_FIRED = "not fired"
 
 @dataclass
 class Suspicion:
-    """A cause that has failed once: its first failing trial, where else it failed, and how its repetitions went."""
+    """A cause that has failed once: its first failing trial, where else it failed, and how its repetitions went; stack:
+    where exactly the program was when the fault acted, as one more run told.
+    """
 
     plan: Plan
     failures: list[Failure]
@@ -25,6 +27,7 @@ class Suspicion:
     asked: int = 0
     is_confirmed: bool = False
     found_s: float = 0.0
+    stack: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -37,6 +40,12 @@ class Suspicion:
         if self.is_confirmed:
             return Reproduction(failed=1, repeats=1, shown=True, more=0)
         return reproduction(self.repeats)
+
+    @property
+    def wants_stack(self) -> bool:
+        """Whether the frames at the fault are those of a native program: a guess, without lines."""
+        operation = self.failures[0].operation
+        return operation is not None and bool(operation.site) and all(f.endswith(":0") for f in operation.site)
 
 
 @dataclass

@@ -124,7 +124,8 @@ class Injected(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     matched: whether the operation it fired on was the planned one (None: nothing was planned in particular);
     operation: the operation it fired on first; outputs: how many output events had got out by then;
     note: why it did not fire, or what proves that it reached the target (e.g. "damaged file was read");
-    cut: for a power cut, what is missing.
+    cut: for a power cut, what is missing; stack: where the program was, exactly (`file:function:line`, innermost
+    first), if that was asked for.
     """
 
     fault: str
@@ -136,6 +137,7 @@ class Injected(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     outputs: int = 0
     note: str = ""
     cut: Cut | None = None
+    stack: tuple[str, ...] = ()
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

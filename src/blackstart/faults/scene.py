@@ -117,4 +117,5 @@ def fired_in_gate(
         operation=operation,
         outputs=conducted.outputs_at_firing,
         note=firings[0].note or note if firings else note,
+        stack=firings[0].stack if firings else (),
     )

@@ -123,6 +123,9 @@ class Actions:
             delivered, note = self._shorten(notification, thread, step, term.number or 0)
         elif term.is_after:
             delivered = self._kill_after(notification, thread)
+        elif wants_stack:
+            # Not carried out: the thread comes back only to stand still, and is killed there.
+            delivered = self.answer(notification, 0, -errno.EINTR, 0)
         else:
             self._kill_all(thread)
         if not delivered and not note and verb in ("raise", "return"):
@@ -176,7 +179,7 @@ class Actions:
 
     def _wants_stack(self, step: Step) -> bool:
         is_first = not any(firing.tamper_index == step.tamper_index for firing in self.firings)
-        return is_first and step.term is not None and step.term.verb in ("raise", "return")
+        return is_first and step.term is not None and step.term.verb in ("raise", "return", "kill")
 
     def _stop_before(self, thread: Thread) -> None:
         if self._waits_killably:
@@ -191,6 +194,9 @@ class Actions:
 
     def _read_stack(self, thread: Thread) -> None:
         self.firings[-1] = msgspec.structs.replace(self.firings[-1], stack=stack_of(thread.tid))
+        if self.firings[-1].verb == "kill":
+            self._kill_all(thread)
+            return
         try:
             notify.signal_thread(thread.process.pid, thread.tid, signal.SIGCONT)
         except OSError:

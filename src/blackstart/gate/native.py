@@ -29,9 +29,9 @@ _DEBUGGER_WITHIN_S = 10.0
 # Files whose functions every program calls: naming them tells nothing.
 _COMMON = re.compile(r"/(ld|libc|libpthread|libm|ld-linux[^/]*|ld-musl[^/]*)[-.][^/]*$|^\[")
 # Of a language's runtime, and the endings that compilers give to the parts of a function.
-_PLUMBING = re.compile(r"(runtime|syscall|internal/[^.]*)\.|_start$|__libc_")
+_PLUMBING = re.compile(r"((runtime|syscall|os|io|bufio|internal)(/[^.]*)?)\.|_start$|__libc_")
 _PART = re.compile(r"\.(isra|part|constprop|cold|lto_priv|llvm)\b.*$")
-_FRAME = re.compile(r"#\d+ +0x[0-9a-f]+ +(?:- \d+ +)?(\S+)")
+_FRAME = re.compile(r"#\d+ +0x([0-9a-f]+) +(?:- \d+ +)?(\S+)(?: - (.+))?$")
 
 
 class _Code:
@@ -152,28 +152,63 @@ def _code_of(tid: int) -> list[_Code]:
 
 
 def stack_of(tid: int) -> tuple[str, ...]:
-    """The stack of a stopped thread, `file:function:line` innermost first, by eu-stack; () if it cannot be had."""
+    """The program's own frames of a stopped thread, `file:function:line` innermost first; () if they cannot be had.
+
+    The file is that of the source and the line its own where the program carries them, else that of the program and 0.
+    """
     debugger = shutil.which("eu-stack")
     if debugger is None:
         return ()
+    # It would ask servers of debugging information, if the environment names some.
+    environment = {name: value for name, value in os.environ.items() if name != "DEBUGINFOD_URLS"}
     try:
         done = subprocess.run(
-            [debugger, "-1", "-s", "-p", str(tid)], capture_output=True, timeout=_DEBUGGER_WITHIN_S, check=False
+            [debugger, "-1", "-i", "-m", "-s", "-p", str(tid)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_DEBUGGER_WITHIN_S,
+            check=False,
+            env=environment,
         )
     except (OSError, subprocess.TimeoutExpired):
         return ()
+    return frames_of(os.fsdecode(done.stdout), lambda module, address: _line_of(f"/proc/{tid}/root{module}", address))
+
+
+def frames_of(text: str, line_of: Callable[[str, int], str] = lambda module, address: "") -> tuple[str, ...]:
+    """The frames in what the debugger printed, without those of the C library and of a language's runtime.
+
+    line_of: `file:line` of an address in a module, for frames whose line the debugger does not know; "" if unknown.
+    """
     frames: list[str] = []
-    function = ""
-    for line in os.fsdecode(done.stdout).splitlines():
+    is_own = False
+    for line in text.splitlines():
         named = _FRAME.match(line)
         if named:
-            if function:
-                frames.append(f":{function}:0")
-            function = named[1].partition("@")[0]
-        elif function and line.startswith("    "):
-            file, _, rest = line.strip().partition(":")
-            frames.append(f"{file}:{function}:{rest.partition(':')[0] or 0}")
-            function = ""
-    if function:
-        frames.append(f":{function}:0")
+            function, module = named[2].partition("@")[0], named[3] or ""
+            is_own = not _PLUMBING.match(function) and not _COMMON.search(module)
+            if is_own:
+                source, _, number = line_of(module, int(named[1], 16)).rpartition(":")
+                frames.append(f"{source or module}:{_PART.sub('', function)}:{number or 0}")
+        elif is_own and line.startswith("    "):
+            source, _, rest = line.strip().partition(":")
+            function = frames[-1].rsplit(":", 2)[1]
+            frames[-1] = f"{source}:{function}:{rest.partition(':')[0] or 0}"
     return tuple(frames)
+
+
+def _line_of(path: str, address: int) -> str:
+    """`file:line` of a return address in a program at a fixed address, by addr2line; "" if it cannot be had.
+
+    Programs made by Go are such, and their lines are packed in a way that eu-stack does not read.
+    """
+    finder = shutil.which("addr2line")
+    if finder is None or not functions(path).is_fixed:
+        return ""
+    command = [finder, "-e", path, hex(address - 1)]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=_DEBUGGER_WITHIN_S, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    found = os.fsdecode(done.stdout).partition("\n")[0].partition(" (")[0]
+    return found if re.search(r"[^?]:[1-9][0-9]*$", found) else ""

@@ -44,8 +44,8 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GateOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """What the gate is to do in one start: the calls that it stops at, the faults, whether to record, the mask, and the
-    wall clock that the target reads (None: the machine's).
+    """What the gate is to do in one start: the calls that it stops at, the faults, whether to record, the mask, the
+    wall clock that the target reads (None: the machine's), whether to read the exact stack where a fault acts.
     """
 
     calls: frozenset[str]
@@ -53,6 +53,7 @@ class GateOrder(msgspec.Struct, frozen=True, kw_only=True):
     recorder: Recorder | None = None
     mask: Callable[[str], str]
     wall: WallClock | None = None
+    stacks: bool = False
 
     @property
     def stopped(self) -> frozenset[str]:
@@ -227,6 +228,7 @@ class Start:
                 gated=gate.stopped,
                 streams=streams,
                 wall=gate.wall,
+                stacks=gate.stacks,
             )
 
     def kill(self) -> None:

@@ -18,7 +18,7 @@ from blackstart.core.history import EXITED, Run
 from blackstart.core.masking import CWD, HOME, Masker
 from blackstart.core.reading import Image, Reading
 from blackstart.core.trace import Operation
-from blackstart.gate import Recorder, Tamper, WallClock
+from blackstart.gate import Firing, Recorder, Tamper, WallClock
 from blackstart.gate.calls import expand
 from blackstart.probes import Prober
 from blackstart.sandbox import Sandbox, Zygote
@@ -71,15 +71,13 @@ class Bench:
         signals: Mapping[int, tuple[int, ...]] = {},
         duty: Duty | None = None,
         wall: WallClock | None = None,
+        stacks: bool = False,
     ) -> tuple[Run, Conducted]:
         """One start of the target on this sandbox; the Run holds the image as it was afterwards.
 
         duty: what a service does when it is ready; a job knows that itself.
         """
-        gate = None
-        if calls or tampers:
-            wanted = calls.union(*(expand(tamper.match.call) for tamper in tampers))
-            gate = GateOrder(calls=wanted, tampers=tuple(tampers), recorder=recorder, mask=self._mask, wall=wall)
+        gate = self._order(calls, tampers, recorder, wall, stacks=stacks) if calls or tampers else None
         start = conduct if self.service is None else partial(serve, service=self.service, duty=duty or Duty())
         conducted = self._usual(
             start(
@@ -120,6 +118,25 @@ class Bench:
         """The masked path of one that the target was seen to use."""
         return self.masker(self.zygote.places.usual(path))
 
+    def _order(
+        self,
+        calls: frozenset[str],
+        tampers: Sequence[Tamper],
+        recorder: Recorder | None,
+        wall: WallClock | None,
+        *,
+        stacks: bool,
+    ) -> GateOrder:
+        wanted = calls.union(*(expand(tamper.match.call) for tamper in tampers))
+        return GateOrder(
+            calls=wanted, tampers=tuple(tampers), recorder=recorder, mask=self._mask, wall=wall, stacks=stacks
+        )
+
+    def _masked_stack(self, firing: Firing) -> Firing:
+        frames = (frame.rsplit(":", 2) for frame in firing.stack)
+        stack = tuple(f"{self._mask(file)}:{function}:{line}" for file, function, line in frames)
+        return msgspec.structs.replace(firing, stack=stack)
+
     def _translated(self, on_operation: OnOperation) -> OnOperation:
         """Where the target runs in another place than usual, whoever looks at it still sees the usual paths."""
         if not self.zygote.places.writable:
@@ -132,6 +149,9 @@ class Bench:
 
     def _usual(self, conducted: Conducted) -> Conducted:
         places = self.zygote.places
+        if any(firing.stack for firing in conducted.firings):
+            firings = tuple(self._masked_stack(firing) for firing in conducted.firings)
+            conducted = msgspec.structs.replace(conducted, firings=firings)
         if not places.writable:
             return conducted
         outputs = tuple(msgspec.structs.replace(o, data=places.usual_output(o.data)) for o in conducted.outputs)

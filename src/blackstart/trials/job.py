@@ -148,6 +148,7 @@ class Trial:
             signals=scene.signals,
             duty=self._duty(phase, passing, scene),
             wall=scene.wall,
+            stacks=self.plan.stacks,
         )
         self.runs.append(run)
         for fault, first in armed:

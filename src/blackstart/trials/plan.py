@@ -15,7 +15,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One trial: its kind (`null` for none), the image that it starts from, its faults, how long each start may take.
 
     rerun: whether the target is started again afterwards; late_s: how long a target that refuses to start is given for
-    what is in its way to expire; seed: of every draw in this trial.
+    what is in its way to expire; seed: of every draw in this trial; stacks: whether to read where exactly the program
+    is when a fault acts, which takes 10-150 ms (for findings).
     """
 
     kind: str
@@ -25,6 +26,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     rerun: bool = True
     late_s: float = 0.0
     seed: int = 0
+    stacks: bool = False
 
     def __str__(self) -> str:
         return "; ".join(map(str, self.faults)) or "no fault"

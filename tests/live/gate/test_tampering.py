@@ -421,6 +421,14 @@ def test_the_exact_stack_of_a_native_firing(stage: Stage) -> None:
     assert int(stack[functions.index("save")][2]) == 4
 
 
+@pytest.mark.needs("gcc", "eu-stack")
+@pytest.mark.parametrize("after", ["", "(after)"])
+def test_the_exact_stack_of_a_native_kill(stage: Stage, after: str) -> None:
+    ran = stage.run([stage.c(NATIVE, "-g")], tamper("fsync", "$CWD/f", f"kill{after}"), stacks=True)
+    assert ran.code == -signal.SIGKILL and (stage.cwd / "f").read_bytes() == b""
+    assert [frame.rsplit(":", 2)[1] for frame in ran.gate.firings[0].stack] == ["save", "cycle", "main"]
+
+
 @pytest.mark.needs("gcc")
 def test_native_calls_are_labelled_by_function(stage: Stage) -> None:
     for flags in ((), ("-fomit-frame-pointer", "-O2"), ("-static",)):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from blackstart.campaign import campaign as module
 from blackstart.campaign.campaign import NULLS, NULLS_MIN, Campaign
 from blackstart.campaign.execute import Queue, Task
+from blackstart.campaign.summary import finding_of
 from blackstart.campaign.tally import NOT_FIRED
 from blackstart.campaign.worker import Outcome
 from blackstart.core.calibration import Calibration
@@ -198,6 +199,24 @@ def test_a_wait_that_repeats_is_watched_once_more_for_as_long_as_the_budget_allo
     assert [known.label for known in made.tally.suspicions.values()] == [DEFECT if w >= 150 else NOTE for w in watched]
     assert all(str(known.reproduction) == "1 of 1" for known in made.tally.suspicions.values())
     assert len(keep.causes) == (watched == [155.0])
+
+
+def test_one_more_run_tells_where_exactly_a_native_program_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    def answer(of: Plan) -> Outcome:
+        given = outcome(of, passed("fired"), LOST)
+        (injected,) = given.history.injected
+        assert injected.operation is not None
+        operation = msgspec.structs.replace(injected.operation, site=("$CWD/notes:save:0",))
+        stack = ("notes.c:save:12", "notes.c:main:30") if of.stacks else ()
+        injected = msgspec.structs.replace(injected, operation=operation, stack=stack)
+        return Outcome(history=msgspec.structs.replace(given.history, injected=(injected,)), verdicts=given.verdicts)
+
+    made, keep, _ = run(answer, [candidate()], monkeypatch)
+    assert [task.why for task in keep.done_tasks] == ["trial", "repeat", "repeat", "stack"]
+    (known,) = made.tally.suspicions.values()
+    assert finding_of(known, made.options).stack == ("notes.c:save:12", "notes.c:main:30")
+    assert not known.plan.stacks  # a replay does not stop the program
+    assert made.tally.total == 1
 
 
 def test_a_spent_budget_still_repeats_what_failed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,40 @@
+"""What a debugger prints becomes the program's own frames."""
+
+from __future__ import annotations
+
+from blackstart.gate.native import frames_of
+
+PRINTED = """TID 22743:
+#0  0x00007f0522e5ddd0 fsync - /usr/lib/x86_64-linux-gnu/libc.so.6
+    ../sysdeps/unix/sysv/linux/fsync.c:29:10
+#1  0x0000564565f5a142 save.constprop.0 - /w/my notes
+    /w/notes.c:4:25
+#2  0x0000564565f5a14e main - /w/my notes
+#3  0x00007f0522db1305 __libc_start_main@@GLIBC_2.34 - /usr/lib/x86_64-linux-gnu/libc.so.6
+    ../csu/libc-start.c:360:3
+#4  0x0000564565f5a071 _start - /w/my notes
+"""
+GO = """TID 7:
+#0  0x000000000048 syscall.Syscall - /w/book
+    /usr/lib/go/src/syscall/syscall_linux.go:68
+#1  0x000000000049 os.(*File).Sync - /w/book
+    /usr/lib/go/src/os/file_posix.go:160
+#2  0x00000000004a main.save - /w/book
+    /w/book.go:41
+#3  0x00000000004b runtime.main - /w/book
+    /usr/lib/go/src/runtime/proc.go:250
+"""
+
+
+def test_frames_without_those_of_the_c_library_and_the_runtime() -> None:
+    assert frames_of(PRINTED) == ("/w/notes.c:save:4", "/w/my notes:main:0")
+    assert frames_of(GO) == ("/w/book.go:main.save:41",)
+
+
+def test_lines_that_the_debugger_does_not_know_are_asked_for() -> None:
+    found = frames_of(PRINTED, lambda module, address: "/w/notes.c:9" if address == 0x564565F5A14E else "")
+    assert found == ("/w/notes.c:save:4", "/w/notes.c:main:9")
+
+
+def test_what_is_no_stack_gives_none() -> None:
+    assert frames_of("") == () == frames_of("eu-stack: dwfl_thread_getframes tid 7: no matching address range\n")
