@@ -24,7 +24,8 @@ PROBE_LIMIT_S = 60.0
 _BOOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "boot.py")
 
 _COSTS = {
-    "user namespace": "no isolation by namespaces; without it a copy of the state under Landlock, one trial at a time",
+    "user namespace": "no isolation by namespaces; without it a copy of the state under Landlock, one trial at a time, "
+    "and neither power cuts nor full disks",
     "overlay": "no isolation by namespaces: the rest of the tree could not be shown without its changes leaving",
     "pid namespace": "no isolation by namespaces: a killed program could leave processes",
     "network namespace": "no isolation by namespaces: trials would share the machine's ports",
@@ -33,7 +34,7 @@ _COSTS = {
     "listener": "no gate by notification: strace records and injects instead, slower and with fewer verbs",
     "listener waits killably": "counts of calls may shift where signals interrupt them (Linux 5.19 has it)",
     "listener wakes synchronously": "each intercepted call costs about twice as much (Linux 6.6 has it)",
-    "memory of children": "paths and data of calls cannot be read: no gate by notification",
+    "memory of children": "paths and data of calls cannot be read: no gate by notification, no kind `time`",
     "landlock": "no fallback where namespaces are refused (Linux 6.12 has all that it needs)",
     "strace": "no second way to record and inject; install the package `strace`",
     "cgroup": "limits hold for each process, not for the tree",

@@ -16,9 +16,12 @@ from blackstart.faults.limit import DESCRIPTORS, MEMORY, PROCESSES, SIZE, Limit
 from blackstart.faults.point import Point
 from blackstart.faults.scene import Scene
 from blackstart.faults.time import Jump
+from blackstart.gate import WallClock
+from blackstart.targets import conduct
+from blackstart.targets.command import GateOrder
 from tests.twins.making import compiled
 
-from .stage import Stage, printed, staged, starts
+from .stage import PATIENT, Stage, printed, staged, starts
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(180)]
 
@@ -291,3 +294,25 @@ def test_what_a_fault_did_is_gone_after_it_also_if_the_body_raised(pages: Stage)
             with pytest.raises(KeyError), fault.inject(scene):
                 raise KeyError
             assert (scene.tampers, scene.wall, pages.zygote.free_bytes(image)) == ([], None, before)
+
+
+BUSY = """
+import threading, time
+def read():
+    for _ in range(30000):
+        time.time()
+threads = [threading.Thread(target=read) for _ in range(3)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+"""
+
+
+def test_a_program_that_reads_the_time_all_the_time_is_let_go(tmp_path: Path) -> None:
+    with staged(tmp_path, BUSY) as stage:
+        wall = WallClock(counts=True)
+        gate = GateOrder(calls=frozenset({"openat"}), mask=str, wall=wall)
+        with stage.bench.image_from("S0") as image, stage.zygote.sandbox(image) as sandbox:
+            conducted = conduct(sandbox, stage.bench.command, gate=gate, patience=PATIENT)
+        assert (conducted.end.how, conducted.end.code) == (EXITED, 0)
+        assert "too often" in wall.trouble
+        assert wall.reads < 60000
