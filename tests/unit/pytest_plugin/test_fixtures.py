@@ -155,7 +155,7 @@ def test_a_link_breaks_in_each_way_and_is_healthy_again(link: Callable[[str], An
 def session(tmp_path: Path, test: str, *options: str) -> str:
     """What pytest prints about this test in a session of its own."""
     (tmp_path / "test_it.py").write_text(test)
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *options]
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", *options]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
     return done.stdout + done.stderr
 

@@ -16,7 +16,18 @@ import pytest
 def run(tmp_path: Path, test: str, *options: str) -> str:
     """What pytest prints about this test file; a session of its own, as a user starts it."""
     (tmp_path / "test_it.py").write_text("import pytest\nfrom blackstart.core.errors import BlackstartError\n" + test)
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-rxX", "--strict-markers", *options]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:hypothesispytest",
+        "-rxX",
+        "--strict-markers",
+        *options,
+    ]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
     return done.stdout + done.stderr
 
