@@ -15,6 +15,11 @@ _RECOVER = (
     "On start, treat a file that does not read as damage: set it aside, say so, and go on with a backup or afresh, "
     "instead of ending."
 )
+_UNREADABLE = (
+    "Tell a file that cannot be read from one that is not there or is empty: on any error but ENOENT say so, end with "
+    "a status other than 0, and write nothing over it."
+)
+_STATUS = "End with a status other than 0 where the work was not done: scripts and timers look at nothing else."
 _BY_CONSEQUENCE = {
     "lost": _ATOMIC + " Acknowledge (print, answer) only after that.",
     "corrupt": _ATOMIC,
@@ -60,8 +65,10 @@ def power_advice(cuts: Sequence[Cut], consequence: str, label: str) -> str:
     return f"{found} (Under {', '.join(cut.models)}.)" if label == NOTE else found
 
 
-def advice(consequence: str, kind: str, call: str, label: str) -> str:
-    """One or two sentences for a finding."""
+def advice(consequence: str, kind: str, call: str, label: str, *, is_read: bool = False, has_said: bool = False) -> str:
+    """One or two sentences for a finding; is_read: the call that failed only asks; has_said: the program did tell."""
+    if has_said and consequence == "unclean":
+        return _STATUS
     if label == NOTE and consequence == "unclean":
         return "Catch the error where it can happen, and say in one sentence what could not be done."
     if label == POLICY:
@@ -73,6 +80,8 @@ def advice(consequence: str, kind: str, call: str, label: str) -> str:
         return _RECOVER
     if consequence == "silent" and kind in ("file", "db"):
         return _RECOVER
+    if is_read and kind == "errno" and consequence in ("lost", "corrupt", "silent"):
+        return _UNREADABLE
     if consequence == "corrupt" and kind == "errno" and call.startswith(("rename", "fsync", "fdatasync")):
         return "When fsync or rename fails, keep the old file, remove the temporary one and report it. " + _ATOMIC
     return _BY_CONSEQUENCE[consequence]

@@ -174,7 +174,10 @@ def _advice(failure: Failure, call: str) -> str:
     if injected is not None and injected.cut is not None:
         cuts = [one.cut for one in failure.history.injected if one.cut is not None]
         return power_advice(cuts, verdict.consequence, verdict.label)
-    return advice(verdict.consequence, failure.history.kind, call, verdict.label)
+    is_read = failure.operation is not None and failure.operation.reads
+    has_said = any(text.startswith("it says that") for text in verdict.evidence[:1])
+    kind = failure.history.kind
+    return advice(verdict.consequence, kind, call, verdict.label, is_read=is_read, has_said=has_said)
 
 
 def _where(failure: Failure) -> str:

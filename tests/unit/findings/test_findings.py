@@ -164,3 +164,18 @@ def test_sorts_of_power_cuts_are_causes_of_their_own_with_their_own_advice() -> 
     once, twice, after_failure = advised.values()
     assert "rename it over" in once and "Recovery must be as careful" in twice
     assert "Do not call fsync again" in after_failure
+
+
+def test_who_could_not_read_is_not_told_how_to_write() -> None:
+    silent = failed("answer", "silent", "it gave another answer", paths=["$CWD/notes.json"])
+    (read,) = group([failure(silent, call="read")])
+    (write,) = group([failure(silent, call="write")])
+    assert "cannot be read" in read.advice and "cannot be read" not in write.advice
+    (killed,) = group([failure(kind="kill", call="read")])
+    assert "rename it over" in killed.advice
+
+
+def test_who_told_the_failure_is_told_about_the_status_alone() -> None:
+    told = failed("end", "unclean", "it says that something failed, keeps what was there, and ends with 0", label=NOTE)
+    (finding,) = group([failure(told)])
+    assert finding.severity == "low" and finding.advice.startswith("End with a status other than 0")
