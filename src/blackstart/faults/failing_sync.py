@@ -30,8 +30,8 @@ _CUTS = ((1, True), (0, True), (0, False))
 class FailingSync(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="failing-sync", tag_field="fault"):
     """The sync at this point reports EIO under this model, and later the power goes.
 
-    outputs: how many outputs follow before it does (0: it goes at the end); keeps: all that was not dropped is on the
-    disk then, else only what other syncs made sure.
+    outputs: how many outputs follow before it does (0, or more than there are: it goes at the end); keeps: all that
+    was not dropped is on the disk then, else only what other syncs made sure.
     """
 
     kind: ClassVar[str] = "power"
@@ -67,8 +67,6 @@ class FailingSync(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
         """The account with the cut, which needs both: the sync failed, and something was dropped."""
         if injected.fired and not recording.dropped:
             return msgspec.structs.replace(injected, fired=0, note="nothing was left for this sync to write")
-        if injected.fired and state is None:
-            return msgspec.structs.replace(injected, fired=0, note="less was said after the sync had failed")
         return msgspec.structs.replace(injected, cut=describe(recording, state) if state is not None else None)
 
     def is_it(self, operation: Operation) -> bool:
@@ -81,9 +79,8 @@ class FailingSync(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
         if failed is None:
             return None
         outputs = [m.index for m in recording.micros[failed:] if m.kind == OUTPUT]
-        if self.outputs > len(outputs):
-            return None
-        cut = outputs[self.outputs - 1] + 1 if self.outputs else len(recording.micros)
+        # Who says less after the failure, as whoever stops there, has promised less: then the end is the place.
+        cut = outputs[self.outputs - 1] + 1 if 0 < self.outputs <= len(outputs) else len(recording.micros)
         order = recording.order(model(self.model))
         mask = order.effects & ((1 << cut) - 1) if self.keeps else order.sure(cut)
         return State(cut, mask, self.model)

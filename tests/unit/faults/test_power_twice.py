@@ -73,7 +73,9 @@ def test_a_failing_sync_and_a_second_cut_survive_json(tmp_path: Path) -> None:
         assert decode(encode(plan)) == plan and all(str(fault) for fault in faults)
 
 
-@pytest.mark.parametrize("outputs, keeps, cut_after", [(1, True, "output"), (0, True, "output"), (0, False, "output")])
+@pytest.mark.parametrize(
+    "outputs, keeps, cut_after", [(1, True, "output"), (0, True, "output"), (0, False, "output"), (9, True, "output")]
+)
 def test_what_the_failing_sync_dropped_is_told(tmp_path: Path, outputs: int, keeps: bool, cut_after: str) -> None:
     (candidate, *_) = failing_candidates(clean(None), Calibration(roles={"new": "scratch"}), ("fsync-fails",))
     fault = msgspec.structs.replace(candidate.fault, outputs=outputs, keeps=keeps)  # type: ignore[type-var]
