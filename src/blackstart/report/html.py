@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from blackstart.core.units import format_duration
+from blackstart.report.frames import shown_frame
 from blackstart.report.model import EXIT_STATUS, CoveredPoint, Finding, Moment, Report, SurfaceFile
 from blackstart.report.terminal import headline, ordered
 from blackstart.report.text import plain, shell_line
@@ -91,6 +92,7 @@ def render(report: Report) -> bytes:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["frame"] = shown_frame
     style = _resource("page.css")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     text = environment.get_template("page.html").render(

@@ -7,13 +7,13 @@ the file that it concerns as its place, or none.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
 import msgspec
 
+from blackstart.report.frames import Frame, read_frame
 from blackstart.report.model import Finding, Report, Severity
 from blackstart.report.text import plain, shell_line
 
@@ -32,7 +32,6 @@ _MEANING = {
     "leaked": "Something is left behind and piles up",
     "unclean": "An error reaches the user as a traceback, or what was taken is not released",
 }
-_FRAME = re.compile(r"(?P<file>.+?):(?P<function>[^:]*)(?::(?P<line>[0-9]+))?")
 
 
 def render(report: Report) -> bytes:
@@ -73,7 +72,7 @@ def _rule(consequence: str) -> dict[str, Any]:
 
 
 def _result(finding: Finding, consequences: Sequence[str]) -> dict[str, Any]:
-    frames = [match for match in map(_FRAME.fullmatch, finding.stack) if match]
+    frames = [found for found in map(read_frame, finding.stack) if found]
     told = [finding.consequence + " by " + finding.fault, *finding.evidence, finding.advice, finding.replay]
     result: dict[str, Any] = {
         "ruleId": finding.consequence,
@@ -99,18 +98,18 @@ def _result(finding: Finding, consequences: Sequence[str]) -> dict[str, Any]:
     return result
 
 
-def _locations(finding: Finding, frames: Sequence[re.Match[str]]) -> list[dict[str, Any]]:
-    own = [frame for frame in frames if frame["file"].startswith("$CWD/")]
+def _locations(finding: Finding, frames: Sequence[Frame]) -> list[dict[str, Any]]:
+    own = [frame for frame in frames if frame.file.startswith("$CWD/")]
     if own or frames:
         return [_frame((own or list(frames))[0])]
     return [{"physicalLocation": _place(path)} for path in finding.paths[:1]]
 
 
-def _frame(frame: re.Match[str]) -> dict[str, Any]:
-    place = _place(frame["file"])
-    if frame["line"] and int(frame["line"]) > 0:
-        place["region"] = {"startLine": int(frame["line"])}
-    named = [{"name": plain(frame["function"]), "kind": "function"}] if frame["function"] else []
+def _frame(frame: Frame) -> dict[str, Any]:
+    place = _place(frame.file)
+    if frame.line:
+        place["region"] = {"startLine": frame.line}
+    named = [{"name": plain(frame.function), "kind": "function"}] if frame.function else []
     return {"physicalLocation": place, **({"logicalLocations": named} if named else {})}
 
 

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from blackstart.core.units import format_duration
 from blackstart.core.verdict import CONSEQUENCES
+from blackstart.report.frames import shown_frame
 from blackstart.report.model import EXIT_STATUS, SEVERITIES, Change, Finding, Omission, Report, ReportDoor, SurfaceFile
 from blackstart.report.text import plain, shell_line
 
@@ -208,7 +209,7 @@ def _finding(out: Console, finding: Finding) -> None:
     if finding.evidence:
         _row(out, "evidence", _listed(finding.evidence, 6))
     if finding.stack:
-        _row(out, "stack", _listed(finding.stack, 6))
+        _row(out, "stack", _listed([shown_frame(frame) for frame in finding.stack], 6))
     if finding.advice:
         _row(out, "advice", finding.advice)
     counted = f" ({_count(finding.trials, 'trial')})" if finding.trials > 1 else ""

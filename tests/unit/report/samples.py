@@ -63,7 +63,7 @@ CRASHED = Finding(
     fault="open $CWD/notes.ini: @1 raise(OSError: EIO)",
     reproduced="3 of 5",
     replay="blackstart replay crashed-c0ffee12",
-    stack=("notes.py:12 in load", "notes.py:40 in main"),
+    stack=("notes.py:load:12", "notes.py:main:40"),
 )
 POLICY = Finding(
     id="lost-aa00aa00",

@@ -1,0 +1,38 @@
+"""A frame of a stack: `path:function:line` as it was read, `function (path:line)` as people read it.
+
+A function's name may hold colons (C++), a path rarely does; line 0 is not known. Of a path in a library only the part
+below its root says anything.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+_FRAME = re.compile(r"(?P<file>[^:]+):(?P<function>.*?)(?::(?P<line>[0-9]+))?")
+_LIBRARY = re.compile(r".*/(?:(?:site|dist)-packages|lib/python3(?:\.[0-9]+)?)/")
+_NAME_MAX = 60
+
+
+class Frame(NamedTuple):
+    """line: from 1; 0 where it is not known."""
+
+    file: str
+    function: str
+    line: int
+
+
+def read_frame(text: str) -> Frame | None:
+    """What a frame says; None for what has another form."""
+    match = _FRAME.fullmatch(text)
+    return Frame(match["file"], match["function"], int(match["line"] or 0)) if match else None
+
+
+def shown_frame(text: str) -> str:
+    """`add (notes.py:14)`: short enough for a line; what has another form as it is."""
+    found = read_frame(text)
+    if found is None:
+        return text
+    name = found.function if len(found.function) <= _NAME_MAX else found.function[: _NAME_MAX - 1] + "…"
+    place = _LIBRARY.sub("", found.file)
+    return f"{name or '?'} ({place}:{found.line})" if found.line else f"{name or '?'} ({place})"

@@ -1,0 +1,32 @@
+"""Frames of stacks, read and shown."""
+
+from __future__ import annotations
+
+import pytest
+
+from blackstart.report.frames import Frame, read_frame, shown_frame
+
+
+@pytest.mark.parametrize(
+    ("text", "frame", "shown"),
+    [
+        ("$CWD/notes.py:add:14", Frame("$CWD/notes.py", "add", 14), "add ($CWD/notes.py:14)"),
+        ("$CWD/notes.py:<module>:3", Frame("$CWD/notes.py", "<module>", 3), "<module> ($CWD/notes.py:3)"),
+        (
+            "/v/lib/python3.11/site-packages/shop/db.py:Table.put:7",
+            Frame("/v/lib/python3.11/site-packages/shop/db.py", "Table.put", 7),
+            "Table.put (shop/db.py:7)",
+        ),
+        ("/usr/lib/python3.11/json/encoder.py:dump:1", None, "dump (json/encoder.py:1)"),
+        ("/usr/bin/tool:uv_fs_write:0", Frame("/usr/bin/tool", "uv_fs_write", 0), "uv_fs_write (/usr/bin/tool)"),
+        ("store.cc:db::Table::put(int):12", Frame("store.cc", "db::Table::put(int)", 12), None),
+        ("/usr/bin/tool:" + "x" * 99 + ":0", None, "x" * 59 + "… (/usr/bin/tool)"),
+    ],
+)
+def test_a_frame_is_read_and_shown(text: str, frame: Frame | None, shown: str | None) -> None:
+    assert frame is None or read_frame(text) == frame
+    assert shown is None or shown_frame(text) == shown
+
+
+def test_what_is_no_frame_is_left_as_it_is() -> None:
+    assert read_frame("somewhere") is None and shown_frame("somewhere") == "somewhere"
