@@ -7,12 +7,12 @@ tell. The catalogue is TOML, read without ever running anything, so that anybody
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterable
 from importlib import resources
 
 import msgspec
 
+from blackstart.core.documents import from_toml
 from blackstart.core.errors import BlackstartError
 
 SCHEMA = "blackstart-catalogue/1"
@@ -111,16 +111,8 @@ def load(files: Iterable[str]) -> tuple[Scenario, ...]:
 
 def parse(text: str, where: str) -> tuple[Scenario, ...]:
     """The scenarios of one file; BlackstartError names the key that is wrong."""
-    try:
-        file = msgspec.convert(tomllib.loads(text), _File)
-    except tomllib.TOMLDecodeError as error:
-        raise BlackstartError(f"this is not TOML: {error}", where=where, next_step="correct that line") from None
-    except msgspec.ValidationError as error:
-        raise BlackstartError(
-            f"this catalogue has a mistake: {str(error).replace('$.', '')}",
-            where=where,
-            next_step="`blackstart catalogue ID` shows one that is right",
-        ) from None
+    step = "`blackstart catalogue ID` shows one that is right"
+    file = from_toml(text, _File, what="this catalogue", where=where, next_step=step)
     if file.schema != SCHEMA:
         raise BlackstartError(f"this version does not read {file.schema}", where=where, next_step=f"it reads {SCHEMA}")
     for scenario in file.scenario:

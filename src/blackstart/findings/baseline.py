@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import tomllib
 from collections.abc import Collection, Iterable, Mapping
 
 import msgspec
 
+from blackstart.core.documents import from_toml
 from blackstart.core.errors import BlackstartError
 
 HEADER = """\
@@ -53,16 +53,8 @@ class _File(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 def parse(text: str, where: str) -> dict[str, Known]:
     """Entries by fingerprint; BlackstartError names the key that is wrong."""
-    try:
-        file = msgspec.convert(tomllib.loads(text), _File)
-    except tomllib.TOMLDecodeError as error:
-        raise BlackstartError(f"this is not TOML: {error}", where=where, next_step="correct that line") from None
-    except msgspec.ValidationError as error:
-        raise BlackstartError(
-            f"this baseline has a mistake: {str(error).replace('$.', '')}",
-            where=where,
-            next_step="each [[known]] has a fingerprint and a reason; `blackstart baseline` writes them",
-        ) from None
+    step = "each [[known]] has a fingerprint and a reason; `blackstart baseline` writes them"
+    file = from_toml(text, _File, what="this baseline", where=where, next_step=step)
     if file.schema != "blackstart-baseline/1":
         raise BlackstartError(
             f"this version does not read {file.schema}", where=where, next_step='it reads "blackstart-baseline/1"'

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import functools
 import gc
-import importlib
 import inspect
 import sys
 import warnings
@@ -24,6 +23,7 @@ from blackstart.core.rule import Rule
 from blackstart.inprocess import arming, modules
 from blackstart.inprocess.effects import LINE_VERBS
 from blackstart.inprocess.errors import AlreadyArmed, NotArmable
+from blackstart.inprocess.paths import module_of
 from blackstart.inprocess.point import CONTEXT, PROCESS, Point
 
 _MARK = "\0call"
@@ -94,22 +94,19 @@ def resolve(path: str) -> Any:
     parts = path.split(".")
     if len(parts) < 2 or not all(part.isidentifier() for part in parts):
         raise NotArmable(f"{path!r} is not a dotted path", next_step="write it like shop.db.put")
-    for count in range(len(parts) - 1, 0, -1):
-        name = ".".join(parts[:count])
+    begun = module_of(path)
+    if begun is None:
+        raise NotArmable(f"{path}: no module {parts[0]!r}")
+    module, rest = begun
+    found: Any = module
+    name = module.__name__
+    for part in rest:
         try:
-            found: Any = importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            if error.name and (name == error.name or name.startswith(error.name + ".")):
-                continue
-            raise
-        for part in parts[count:]:
-            try:
-                found = inspect.getattr_static(found, part)
-            except AttributeError:
-                raise NotArmable(f"{path}: {name} has no {part!r}") from None
-            name = f"{name}.{part}"
-        return found
-    raise NotArmable(f"{path}: no module {parts[0]!r}")
+            found = inspect.getattr_static(found, part)
+        except AttributeError:
+            raise NotArmable(f"{path}: {name} has no {part!r}") from None
+        name = f"{name}.{part}"
+    return found
 
 
 def underlying(found: Any) -> Any:

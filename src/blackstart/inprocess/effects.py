@@ -8,7 +8,6 @@ that is given instead.
 from __future__ import annotations
 
 import ast
-import importlib
 import logging
 import os
 import signal
@@ -19,6 +18,7 @@ from typing import Any
 
 from blackstart.core.clock import SYSTEM
 from blackstart.core.rule import Rule, RuleError, Term
+from blackstart.inprocess.paths import module_of
 
 Answer = tuple[Any] | None
 LOG = logging.getLogger("blackstart.fault")
@@ -170,21 +170,16 @@ def _exception(term: Term, what: str) -> Callable[[], BaseException]:
 
 def _resolved(path: str) -> Any:
     """What a dotted path leads to; the module part is imported."""
-    parts = path.split(".")
-    for count in range(len(parts) - 1, 0, -1):
-        name = ".".join(parts[:count])
-        try:
-            found: Any = importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            if error.name and (name == error.name or name.startswith(error.name + ".")):
-                continue
-            raise
-        for part in parts[count:]:
-            if not hasattr(found, part):
-                raise _Fault(f"{name} has no {'.'.join(parts[count:])}")
-            found = getattr(found, part)
-        return found
-    raise _Fault(f"no module {parts[0]!r}")
+    begun = module_of(path)
+    if begun is None:
+        raise _Fault(f"no module {path.partition('.')[0]!r}")
+    module, rest = begun
+    found: Any = module
+    for part in rest:
+        if not hasattr(found, part):
+            raise _Fault(f"{module.__name__} has no {'.'.join(rest)}")
+        found = getattr(found, part)
+    return found
 
 
 def _value(argument: str | None) -> Any:

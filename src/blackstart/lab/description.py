@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from blackstart.core.documents import from_toml
 from blackstart.lab.impairment import Impairment, LabError
 from blackstart.lab.profiles import profile
 
@@ -56,16 +57,17 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def read_description(path: Path) -> Description:
-    """Read a file; raises LabError that names the file and the key."""
+    """Read a file; raises BlackstartError that names the file and the key."""
     try:
         if path.stat().st_size > DESCRIPTION_BYTES_MAX:
             raise LabError("a lab's description this large is refused", where=str(path), next_step="name another file")
-        found = msgspec.toml.decode(path.read_bytes(), type=_File)
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise LabError(f"the lab's description cannot be read: {error.strerror}", where=str(path)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        step = "see `blackstart net --help` for the keys"
-        raise LabError(f"not a lab's description: {error}", where=str(path), next_step=step) from None
+    except UnicodeDecodeError as error:
+        raise LabError(f"the lab's description is no text: {error}", where=str(path)) from None
+    step = "see `blackstart net --help` for the keys"
+    found = from_toml(text, _File, what="this lab's description", where=str(path), next_step=step)
     on_networks = {host for hosts in found.networks.values() for host in hosts}
     if found.networks and on_networks != found.hosts.keys():
         lost = sorted(on_networks ^ found.hosts.keys())[0]

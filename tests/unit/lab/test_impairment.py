@@ -12,6 +12,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from blackstart.core.errors import BlackstartError
 from blackstart.lab import PROFILES, Burst, Impairment, LabError, netem, profile
 from blackstart.lab.compose import compose
 from blackstart.lab.description import Bad, read_description
@@ -123,6 +124,6 @@ def test_a_file_describes_hosts_networks_and_links(tmp_path: Path) -> None:
 def test_a_bad_file_is_refused_with_its_name_and_the_key(tmp_path: Path, text: str, word: str) -> None:
     file = tmp_path / "lab.toml"
     file.write_text(text)
-    with pytest.raises(LabError, match=word) as refused:
+    with pytest.raises(BlackstartError, match=word) as refused:
         read_description(file)
     assert "lab.toml" in refused.value.where
