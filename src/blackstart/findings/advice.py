@@ -11,6 +11,10 @@ _ATOMIC = (
     "Write the new content to a temporary file in the same directory, flush and fsync it, then rename it over the old "
     "one: at every moment the old or the new content stands there whole."
 )
+_FSYNC_FIRST = (
+    "Flush and fsync the temporary file before it is renamed over the old one: until then a power cut may leave the "
+    "new name there without its content."
+)
 _RECOVER = (
     "On start, treat a file that does not read as damage: set it aside, say so, and go on with a backup or afresh, "
     "instead of ending."
@@ -37,11 +41,16 @@ _BY_CONSEQUENCE = {
 }
 
 
-def power_advice(cuts: Sequence[Cut], consequence: str, label: str) -> str:
-    """What keeps these cuts (the last one in the recovery from the others) from doing harm, by what was missing."""
+def power_advice(cuts: Sequence[Cut], consequence: str, label: str, hurt: Sequence[str] = ()) -> str:
+    """What keeps these cuts (the last one in the recovery from the others) from doing harm, by what was missing.
+
+    hurt: the masked paths that were found damaged. Where the missing bytes were written under other names, the program
+    renames already, and only the fsync before that is missing.
+    """
     cut = cuts[-1]
     lost = set(cut.lost_kinds)
     names_only = lost == {"entry"}
+    renames = bool(hurt and cut.paths) and not lost & {"entry", "dropped"} and not set(hurt) & set(cut.paths)
     if "dropped" in lost:
         found = (
             "Do not call fsync again after it has failed: what it could not write is dropped, and the next call has "
@@ -52,6 +61,8 @@ def power_advice(cuts: Sequence[Cut], consequence: str, label: str) -> str:
             "After the rename, creation or removal of the file, open its directory and fsync that too, before "
             "acknowledging: until then a power cut may bring the old name back."
         )
+    elif renames:
+        found = _FSYNC_FIRST
     elif lost & {"data", "size"} and consequence == "lost":
         found = "fsync the file, and after a rename its directory, before acknowledging (printing, answering)."
         found += "" if not lost & {"entry"} else " " + _ATOMIC

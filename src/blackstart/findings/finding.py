@@ -173,7 +173,7 @@ def _advice(failure: Failure, call: str) -> str:
     verdict, injected = failure.verdict, failure.injected
     if injected is not None and injected.cut is not None:
         cuts = [one.cut for one in failure.history.injected if one.cut is not None]
-        return power_advice(cuts, verdict.consequence, verdict.label)
+        return power_advice(cuts, verdict.consequence, verdict.label, verdict.paths)
     is_read = failure.operation is not None and failure.operation.reads
     has_said = any(text.startswith("it says that") for text in verdict.evidence[:1])
     kind = failure.history.kind

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from blackstart.core.history import EXITED, KILLED, Cut, End, History, Injected, Run
 from blackstart.core.trace import Operation
 from blackstart.core.verdict import CONSEQUENCES, DEFECT, NOTE, POLICY, Verdict, failed, passed
 from blackstart.findings import Failure, cause_of, group, reproduction, severity
-from blackstart.findings.advice import advice
+from blackstart.findings.advice import advice, power_advice
 from blackstart.findings.fingerprint import context
 
 SAVE = ("/usr/lib/python3.11/json/__init__.py:dump:179", "/w/notes.py:save:12", "/w/notes.py:<module>:30")
@@ -179,3 +180,12 @@ def test_who_told_the_failure_is_told_about_the_status_alone() -> None:
     told = failed("end", "unclean", "it says that something failed, keeps what was there, and ends with 0", label=NOTE)
     (finding,) = group([failure(told)])
     assert finding.severity == "low" and finding.advice.startswith("End with a status other than 0")
+
+
+def test_who_renames_already_is_told_of_the_fsync_only() -> None:
+    unsynced = Cut(model="xfs", models=("xfs",), is_real=True, lost_kinds=("size",), paths=("$CWD/c.tmp",))
+    for consequence in ("lost", "corrupt"):
+        told = power_advice([unsynced], consequence, "defect", ["$CWD/c.json"])
+        assert "fsync the temporary file before it is renamed" in told
+    in_place = msgspec.structs.replace(unsynced, paths=("$CWD/c.json",))
+    assert "to a temporary file" in power_advice([in_place], "corrupt", "defect", ["$CWD/c.json"])
