@@ -19,6 +19,7 @@ from blackstart.faults import Candidate
 from blackstart.findings import Finding as Cause
 from blackstart.findings import group
 from blackstart.guard import Door
+from blackstart.oracles.fired import DID_NOT_FIRE
 from blackstart.report.model import (
     CalibrationSummary,
     CoveredPoint,
@@ -242,9 +243,19 @@ def _stack(suspicion: Suspicion) -> tuple[str, ...]:
 
 
 def _common(counts: dict[str, int]) -> list[str]:
-    """The commonest sentences with how often they were said."""
-    ordered = sorted(counts.items(), key=lambda item: -item[1])[:NOTES_MAX]
+    """The commonest sentences with how often they were said; of faults that did not fire for one reason the first."""
+    alike: dict[str, list[str]] = {}
+    for text in counts:
+        _, fault_is_named, reason = text.partition(DID_NOT_FIRE)
+        alike.setdefault(reason if fault_is_named else text, []).append(text)
+    told = {_together(texts): sum(counts[text] for text in texts) for texts in alike.values()}
+    ordered = sorted(told.items(), key=lambda item: -item[1])[:NOTES_MAX]
     return [text if count == 1 else f"{text} ({count} trials)" for text, count in ordered]
+
+
+def _together(texts: list[str]) -> str:
+    first, *others = texts
+    return first if not others else f"{first}; so did {len(others)} other faults not fire"
 
 
 def _exit_status(campaign: Campaign, findings: tuple[Finding, ...], *, is_plan: bool) -> int:

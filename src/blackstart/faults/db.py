@@ -66,11 +66,11 @@ class Break(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="
             if held >= 0:
                 os.close(held)
             if self.lasting:
-                scene.zygote.put(scene.image, real, scene.start)
+                scene.zygote.put(scene.image, real, scene.start, is_new=True)
 
     def account(self, conducted: Conducted, first_tamper: int) -> Injected:
         hits = sum(conducted.hits[first_tamper : first_tamper + len(met(self.path))])
-        note = f"the target turned to {self.path} {hits} times meanwhile"
+        note = f"the target turned to it {hits} times meanwhile"
         return Injected(fault=str(self), kind=self.kind, hits=hits, fired=min(hits, 1), note=note)
 
 

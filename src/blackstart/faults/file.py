@@ -65,7 +65,7 @@ class Damage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag=
             if mode:
                 for capability in CAPABILITIES:
                     scene.drop_capabilities.remove(capability)
-            scene.zygote.put(scene.image, real, scene.start)
+            scene.zygote.put(scene.image, real, scene.start, is_new=True)
 
     def _damage(self, scene: Scene, real: str) -> None:
         zygote, image = scene.zygote, scene.image
@@ -99,7 +99,7 @@ def met(path: str) -> list[Tamper]:
 def account_of_meeting(fault: Damage, conducted: Conducted, first_tamper: int, count: int) -> Injected:
     """Fired means: the target turned to the damaged file after the damage."""
     hits = sum(conducted.hits[first_tamper : first_tamper + count])
-    note = f"the target turned to {fault.path} {hits} times after the damage"
+    note = f"the target turned to it {hits} times after the damage"
     return Injected(fault=str(fault), kind=fault.kind, hits=hits, fired=min(hits, 1), note=note)
 
 

@@ -11,7 +11,7 @@ from blackstart.core.history import DEADLINE, SIGNALED, Run
 from blackstart.core.masking import same
 from blackstart.core.reading import FileState
 from blackstart.core.verdict import Verdict, failed, passed, unknown
-from blackstart.oracles.compare import is_broken, is_empty, is_extended
+from blackstart.oracles.compare import is_broken, is_empty, is_extended, is_one_of
 from blackstart.oracles.legal import versions_of
 from blackstart.oracles.speech import spoke
 from blackstart.oracles.view import View
@@ -63,7 +63,7 @@ def _hurt(view: View, name: str, damaged: frozenset[str]) -> list[Verdict]:
 
     What the program makes of a damaged input or config is its answer to it, and so is a file that shrinks because
     the program began afresh. So only the program's own files count, and one that is gone or empty only where the
-    program refused to go on.
+    program refused to go on, and did not make it again from the good file.
     """
     if not any(view.calibration.roles.get(path) in OWN_ROLES for path in damaged):
         return []
@@ -79,10 +79,16 @@ def _hurt(view: View, name: str, damaged: frozenset[str]) -> list[Verdict]:
         if is_empty(start) or any(is_empty(version) for version in versions):
             continue
         why = is_broken(state, versions)
-        if why or (refused and is_empty(state)):
+        if why or (refused and is_empty(state) and not _is_made_again(view, path, versions)):
             text = f"another file was damaged, and {difference(path, state, start, why)}"
             found.append(failed(name, "corrupt" if why else "lost", text, paths=[path]))
     return found
+
+
+def _is_made_again(view: View, path: str, versions: tuple[FileState | None, ...]) -> bool:
+    """Whether what is gone was derived: with the good file put back it stands there again, as clean runs leave it."""
+    good = view.history.good_again
+    return good is not None and view.ends_as_clean(good) and is_one_of(view.state(good, path), versions)
 
 
 def judge_restart(view: View, name: str) -> tuple[Verdict, ...]:

@@ -16,7 +16,7 @@ from blackstart.core.history import EXITED, SIGNALED, History, Run
 from blackstart.core.masking import same
 from blackstart.core.reading import FileState
 from blackstart.core.verdict import DEFECT, NOTE, Verdict, failed, passed, unknown
-from blackstart.oracles.compare import is_broken, is_empty, is_less, is_one_of
+from blackstart.oracles.compare import is_broken, is_empty, is_extended, is_less, is_one_of
 from blackstart.oracles.legal import versions_of
 from blackstart.oracles.speech import spoke
 from blackstart.oracles.view import CLOCK_KINDS, DAMAGE_KINDS, View
@@ -121,9 +121,21 @@ def _short(view: View, first: Run, path: str) -> str:
         return ""
     versions = versions_of(view, path)
     why = is_broken(state, versions)
-    if why or is_less(state, expected) or _is_earlier(state, versions, expected):
+    less = is_less(state, expected) and not _is_other_form(view.calibration.roles.get(path, ""), state, expected)
+    if why or less or _is_earlier(state, versions, expected):
         return difference(path, state, expected, why)
     return ""
+
+
+def _is_other_form(role: str, state: FileState | None, expected: FileState | None) -> bool:
+    """Whether fewer bytes need not mean less: only the program knows what its own binary state says.
+
+    A piece of the whole is less in any format; other bytes, such as those without an optional part and with a checksum
+    of their own, may say the same. What is written for others to read has no such excuse.
+    """
+    if role != "state" or is_empty(state) or state is None or state.content is None or state.content.form != "bytes":
+        return False
+    return not is_extended(state, expected)
 
 
 def _is_earlier(state: FileState | None, versions: tuple[FileState | None, ...], last: FileState | None) -> bool:

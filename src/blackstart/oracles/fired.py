@@ -7,6 +7,7 @@ from blackstart.core.history import History, Injected
 from blackstart.core.verdict import Verdict, passed, unknown
 
 NAME = "fired"
+DID_NOT_FIRE = " did not fire: "
 
 
 def judge(history: History, calibration: Calibration) -> tuple[Verdict, ...]:
@@ -29,7 +30,7 @@ def judge(history: History, calibration: Calibration) -> tuple[Verdict, ...]:
 def _why_not(injected: Injected) -> str:
     if injected.fired < 1:
         reason = injected.note or f"its place was reached {injected.hits} times"
-        return f"{injected.fault} did not fire: {reason}"
+        return f"{injected.fault}{DID_NOT_FIRE}{reason}"
     if injected.matched is False:
         seen = f" ({injected.operation.call} {injected.operation.path})" if injected.operation else ""
         return f"{injected.fault} fired on another operation than planned{seen}: the target's order has drifted"

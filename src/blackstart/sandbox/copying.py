@@ -99,7 +99,8 @@ class Copier:
             raise TooMuch(f"directories are nested deeper than {DEPTH_MAX} at {path[:200]}")
         try:
             with os.scandir(source) as found:
-                entries = list(found)
+                # In one order, since it is the order in which a target lists the copy.
+                entries = sorted(found, key=lambda entry: entry.name)
         except PermissionError:
             self.report.note(self.report.unreadable, path)
             return

@@ -121,7 +121,7 @@ class Zygote:
         return {}
 
     def _do_put(self, message: dict[str, Any], _in: list[int], _out: list[int]) -> dict[str, Any]:
-        self._images.put(message["name"], message["path"], message["source"])
+        self._images.put(message["name"], message["path"], message["source"], is_new=message["is_new"])
         return {}
 
     def _do_write(self, message: dict[str, Any], _in: list[int], _out: list[int]) -> dict[str, Any]:

@@ -201,8 +201,8 @@ class Images:
         finally:
             os.close(parent)
 
-    def put(self, name: str, path: str, source: str) -> None:
-        """Make one entry equal to that of another image (absent there: removed here)."""
+    def put(self, name: str, path: str, source: str, *, is_new: bool) -> None:
+        """Make one entry equal to that of another image (absent there: removed here); new: modified just now."""
         with contextlib.suppress(FileNotFoundError):
             self.remove(name, path)
         try:
@@ -213,6 +213,9 @@ class Images:
             inner, _ = self._parent(name, path, make=True)
             try:
                 Copier(limit_bytes=self._limit, from_image=True).one(outer, inner, last, path)
+                if is_new:
+                    with contextlib.suppress(FileNotFoundError):
+                        os.utime(last, dir_fd=inner, follow_symlinks=False)
             finally:
                 os.close(inner)
         finally:

@@ -207,9 +207,12 @@ class Zygote:
         with contextlib.suppress(FileNotFoundError):
             self._ask("remove", name=name, path=wire.text(path))
 
-    def put(self, name: str, path: str, from_name: str) -> None:
-        """Make one entry of an image equal to that of another image; absent there means removed here."""
-        self._ask("put", name=name, path=wire.text(path), source=from_name)
+    def put(self, name: str, path: str, from_name: str, *, is_new: bool = False) -> None:
+        """Make one entry of an image equal to that of another image; absent there means removed here.
+
+        is_new: it was modified just now, as if somebody had mended it: who compares times then sees that it changed.
+        """
+        self._ask("put", name=name, path=wire.text(path), source=from_name, is_new=is_new)
 
     def write(self, name: str, path: str, data: bytes, mode: int | None = None) -> None:
         """Put a regular file with these bytes into an image; without a mode it keeps the one it had, or 0644."""

@@ -29,6 +29,23 @@ def test_what_the_target_writes_stays_in_the_image_and_off_the_host(world: World
     assert "/tmp/scratch" in {e.path for e in zygote.walk("trial")}
 
 
+def test_a_copy_lists_its_files_in_one_order_and_what_is_put_back_is_new(world: World) -> None:
+    for name in "cab":
+        (world.state / name).write_text(name)
+        os.utime(world.state / name, (1, 1))
+    with Zygote(world.layout()) as zygote:
+        zygote.capture("S0")
+        zygote.copy("S0", "S1")
+        zygote.copy("S1", "S2")
+        first, second = (os.listdir(zygote.path(image, str(world.state)) or "") for image in ("S1", "S2"))
+        assert first == second
+        place = f"{zygote.path('S2', str(world.state))}/a"
+        zygote.put("S2", f"{world.state}/a", "S0")
+        assert os.stat(place).st_mtime == 1
+        zygote.put("S2", f"{world.state}/a", "S0", is_new=True)
+        assert os.stat(place).st_mtime > 1
+
+
 def test_a_kill_takes_the_whole_tree_and_a_restart_sees_what_it_left(world: World, zygote: Zygote) -> None:
     with zygote.sandbox("S0") as sandbox:
         sandbox.start(

@@ -77,6 +77,19 @@ def test_another_state_file_that_is_hurt_is_a_finding() -> None:
     ]
 
 
+def test_what_is_gone_and_made_again_from_the_good_file_was_derived() -> None:
+    product = file(b'{"a": 1}', INDEX)
+    chain = tuple(
+        clean(k, files={NOTES: notes(k + 1), INDEX: product}, versions={NOTES: (notes(k),), INDEX: (product, product)})
+        for k in range(3)
+    )
+    yardstick = calibration(roles={NOTES: "state", INDEX: "state"}, chain=chain)
+    for left, found in ((product, []), (None, [("state", "lost", (INDEX,))])):
+        good = run("good again", {NOTES: notes(2), INDEX: left})
+        given = damaged(GARBAGE, GARBAGE, more={INDEX: None}, good_again=good, **REFUSED)
+        assert failing(given, yardstick) == found
+
+
 def test_what_is_made_of_a_damaged_input_is_an_answer_and_no_harm() -> None:
     source = "$CWD/in.txt"
     yardstick = calibration(roles={NOTES: "state", source: "config"})

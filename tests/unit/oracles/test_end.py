@@ -10,7 +10,7 @@ import pytest
 
 from blackstart.core.history import DEADLINE, EXITED, SIGNALED, End, History, Injected, Run, Wait
 from blackstart.core.reading import FileState
-from blackstart.core.verdict import DEFECT, NOTE, PASSED, UNKNOWN, Verdict
+from blackstart.core.verdict import DEFECT, FAILED, NOTE, PASSED, UNKNOWN, Verdict
 from blackstart.oracles import end
 from tests.unit.oracles.build import NOTES, calibration, clean, file, history, notes, run
 
@@ -44,6 +44,22 @@ def test_zero_without_the_work_and_without_a_word_is_silent() -> None:
     assert "said nothing" in verdict.evidence[0] and "1 value, clean runs leave 2 values" in verdict.evidence[1]
     assert judge(ended(None, file(b'{"no'))).consequence == "silent"
     assert judge(ended(None, file(b'{"notes": []}'))).consequence == "silent"
+
+
+@pytest.mark.parametrize(("role", "holds", "outcome"), [
+    ("state", b"\0HEAD" * 20, FAILED), ("state", b"\0HEAD" * 19 + b"\xff\xfesum", PASSED),
+    ("output", b"\0HEAD" * 19 + b"\xff\xfesum", FAILED),
+])  # fmt: skip
+def test_fewer_bytes_of_its_own_binary_state_are_less_only_as_a_piece_of_it(
+    role: str, holds: bytes, outcome: str
+) -> None:
+    index, whole = "$CWD/index", file(b"\0HEAD" * 19 + b"\xff\xfepart\xff\xfesum" * 2, "$CWD/index")
+    if outcome == FAILED and role == "state":
+        whole = file(holds + b"\xff\xfesum", index)
+    chain = tuple(clean(k, files={index: whole}, versions={index: (None, whole)}) for k in range(3))
+    yardstick = calibration(roles={index: role}, chain=chain)
+    first = run("run", {index: file(holds, index)}, stdout=SAVED)
+    assert judge(history("errno", (first,)), yardstick).outcome == outcome
 
 
 @pytest.mark.parametrize("stream", ["stderr", "stdout"])
