@@ -69,7 +69,7 @@ def test_damage_counts_when_the_target_turned_to_the_file() -> None:
         assert (untouched.hits, untouched.fired) == (0, 0)
         touched = fault.account(conducted((5, 2, *[0] * (watchers - 1), 7)), 1)
         assert (touched.hits, touched.fired) == (2, 1)
-        assert touched.note == "the target turned to it 2 times after the damage"
+        assert touched.note.startswith("the target turned to it 2 times ")
 
 
 MORE = (
