@@ -1,0 +1,70 @@
+"""The table of docs/dosing.md: each id of the plan, its tests, and what both versions of the controller do today.
+
+Read from the markers in the source and from gaps.py, never kept by hand: `pytest --update-gold` writes it.
+"""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+from tests.live.dosing.gaps import GAPS
+
+HERE = Path(__file__).parent
+PAGE = HERE.parents[2] / "docs" / "dosing.md"
+BEGIN, END = "<!-- generated: pytest tests/live/dosing/test_table.py --update-gold -->", "<!-- end of generated -->"
+TITLES = {
+    "R-4": "job store, header lost: recreated",
+    "R-5": "job store missing: a fresh start",
+    "R-6": "job store locked by another process: waits, or falls back to memory",
+    "R-7": "job store cut: detected, a fresh start",
+    "R-8": "job store read-only: memory only",
+    "R-9": "killed and restarted quickly: no job twice",
+    "R-10": "job store of no bytes: a fresh start",
+    "R-11": "job store of garbage: detected, a fresh start",
+    "R-12": "sensor state damaged: the next save makes it whole",
+    "R-13": "sensor state damaged: the loader gives nothing",
+    "R-14": "runtime history damaged: totals begin at zero, with a warning",
+    "R-15": "action file damaged: ignored, automatic operation goes on",
+    "R-16": "settings damaged: the defaults, and an error in the log",
+    "R-17": "directory read-only: goes on, and the overdose guard still counts",
+    "R-18": "save cut at any point: the old file or the new one",
+    "R-19": "sensors refused: no reading, no crash",
+    "R-20": "sensors hang: given up within the time-out",
+    "R-21": "sensors reset in a read: the next read works",
+    "R-22": "answer cut: noticed",
+    "R-23": "sensors come back: goes on",
+    "R-24": "sensors silent: marked as unavailable",
+    "R-25": "sensors say zero: never dosed on",
+    "R-26": "sensors say 0xFFFF: never dosed on",
+    "R-27": "half of the reads fail: the good ones are used",
+    "R-28": "connection to a relay lost: state unknown, the pump goes off as soon as it can",
+    "R-29": "relay command not acknowledged: taken as unsafe",
+    "R-30": "relays cannot be read back: taken as unsafe",
+    "R-31": "sensors and relays gone: degraded, and back again",
+}
+
+
+def tests() -> dict[str, list[str]]:
+    """Scenario -> the names of its tests."""
+    found: dict[str, list[str]] = {}
+    for path in sorted(HERE.glob("test_*.py")):
+        for function in ast.parse(path.read_text(encoding="utf-8")).body:
+            if not isinstance(function, ast.FunctionDef):
+                continue
+            for mark in function.decorator_list:
+                if isinstance(mark, ast.Call) and ast.unparse(mark.func) == "pytest.mark.resilience":
+                    (scenario,) = (str(ast.literal_eval(k.value)) for k in mark.keywords if k.arg == "scenario")
+                    found.setdefault(scenario, []).append(function.name)
+    return found
+
+
+def table() -> str:
+    """The table in Markdown."""
+    rows = ["| id | what is broken, and what must hold | tests | careful version | hardened |", "|---|---|---|---|---|"]
+    for scenario, names in sorted(tests().items(), key=lambda pair: int(pair[0].removeprefix("R-"))):
+        shown = "<br>".join(f"`{name.removeprefix('test_resilience_')}`" for name in names)
+        reasons = {why: None for gap, why in GAPS.items() if gap.partition("[")[0] in names}
+        today = "gap: " + "; ".join(reasons) if reasons else "survives"
+        rows.append(f"| {scenario} | {TITLES[scenario]} | {shown} | {today} | survives |")
+    return "\n".join(rows)
