@@ -48,7 +48,8 @@ def command(options: Options, host: Mapping[str, str]) -> Command:
     """The command, its program found as a shell would find it; TargetError if it cannot be executed."""
     if not options.command:
         raise BlackstartError(
-            "there is no command to run", next_step="write it after two dashes: blackstart run -- CMD ARGUMENTS"
+            "there is no command to run",
+            next_step="write it after two dashes: blackstart run -- ./my-program ARGUMENTS",
         )
     env = environment(options, host)
     program = options.command[0]

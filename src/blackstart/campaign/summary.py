@@ -60,6 +60,7 @@ def report_of(
     found, unproven = _findings(tally, options)
     today = datetime.fromtimestamp(campaign.clock.now()).date()
     findings = baseline.marked(found, campaign.known, today)
+    status = _exit_status(campaign, findings, is_plan=mode == "plan")
     report = Report(
         command=options.command,
         version=__version__,
@@ -81,7 +82,8 @@ def report_of(
         muted=tuple(Omission(what=what, why=why) for what, why in sorted(tally.muted.items())),
         uncovered=(*_uncovered(seen), *unproven),
         notes=(*seen.notes, *_common(tally.unknown)),
-        exit_status=_exit_status(campaign, findings, is_plan=mode == "plan"),
+        exit_status=status,
+        undecided=_undecided(campaign) if status == 3 else "",
     )
     report = with_scenarios(report, campaign.scenarios, campaign.kinds)
     if options.baseline:
@@ -266,10 +268,16 @@ def _exit_status(campaign: Campaign, findings: tuple[Finding, ...], *, is_plan: 
         return 1
     if is_plan:
         return 0
-    conclusive = sum(c.get(PASSED, 0) + c.get(FAILED, 0) for c in tally.counts.values())
+    return 3 if _undecided(campaign) else 0
+
+
+def _undecided(campaign: Campaign) -> str:
+    """Why the silence of this run proves nothing; "" where it does."""
+    tally = campaign.tally
+    if not tally.total:
+        return "no trial was done before the end" if tally.cut else "nothing was seen that a fault could break"
+    conclusive = {kind for kind, counts in tally.counts.items() if counts.get(PASSED) or counts.get(FAILED)}
     if not conclusive:
-        return 3
-    for kind in campaign.options.only:
-        if not sum(tally.counts.get(kind, {}).get(o, 0) for o in (PASSED, FAILED)):
-            return 3
-    return 0
+        return "no trial could be judged"
+    missed = [kind for kind in campaign.options.only if kind not in conclusive]
+    return f"no trial of kind {', '.join(missed)} could be judged" if missed else ""

@@ -47,7 +47,11 @@ Jobs = Annotated[
 ]
 Only = Annotated[
     list[str] | None,
-    typer.Option("--only", metavar="KIND,...", help="These kinds: errno, kill, signal, file, db, power."),
+    typer.Option(
+        "--only",
+        metavar="KIND,...",
+        help="These kinds: errno, kill, signal, file, db, power, disk, limit, kill-one, time.",
+    ),
 ]
 SeedOption = Annotated[int | None, typer.Option("--seed", metavar="N", help="The seed of every draw; else a new one.")]
 Json = Annotated[str | None, typer.Option("--json", metavar="FILE", help="Write the report as JSON; - is stdout.")]
@@ -83,7 +87,7 @@ With = Annotated[
 ]
 Models = Annotated[
     list[str] | None,
-    typer.Option("--model", metavar="NAME,...", help="File systems for power cuts; else ext4, xfs, btrfs and posix."),
+    typer.Option("--model", metavar="NAME,...", help="File systems for power cuts, such as ext4 or xfs."),
 ]
 
 
@@ -104,7 +108,7 @@ def root(
 
 @app.command("power", context_settings=_TARGET, help="Cut the power only. `power image FINDING DIR` writes a disk out.")
 @app.command("plan", context_settings=_TARGET, help="Show the surface, doors and trials of a run; break nothing.")
-@app.command(context_settings=_TARGET, help="Break what a program depends on; report what it does not survive.")
+@app.command(context_settings=_TARGET, help="Break what a program depends on, and report what it costs.")
 def run(
     context: typer.Context,
     command: Command = None,
@@ -157,7 +161,7 @@ def _image(words: list[str], cwd: str | None) -> int:
     return session.image(words, session.directory(cwd))
 
 
-@app.command()
+@app.command(short_help="Write a finding's disk and how to restart into an archive.")
 def export(
     finding: Annotated[str, typer.Argument(metavar="FINDING", help="An id, or REPORT.json#ID.")],
     file: Annotated[str, typer.Argument(metavar="[FILE]", help="The archive; else FINDING.tar.gz.")] = "",
@@ -244,7 +248,7 @@ def undo() -> None:
     finish(job)
 
 
-@app.command()
+@app.command(short_help="Serve fault proxies, for Toxiproxy's clients or from a file.")
 def proxy(
     host: Annotated[str, typer.Option("--host", metavar="HOST", help="Where the API listens.")] = "127.0.0.1",
     port: Annotated[

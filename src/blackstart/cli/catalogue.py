@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def add(app: typer.Typer) -> None:
     """Register the command."""
-    app.command()(catalogue)
+    app.command(short_help="List the scenarios: failure modes that people know by name.")(catalogue)
 
 
 def catalogue(
@@ -41,6 +41,8 @@ def _show(identity: str, kind: str, tier: int, applies_to: str, files: list[str]
 
     known = load(files)
     out = terminal.console()
+    _check("kind", kind, {name for one in known for name in one.kinds})
+    _check("role or thing", applies_to, {name for one in known for name in one.applies_to})
     if identity:
         found = next((one for one in known if one.id == identity), None)
         if found is None:
@@ -58,6 +60,14 @@ def _show(identity: str, kind: str, tier: int, applies_to: str, files: list[str]
             kinds = ", ".join(one.kinds) or "no fault yet"
             out.print(terminal.line(f"{one.id:<26} {one.tier}  {one.title} ({kinds})"), soft_wrap=True)
     return 0
+
+
+def _check(what: str, name: str, names: set[str]) -> None:
+    """A name that no scenario has is a slip of the keyboard, not an empty list."""
+    from blackstart.core.errors import BlackstartError
+
+    if name and name not in names:
+        raise BlackstartError(f"no scenario has the {what} {name!r}", next_step=f"there are {', '.join(sorted(names))}")
 
 
 def _whole(out: Console, one: Scenario) -> None:

@@ -10,11 +10,14 @@ import typer
 
 from blackstart.cli.ending import finish
 
+# What a test arms failpoints with. `arm` is a method of the fixture only: alone the word may be anybody's.
+_ARMING = frozenset({"arm", "armed", "sweep", "in_children"})
+
 
 def add(app: typer.Typer) -> None:
     """Register the command."""
 
-    @app.command()
+    @app.command(short_help="List the failpoints of a source tree; check names in tests.")
     def failpoints(
         paths: Annotated[
             list[str] | None, typer.Argument(metavar="[PATH]...", help="Files, directories; else .")
@@ -48,7 +51,7 @@ def run(paths: list[str], tests: list[str]) -> int:
 
 
 def armed_in(root: Path) -> list[tuple[str, str]]:
-    """The names that test files below `root` arm, each with its place: text arguments of `armed` and of `.arm`."""
+    """The names that test files below `root` arm, each with its place: first arguments of what is in `_ARMING`."""
     found = []
     for path in [root] if root.is_file() else sorted(root.rglob("*.py")):
         try:
@@ -57,8 +60,7 @@ def armed_in(root: Path) -> list[tuple[str, str]]:
             continue
         for node in ast.walk(tree):
             if isinstance(node, ast.Call) and node.args and _arms(node.func):
-                names = node.args[0].elts if isinstance(node.args[0], ast.List | ast.Tuple) else [node.args[0]]
-                for name in names:
+                for name in _listed(node.args[0]):
                     if isinstance(name, ast.Constant) and isinstance(name.value, str):
                         found.append((name.value, f"{path}:{name.lineno}"))
     return found
@@ -66,8 +68,15 @@ def armed_in(root: Path) -> list[tuple[str, str]]:
 
 def _arms(function: ast.expr) -> bool:
     if isinstance(function, ast.Attribute):
-        return function.attr in ("arm", "armed")
-    return isinstance(function, ast.Name) and function.id == "armed"
+        return function.attr in _ARMING
+    return isinstance(function, ast.Name) and function.id in _ARMING - {"arm"}
+
+
+def _listed(argument: ast.expr) -> list[ast.expr]:
+    """One name, a list of them, or a mapping of them to rules."""
+    if isinstance(argument, ast.Dict):
+        return [key for key in argument.keys if key is not None]
+    return argument.elts if isinstance(argument, ast.List | ast.Tuple) else [argument]
 
 
 def _near(name: str, names: list[str]) -> str:

@@ -14,7 +14,7 @@ Cwd = Annotated[str | None, typer.Option("--cwd", metavar="DIR", help="Where the
 
 def add(app: typer.Typer) -> None:
     """Register the commands."""
-    app.command("baseline")(baseline)
+    app.command("baseline", short_help="Accept the defects of a run as known gaps.")(baseline)
     app.command("diff")(diff)
     app.command("merge")(merge)
 

@@ -20,7 +20,7 @@ _USAGE = 2
 
 def add(app: typer.Typer) -> None:
     """Register the command."""
-    app.command()(net)
+    app.command(short_help="Run a command on hosts joined by bad links.")(net)
 
 
 def net(

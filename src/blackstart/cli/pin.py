@@ -15,7 +15,7 @@ PYTEST, GO = "pytest", "go"
 
 def add(app: typer.Typer) -> None:
     """Register the command."""
-    app.command()(pin)
+    app.command(short_help="Write a test that is red until the program is repaired.")(pin)
 
 
 def pin(

@@ -16,7 +16,6 @@ from blackstart.core.errors import BlackstartError
 
 CONTAINED, REFUSED, OPENED = "contained", "refused", "opened"
 KINDS = ("socket", "device", "peer")
-_SHAPES = "socket:PATH, device:PATH or peer:HOST:PORT"
 
 
 class Door(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -51,7 +50,9 @@ def parse_allowed(text: str) -> Allowed:
     kind, colon, address = text.partition(":")
     if kind not in KINDS or not colon or not address:
         raise BlackstartError(
-            f"{text!r} names no door", where="--allow", next_step=f"write it as {_SHAPES}, with the path in full"
+            f"{text!r} names no door",
+            where="--allow",
+            next_step="write it as socket:PATH or device:PATH, with the path in full",
         )
     if kind == "peer":
         host, _, port = address.rpartition(":")
@@ -83,8 +84,8 @@ def doors(layout: World, isolation: str, allowed: Iterable[Allowed] = ()) -> lis
 def _in_namespaces(layout: World) -> list[Door]:
     state = ", ".join((*layout.copies, *layout.made))
     rows = [
-        ("files", CONTAINED, state, "state: a private copy in memory"),
-        ("files", CONTAINED, "", "all others: changes stay in the sandbox"),
+        *([("files", CONTAINED, state, "state: a private copy in memory")] if state else []),
+        ("other files" if state else "files", CONTAINED, "", "changes stay in the sandbox"),
         ("devices", REFUSED, "", "only null, zero, full, random, urandom, tty and its own terminals are there"),
         ("unix sockets", CONTAINED, "", "sockets of the host cannot be reached, by path or by abstract name"),
         ("network", CONTAINED, "", "an interface of its own: only itself can be reached"),

@@ -63,15 +63,21 @@ def read_description(path: Path) -> Description:
             raise LabError("a lab's description this large is refused", where=str(path), next_step="name another file")
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise LabError(f"the lab's description cannot be read: {error.strerror}", where=str(path)) from None
+        raise LabError(
+            f"the lab's description cannot be read: {error.strerror}", where=str(path), next_step="check the path"
+        ) from None
     except UnicodeDecodeError as error:
         raise LabError(f"the lab's description is no text: {error}", where=str(path)) from None
-    step = "see `blackstart net --help` for the keys"
+    step = "a lab has hosts, networks, chaos and seed; a host has command and ready"
     found = from_toml(text, _File, what="this lab's description", where=str(path), next_step=step)
     on_networks = {host for hosts in found.networks.values() for host in hosts}
     if found.networks and on_networks != found.hosts.keys():
         lost = sorted(on_networks ^ found.hosts.keys())[0]
-        raise LabError(f"host {lost!r} stands in only one of hosts and networks", where=str(path))
+        raise LabError(
+            f"host {lost!r} stands in only one of hosts and networks",
+            where=str(path),
+            next_step="name each host in [hosts], and put it on a network where there are [networks]",
+        )
     bad = tuple(_bad(entry, f"{path}: chaos {number}") for number, entry in enumerate(found.chaos, 1))
     return Description(found.hosts, found.networks, bad, found.seed)
 
@@ -86,6 +92,11 @@ def _bad(entry: Mapping[str, Any], where: str) -> Bad:
             raise LabError(f"both a profile and {sorted(rest)[0]}", next_step="give one of them")
         return Bad(place, named or msgspec.convert(rest, Impairment), one_way)
     except msgspec.ValidationError as error:
-        raise LabError(f"this fault of the net cannot be read: {error}", where=where) from None
+        keys = ", ".join(field.name for field in msgspec.structs.fields(Impairment))
+        raise LabError(
+            f"this fault of the net cannot be read: {error}",
+            where=where,
+            next_step=f"its keys are where, one_way and profile, or {keys}",
+        ) from None
     except LabError as error:
         raise LabError(error.what, where=where, next_step=error.next_step) from None

@@ -90,7 +90,8 @@ class _Listener:
 
     def _say(self, line: str, style: str) -> None:
         self.clear()
-        self.status.print(Text(plain(line), style=style))
+        # In a log a sentence is one line, so that it can be searched for.
+        self.status.print(Text(plain(line), style=style), soft_wrap=not self.status.is_terminal)
         self.status.file.flush()
 
 

@@ -50,7 +50,8 @@ def _moments(run: Run, faults: list[Injected], begin_s: float) -> list[Moment]:
 
 
 def _shown(data: bytes) -> str:
-    return data.decode("utf-8", "surrogateescape").strip()[:_TEXT_MAX]
+    text = data.decode("utf-8", "surrogateescape").strip()
+    return text if len(text) <= _TEXT_MAX else text[: _TEXT_MAX - 1] + "…"
 
 
 def _ending(run: Run) -> str:

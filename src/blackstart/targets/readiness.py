@@ -51,9 +51,9 @@ def parse_ready(text: str, cwd: str) -> Ready:
 
 def _tcp(text: str, _: str) -> Ready:
     host, _, port = text.rpartition(":")
-    number = int(port)
+    number = int(port) if port.isdecimal() else 0
     if not 0 < number < 65536:
-        raise ValueError(f"{number} is no port")
+        raise ValueError(f"{port!r} is no port")
     return Ready(kind="tcp", host=host.strip("[]") or "127.0.0.1", port=number)
 
 

@@ -67,6 +67,21 @@ def test_exit_status_without_findings(
     assert report(made).exit_status == status
 
 
+@pytest.mark.parametrize(
+    ("counts", "only", "why"),
+    [
+        ({}, (), "nothing was seen that a fault could break"),
+        ({"unknown": 2}, (), "no trial could be judged"),
+        ({"passed": 3}, ("db", "kill"), "no trial of kind db could be judged"),
+        ({"passed": 3}, (), ""),
+    ],
+)
+def test_a_run_that_decides_nothing_says_why(counts: dict[str, int], only: tuple[str, ...], why: str) -> None:
+    made, _, _ = campaign(only=only)
+    counted(made, **counts)
+    assert report(made).undecided == why
+
+
 @pytest.mark.parametrize(("verdict", "status"), [(LOST, 1), (UNCLEAN, 0), (BEHIND, 0)])
 def test_only_defects_fail_a_run(verdict: Verdict, status: int) -> None:
     made, _, _ = campaign()

@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from blackstart import __version__
+from blackstart.core.options import KINDS
 
 COMMANDS = ("run", "plan", "replay", "report", "doctor", "undo")
 
@@ -52,6 +53,12 @@ def test_every_help_fits_80_columns(command: str) -> None:
     assert done.returncode == 0 and max(map(len, done.stdout.splitlines())) <= 80
     for name in COMMANDS if not command else ():
         assert f"\n  {name} " in done.stdout
+
+
+def test_no_summary_of_a_command_is_cut_off_and_every_kind_is_named() -> None:
+    assert "..." not in blackstart("--help").stdout.partition("Commands:")[2]
+    words = " ".join(blackstart("run", "--help").stdout.split())
+    assert f"These kinds: {', '.join(KINDS)}." in words
 
 
 def test_the_version_is_told() -> None:

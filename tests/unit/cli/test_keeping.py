@@ -100,6 +100,8 @@ def test_a_pin_is_written_for_the_suite_that_is_there(place: Path) -> None:
         ("pin lost-4 --language cobol", "no language"),
         ("catalogue disk.ful", "did you mean disk.full?"),
         ("catalogue --scenarios missing", "cannot be read"),
+        ("catalogue --kind kil", "no scenario has the kind 'kil'"),
+        ("catalogue --applies-to nothing", "no scenario has the role or thing 'nothing'"),
     ],
 )
 def test_mistakes_of_pin_and_catalogue_are_told(place: Path, arguments: str, words: str) -> None:

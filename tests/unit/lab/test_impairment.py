@@ -126,4 +126,4 @@ def test_a_bad_file_is_refused_with_its_name_and_the_key(tmp_path: Path, text: s
     file.write_text(text)
     with pytest.raises(BlackstartError, match=word) as refused:
         read_description(file)
-    assert "lab.toml" in refused.value.where
+    assert "lab.toml" in refused.value.where and refused.value.next_step

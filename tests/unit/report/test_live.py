@@ -46,6 +46,12 @@ def test_plain_lines_tell_each_phase_and_how_far_it_is() -> None:
     assert out.getvalue().startswith("  Target") and "\x1b" not in status.getvalue() + out.getvalue()
 
 
+def test_a_sentence_is_one_line_in_a_log_however_long() -> None:
+    status = io.StringIO()
+    PlainProgress(terminal.console(io.StringIO()), terminal.console(status), ManualClock()).finding("long " * 40)
+    assert len(status.getvalue().splitlines()) == 1
+
+
 def test_on_a_terminal_one_line_is_redrawn_and_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("NO_COLOR", "1")
