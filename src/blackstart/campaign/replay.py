@@ -18,6 +18,7 @@ from blackstart.campaign.observe import Observation
 from blackstart.campaign.serving import patience_of
 from blackstart.campaign.worker import Outcome, try_and_judge
 from blackstart.core.errors import BlackstartError
+from blackstart.core.frames import shown_frame
 from blackstart.core.history import DEADLINE, EXITED, KILLED, Run
 from blackstart.core.options import Options
 from blackstart.core.verdict import DEFECT, FAILED, PASSED, UNKNOWN
@@ -122,7 +123,7 @@ def _story(plan: Plan, outcome: Outcome) -> Iterator[str]:
     for injected in history.injected:
         yield f"fault: {injected.fault}"
         if injected.fired and injected.operation:
-            site = f" at {injected.operation.site[0]}" if injected.operation.site else ""
+            site = f" at {shown_frame(injected.operation.site[0])}" if injected.operation.site else ""
             same = " (not the planned operation: the program has drifted)" if injected.matched is False else ""
             yield f"  fired in {injected.operation.call} {injected.operation.masked}{site}{same}"
         elif not injected.fired:

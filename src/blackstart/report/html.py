@@ -15,8 +15,8 @@ from typing import Any
 
 import msgspec
 
+from blackstart.core.frames import shown_frame
 from blackstart.core.units import format_duration
-from blackstart.report.frames import shown_frame
 from blackstart.report.model import EXIT_STATUS, CoveredPoint, Finding, Moment, Report, SurfaceFile
 from blackstart.report.terminal import headline, ordered
 from blackstart.report.text import plain, shell_line

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from blackstart.report.frames import Frame, read_frame
+from blackstart.core.frames import Frame, read_frame
 from blackstart.report.model import Finding, Report, Severity
 from blackstart.report.text import plain, shell_line
 

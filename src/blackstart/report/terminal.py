@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from blackstart.core.frames import shown_frame
 from blackstart.core.units import format_duration
 from blackstart.core.verdict import CONSEQUENCES
-from blackstart.report.frames import shown_frame
 from blackstart.report.model import EXIT_STATUS, SEVERITIES, Change, Finding, Omission, Report, ReportDoor, SurfaceFile
 from blackstart.report.text import plain, shell_line
 

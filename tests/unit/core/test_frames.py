@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from blackstart.report.frames import Frame, read_frame, shown_frame
+from blackstart.core.frames import Frame, read_frame, shown_frame
 
 
 @pytest.mark.parametrize(
