@@ -66,7 +66,7 @@ class Break(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="
             if held >= 0:
                 os.close(held)
             if self.lasting:
-                scene.zygote.put(scene.image, real, scene.start, is_new=True)
+                scene.zygote.put(scene.image, real, scene.start)
 
     def account(self, conducted: Conducted, first_tamper: int) -> Injected:
         hits = sum(conducted.hits[first_tamper : first_tamper + len(met(self.path))])

@@ -33,12 +33,17 @@ _ROLES = ("state", "config", "cache", "output")
 
 
 class Damage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="file", tag_field="fault"):
-    """One file is damaged before the target starts: path is masked, damage one of DAMAGES."""
+    """One file is damaged before the target starts: path is masked, damage one of DAMAGES.
+
+    is_input: the target only reads it, so that the good file is put back by a person, with the time of that moment;
+    its own files come from a backup, with the time that they had.
+    """
 
     kind: ClassVar[str] = "file"
     path: str
     damage: str
     phase: str = RUN
+    is_input: bool = False
 
     @property
     def lasting(self) -> bool:
@@ -65,7 +70,7 @@ class Damage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag=
             if mode:
                 for capability in CAPABILITIES:
                     scene.drop_capabilities.remove(capability)
-            scene.zygote.put(scene.image, real, scene.start, is_new=True)
+            scene.zygote.put(scene.image, real, scene.start, is_new=self.is_input)
 
     def _damage(self, scene: Scene, real: str) -> None:
         zygote, image = scene.zygote, scene.image
@@ -114,7 +119,7 @@ def candidates(clean: CleanRun, calibration: Calibration) -> Iterator[Candidate]
             continue
         for order, damage in enumerate(_damages(state, path in written)):
             yield Candidate(
-                fault=Damage(path=path, damage=damage),
+                fault=Damage(path=path, damage=damage, is_input=role == "config"),
                 start=clean.start,
                 rank=(order + _ROLES.index(role) + 1, 3),
                 cause=("file", damage, path),

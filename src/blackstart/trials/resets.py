@@ -60,7 +60,7 @@ class Resets:
             for path in attempt.removed:
                 bench.zygote.remove(image, path)
             for path in attempt.put_back:
-                bench.zygote.put(image, path, plan.start, is_new=True)
+                bench.zygote.put(image, path, plan.start)
             with bench.zygote.sandbox(image) as sandbox:
                 run, _ = bench.start(sandbox, image, "reset", patience=plan.patience)
         helped = self._is_clean(run)

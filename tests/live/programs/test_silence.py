@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -81,6 +82,24 @@ def test_a_careful_writer_through_a_library(work: Path) -> None:
 def test_sort_into_another_file(work: Path) -> None:
     (work / "words.txt").write_text("".join(f"word {number * 7919 % 1000}\n" for number in range(200)))
     silent(["sort", "-o", "sorted.txt", "words.txt"], work)
+
+
+def test_an_archive_of_a_directory(work: Path) -> None:
+    """Its bytes tell in which order the directory was listed."""
+    (work / "letters").mkdir()
+    for name in "hgfedcba":
+        (work / "letters" / name).write_text(f"letter {name}\n" * 20)
+    silent(["tar", "-cf", "letters.tar", "letters"], work, "--only", "errno", "--trials", "30")
+
+
+def test_a_tool_that_compares_times_sees_the_good_file_put_back(work: Path) -> None:
+    """What it makes of a damaged source is newer than the good one was, and stops it."""
+    (work / "source").write_text("a good word\n" * 9)
+    (work / "part").write_text("older\n")
+    os.utime(work / "part", (1, 1))
+    part = "[ source -nt part ] && { cp source part.new; mv part.new part; }"
+    product = 'grep -q "a good word" part || { echo "part is damaged" >&2; exit 1; }; echo made'
+    silent(["bash", "-c", f"{part}; {product}"], work, "--only", "file")
 
 
 def test_a_program_that_only_reads(work: Path) -> None:

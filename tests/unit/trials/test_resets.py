@@ -50,8 +50,8 @@ class FakeBench:
         assert name == "copy"
         self.healed |= {one for one in self.images["crash"] if one == path or one.startswith(path + "/")}
 
-    def put(self, name: str, path: str, source: str, *, is_new: bool) -> None:
-        assert (name, source, is_new) == ("copy", "S1", True)
+    def put(self, name: str, path: str, source: str) -> None:
+        assert (name, source) == ("copy", "S1")
         self.healed.add(path)
 
     @contextmanager
