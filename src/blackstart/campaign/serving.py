@@ -26,8 +26,8 @@ def service_of(options: Options, target: Command, check: Command | None, isolati
     service = ground.service(options, target, check)
     if service is not None and isolation == LANDLOCK:
         raise Undecided(
-            "a service needs a network of its own, and this machine gives none",
-            next_step="run it where user namespaces are allowed; `blackstart doctor` says what refuses them",
+            "a service needs a network of its own, which this mode of isolation does not give",
+            next_step="run it in namespaces; `blackstart doctor` says what refuses them here",
         )
     return service
 

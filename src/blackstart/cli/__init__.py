@@ -5,9 +5,26 @@ Everything heavy is imported where it is used, so that `blackstart --help` answe
 
 from __future__ import annotations
 
+import os
+import sys
+
 
 def main() -> None:
     """The entry point of `blackstart`."""
+    _have_all_streams()
     from blackstart.cli.app import app
 
     app()
+
+
+def _have_all_streams() -> None:
+    """Put /dev/null where a standard stream is closed, or the next file that is opened would get what is printed."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdin, sys.stdout, sys.stderr = (
+        stream or os.fdopen(number, mode, closefd=False)
+        for number, mode, stream in ((0, "r", sys.stdin), (1, "w", sys.stdout), (2, "w", sys.stderr))
+    )

@@ -18,7 +18,7 @@ from typing import NoReturn
 from blackstart import __version__
 from blackstart.core.errors import BlackstartError
 
-DEFECT, INTERRUPTED, BROKEN_PIPE = 70, 130, 141
+UNDECIDED, DEFECT, INTERRUPTED, BROKEN_PIPE = 3, 70, 130, 141
 
 
 def finish(job: Callable[[], int]) -> NoReturn:
@@ -39,7 +39,11 @@ def finish(job: Callable[[], int]) -> NoReturn:
         # Who read us has seen enough. Python would complain again while it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         status = BROKEN_PIPE
-    except Exception:
+    except Exception as error:
+        if isinstance(error, OSError) and _is_of_printing(error):
+            say(f"blackstart: standard output cannot be written: {error.strerror}")
+            say("  next:  free space on it, or send it elsewhere; `blackstart report` shows the last run again")
+            sys.exit(UNDECIDED)
         say(traceback.format_exc().rstrip())
         say(
             f"blackstart: this is a defect in blackstart {__version__} itself, not in your program (Python "
@@ -70,6 +74,17 @@ def say(text: str) -> None:
         os.write(2, raw)
     except (OSError, ValueError):
         pass
+
+
+def _is_of_printing(error: OSError) -> bool:
+    """Whether it came from who prints: a full disk under standard output. The rest is dropped then, as Python would
+    complain again while it flushes at exit."""
+    frames = list(traceback.walk_tb(error.__traceback__))
+    module = str(frames[-1][0].f_globals.get("__name__", "")) if frames else ""
+    if module != __name__ and module.partition(".")[0] not in ("rich", "typer"):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return True
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -74,6 +77,16 @@ def test_merge_brings_the_runs_of_another_directory(place: Path, tmp_path_factor
     ended = blackstart(place, "merge", str(other))
     assert "1 runs copied, 0 were here, 0 not finished" in ended.stdout.decode()
     assert b"elsewhere" in blackstart(place, "report", "2").stdout
+
+
+def test_a_closed_or_full_standard_output_is_no_defect(place: Path) -> None:
+    for command in ("report", "report --runs", "catalogue"):
+        line = f"{shlex.join([sys.executable, '-m', 'blackstart'])} {command}"
+        closed = subprocess.run(["sh", "-c", f"{line} >&-"], cwd=place, capture_output=True, check=False)
+        assert (closed.returncode, closed.stderr) == (0, b"")
+        full = subprocess.run(["sh", "-c", f"{line} >/dev/full"], cwd=place, capture_output=True, check=False)
+        assert full.returncode == 3 and b"standard output cannot be written" in full.stderr
+        assert b"Traceback" not in full.stderr and b"Exception ignored" not in full.stderr
 
 
 def test_a_pin_is_written_for_the_suite_that_is_there(place: Path) -> None:
