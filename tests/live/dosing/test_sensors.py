@@ -43,11 +43,12 @@ def test_resilience_sensor_hangs(rig: Rig) -> None:
     assert rig.box.commands == []
 
 
+@pytest.mark.parametrize("reads", [1, 2, 3])
 @pytest.mark.resilience(scenario="R-21")
-def test_resilience_sensor_reset(rig: Rig) -> None:
+def test_resilience_sensor_reset(rig: Rig, reads: int) -> None:
     controller = looked(rig)
     with rig.sensors.reset():
-        for _ in range(3):  # the connection there was, then new ones
+        for _ in range(reads):  # on the connection there was, then on new ones
             assert controller.sensors.read() is None
     assert controller.sensors.read() is not None, "the next read does not work"
 
