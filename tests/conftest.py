@@ -12,6 +12,7 @@ import fnmatch
 import os
 import platform
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -117,6 +118,8 @@ class SkipWatch:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Who is started by nohup ignores SIGHUP, and so would every program of the suite, whatever a test expects of it.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     # Workers of xdist report to the controller, which alone sees the whole session.
     if os.environ.get("CI") == "true" and not hasattr(config, "workerinput"):
         config.pluginmanager.register(SkipWatch(), "skip-watch")

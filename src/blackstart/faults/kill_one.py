@@ -7,6 +7,7 @@ child that is about to do the chosen operation; the process that was started fir
 from __future__ import annotations
 
 import os
+import select
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from blackstart.gate import HERE, Caller, Match, Tamper
 from blackstart.targets import Conducted
 
 _EXECUTES = ("execve", "execveat")
+DEATH_S = 5
 
 
 class KillOne(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="kill-one", tag_field="fault"):
@@ -55,8 +57,7 @@ class KillOne(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag
         def kill(caller: Caller) -> tuple[bool, str]:
             if caller.process in first:
                 return False, "the process that was started first came there, not a child"
-            os.kill(caller.process, signal.SIGKILL)
-            return True, ""
+            return _killed(caller.process)
 
         orders = [
             msgspec.structs.replace(self.point.tamper(f"@{self.point.nth} {HERE}"), act=kill),
@@ -126,3 +127,18 @@ def _worth(operations: list[Operation], calibration: Calibration) -> Iterator[Op
             yield operation
         if answers:
             answered.add(operation.process)
+
+
+def _killed(process: int) -> tuple[bool, str]:
+    """Kill it and see it dead: answered before that, its call could still be carried out on the way."""
+    try:
+        descriptor = os.pidfd_open(process)
+    except ProcessLookupError:
+        return False, "it had ended by itself"
+    try:
+        signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+        dead = select.poll()
+        dead.register(descriptor, select.POLLIN)
+        return (True, "") if dead.poll(DEATH_S * 1000) else (False, f"it was not dead {DEATH_S} s after SIGKILL")
+    finally:
+        os.close(descriptor)

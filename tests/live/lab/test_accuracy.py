@@ -71,7 +71,7 @@ def test_reorder(pair: Lab, chaos: NetworkChaos) -> None:
         counts = applied.counts()
     assert sorted(found.numbers) == list(range(COUNT))
     assert counts["reordered"] / COUNT * 100 == pytest.approx(25, abs=2)
-    assert sum(later < earlier for earlier, later in zip(found.numbers, found.numbers[1:], strict=False)) > 1000
+    assert sum(later < earlier for earlier, later in zip(found.numbers, found.numbers[1:], strict=False)) > 200
 
 
 def test_duplicates(pair: Lab, chaos: NetworkChaos) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 
 import msgspec
 import pytest
@@ -48,19 +49,19 @@ def test_a_child_is_named_by_the_program_that_it_became() -> None:
     assert found == {("gzip", "exit_group", "")}
 
 
-def test_the_child_is_killed_and_the_first_process_never(monkeypatch: pytest.MonkeyPatch) -> None:
-    killed: list[tuple[int, int]] = []
-    monkeypatch.setattr(os, "kill", lambda *given: killed.append(given))
+def test_the_child_is_dead_before_its_call_is_answered_and_the_first_process_is_spared() -> None:
     one = scene()
-    with pytest.raises(KeyError), KillOne(point=POINT, role="app").inject(one):
-        kill, remember = one.tampers
-        assert kill.act is not None and remember.act is not None
-        remember.act(Caller(10))
-        done, note = kill.act(Caller(10))
-        assert not done and "first" in note
-        assert kill.act(Caller(11)) == (True, "")
-        raise KeyError
-    assert killed == [(11, signal.SIGKILL)]
+    with subprocess.Popen(["sleep", "1000"]) as child, pytest.raises(KeyError):
+        with KillOne(point=POINT, role="app").inject(one):
+            kill, remember = one.tampers
+            assert kill.act is not None and remember.act is not None
+            remember.act(Caller(os.getpid()))
+            done, note = kill.act(Caller(os.getpid()))
+            assert not done and "first" in note
+            assert kill.act(Caller(child.pid)) == (True, "")
+            assert os.waitpid(child.pid, os.WNOHANG)[1] == signal.SIGKILL
+            assert kill.act(Caller(child.pid)) == (False, "it had ended by itself")
+            raise KeyError
     assert one.tampers == []
 
 
