@@ -67,7 +67,7 @@ def test_a_fsync_that_is_tried_again_after_it_failed_loses_what_was_acknowledged
     (finding,) = defects(found)
     assert finding["consequence"] in ("corrupt", "lost") and finding["paths"] == ["$CWD/notes.json"]
     text = "\n".join(finding["evidence"])
-    assert "dropped when fsync $CWD/notes.tmp @1 at $CWD/app.py:<module>:" in text and "reported EIO" in text
+    assert "dropped when fsync $CWD/notes.tmp @1 at <module> ($CWD/app.py:" in text and "reported EIO" in text
     assert "this can happen under fsync-fails" in text and "not under kill9, ext4" in text
     assert "Do not call fsync again" in finding["advice"]
     assert blackstart(tmp_path, "replay", finding["id"]).returncode == 1
@@ -93,7 +93,7 @@ def test_a_recovery_in_place_is_found_by_a_second_cut_only(tmp_path: Path) -> No
     (finding,) = defects(found)
     assert finding["consequence"] == "corrupt"
     text = "\n".join(finding["evidence"])
-    assert "recovery itself is not crash-safe" in text and "write $CWD/notes.json @1 at $CWD/app.py:<module>:" in text
+    assert "recovery itself is not crash-safe" in text and "write $CWD/notes.json @1 at <module> ($CWD/app.py:" in text
     assert "Recovery must be as careful as the work itself" in finding["advice"]
     assert blackstart(tmp_path, "replay", finding["id"]).returncode == 1
     assert blackstart(tmp_path, "export", finding["id"], "e.tar.gz").returncode == 0
