@@ -20,7 +20,7 @@ _PARETO_SHAPE = 3.0
 
 
 class Packet:
-    """One packet on its way: its bytes, when it is due (seconds, monotonic), whether a bit was flipped."""
+    """One packet on its way: its bytes, and when it is due (seconds, monotonic)."""
 
     __slots__ = ("data", "due_s")
 
