@@ -381,7 +381,11 @@ class Supervisor:
         self._actions.answer(notification, 0, 0, notify.CONTINUE)
 
     def _let_go(self, event: Event, name: str, operation: Operation | None) -> None:
-        """Answer: go on. Where a signal took the caller away, it will come again and is not counted twice."""
+        """Answer: go on. Where a signal took the caller away, it will come again and is not counted twice.
+
+        Before Linux 5.19 a signal may still come between a taken answer and the caller's waking: that one is counted
+        twice, which the answer does not show.
+        """
         if name == "io_uring_setup":
             self._actions.answer(event[0], 0, -errno.ENOSYS, 0)
             return

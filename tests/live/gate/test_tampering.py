@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import sys
 
@@ -332,6 +333,7 @@ def test_errors_of_reads_and_opens(stage: Stage) -> None:
     (stage.cwd / "f").write_text("content")
     script = """
 import errno
+import itertools
 for _ in range(3):
     try: print(open("f").read())
     except OSError as error: print(errno.errorcode[error.errno])
@@ -389,8 +391,15 @@ signal.setitimer(signal.ITIMER_REAL, 0); os.write(fd, b"abcdef")
         tamper("pwrite64", "$CWD/f", "@2000 raise(OSError: EIO)"),
         tamper("write", "$CWD/f", "return(3)"),
     )
-    assert ran.output == b"1999 5\n"
-    assert [o.offset for o in ran.calls("pwrite64")] == list(range(3000))
+    # A signal that comes between the answer and the caller's waking makes that kernel drop an answer which it took with
+    # success (kernel/seccomp.c, seccomp_do_user_notification): such a call is counted twice, and nobody can tell.
+    # Of some hundred interrupted calls a few are lost so on a busy machine; without the care here dozens would be.
+    offsets = [o.offset for o in ran.calls("pwrite64")]
+    assert [offset for offset, _ in itertools.groupby(offsets)] == list(range(3000))
+    twice = len(offsets) - 3000
+    assert twice <= 12
+    failed_at, error = map(int, ran.output.split())
+    assert 1999 - twice <= failed_at <= 1999 and error == 5
     assert (stage.cwd / "f").read_bytes()[:6] == b"abcxxx"
 
 
