@@ -20,7 +20,7 @@ from blackstart.core.calibration import Calibration, CleanRun
 from blackstart.core.history import Injected
 from blackstart.faults.file import met
 from blackstart.faults.kill import crash_before
-from blackstart.faults.scene import RESTART, RUN, Candidate, CannotInject, Scene
+from blackstart.faults.scene import RESTART, RUN, Candidate, CannotInject, Scene, during
 from blackstart.targets import Conducted
 
 BREAKS = ("locked", "header lost", "page lost")
@@ -42,15 +42,12 @@ class Break(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="
         return self.what != "locked"
 
     def __str__(self) -> str:
-        during = " during recovery" if self.phase == RESTART else ""
         what = " is locked by another process" if self.what == "locked" else f": {self.what}"
-        return f"{self.path}{what}{during}"
+        return f"{self.path}{what}{during(self.phase)}"
 
     @contextmanager
     def inject(self, scene: Scene) -> Iterator[None]:
         real = scene.standing(self.path)
-        watchers = met(self.path)
-        scene.tampers.extend(watchers)
         held = -1
         try:
             if self.what == "locked":
@@ -59,10 +56,9 @@ class Break(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="
             else:
                 content = scene.zygote.read(scene.image, real)
                 scene.zygote.write(scene.image, real, spoil(content, self.what))
-            yield
+            with scene.armed(*met(self.path)):
+                yield
         finally:
-            for watcher in watchers:
-                scene.tampers.remove(watcher)
             if held >= 0:
                 os.close(held)
             if self.lasting:

@@ -20,7 +20,7 @@ from blackstart.core.rule import parse
 from blackstart.core.trace import Operation
 from blackstart.faults.kill import crash_before
 from blackstart.faults.point import JUDGED_ROLES, Point, spread, unplanned
-from blackstart.faults.scene import RESTART, RUN, Candidate, CannotInject, Scene, fired_in_gate
+from blackstart.faults.scene import RESTART, RUN, Candidate, CannotInject, Scene, during, fired_in_gate
 from blackstart.gate import GROWING, HERE, Caller, Match, Tamper
 from blackstart.gate.calls import COPIES, WRITES
 from blackstart.sandbox.machine import LANDLOCK
@@ -54,20 +54,16 @@ class Full(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="d
     def __str__(self) -> str:
         left = f"but {self.room} bytes" if self.room else "" if self.what == BYTES else "for new entries"
         until = "until the first refusal" if self.freed else "until healed"
-        during = " during recovery" if self.phase == RESTART else ""
-        return " ".join(f"the disk is full {left} from {self.point} on {until}{during}".split())
+        return " ".join(f"the disk is full {left} from {self.point} on {until}{during(self.phase)}".split())
 
     @contextmanager
     def inject(self, scene: Scene) -> Iterator[None]:
         if scene.zygote.isolation == LANDLOCK:
             raise CannotInject("without namespaces the disk is the machine's own, which is never filled")
-        orders = self.tampers(scene)
-        scene.tampers.extend(orders)
         try:
-            yield
+            with scene.armed(*self.tampers(scene)):
+                yield
         finally:
-            for order in orders:
-                scene.tampers.remove(order)
             scene.zygote.set_room(scene.image)
 
     def tampers(self, scene: Scene) -> list[Tamper]:

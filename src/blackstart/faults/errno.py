@@ -20,7 +20,7 @@ from blackstart.core.rule import parse
 from blackstart.core.trace import OPENING, Operation
 from blackstart.faults.kill import crash_before
 from blackstart.faults.point import JUDGED_ROLES, Point, repeated, spread, unplanned
-from blackstart.faults.scene import RESTART, RUN, Candidate, Scene, fired_in_gate
+from blackstart.faults.scene import RESTART, RUN, Candidate, Scene, during, fired_in_gate
 from blackstart.gate import Tamper, disk_full, read_only
 from blackstart.gate.calls import COPIES
 from blackstart.targets import Conducted
@@ -68,10 +68,9 @@ class Errno(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="
         return False
 
     def __str__(self) -> str:
-        during = " during recovery" if self.phase == RESTART else ""
         until = " until healed" if self.persistent else ""
         what = "is cut short, then ENOSPC" if self.error == SHORT else f"fails with {self.error}"
-        return f"{self.point} {what}{until}{during}"
+        return f"{self.point} {what}{until}{during(self.phase)}"
 
     def tampers(self, first: int) -> list[Tamper]:
         """The orders to the gate: the fault's own point, then, once that has fired, the same for the whole disk."""
@@ -91,12 +90,8 @@ class Errno(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="
     @contextmanager
     def inject(self, scene: Scene) -> Iterator[None]:
         orders = self.tampers(len(scene.tampers))
-        scene.tampers.extend(orders)
-        try:
+        with scene.armed(*orders):
             yield
-        finally:
-            for order in orders:
-                scene.tampers.remove(order)
 
     def account(self, conducted: Conducted, first_tamper: int) -> Injected:
         return fired_in_gate(self.kind, str(self), conducted, first_tamper, self.point.operation)

@@ -54,11 +54,8 @@ class FailingSync(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     @contextmanager
     def inject(self, scene: Scene) -> Iterator[None]:
         order = self.point.tamper(f"@{self.point.nth} raise(OSError: EIO)")
-        scene.tampers.append(order)
-        try:
+        with scene.armed(order):
             yield
-        finally:
-            scene.tampers.remove(order)
 
     def account(self, conducted: Conducted, first_tamper: int) -> Injected:
         return fired_in_gate(self.kind, str(self), conducted, first_tamper, self.point.operation)

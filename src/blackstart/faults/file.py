@@ -20,7 +20,7 @@ from blackstart.core.reading import FileState
 from blackstart.core.rule import parse
 from blackstart.core.trace import LOOKING, OPENING, Operation
 from blackstart.faults.kill import crash_before
-from blackstart.faults.scene import RESTART, RUN, Candidate, Scene
+from blackstart.faults.scene import RESTART, RUN, Candidate, Scene, during
 from blackstart.gate import Match, Tamper
 from blackstart.targets import Conducted
 
@@ -51,22 +51,19 @@ class Damage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag=
         return True
 
     def __str__(self) -> str:
-        return f"{self.path} is {self.damage}" + (" during recovery" if self.phase == RESTART else "")
+        return f"{self.path} is {self.damage}{during(self.phase)}"
 
     @contextmanager
     def inject(self, scene: Scene) -> Iterator[None]:
         real = scene.standing(self.path)
-        watchers = met(self.path)
-        scene.tampers.extend(watchers)
         mode = self.damage in ("unreadable", "read-only")
         if mode:
             scene.drop_capabilities.extend(CAPABILITIES)
         try:
             self._damage(scene, real)
-            yield
+            with scene.armed(*met(self.path)):
+                yield
         finally:
-            for watcher in watchers:
-                scene.tampers.remove(watcher)
             if mode:
                 for capability in CAPABILITIES:
                     scene.drop_capabilities.remove(capability)

@@ -18,7 +18,7 @@ from blackstart.core.history import Injected
 from blackstart.core.masking import Masker
 from blackstart.core.trace import SOCKET, SYNCING, Operation
 from blackstart.faults.point import JUDGED_ROLES, Point, repeated, slim, spread, unplanned
-from blackstart.faults.scene import RESTART, RUN, Candidate, Scene, fired_in_gate
+from blackstart.faults.scene import RESTART, RUN, Candidate, Scene, during, fired_in_gate
 from blackstart.targets import Conducted
 
 # How a service answers whoever uses it.
@@ -38,17 +38,13 @@ class Kill(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="k
         return False
 
     def __str__(self) -> str:
-        during = " during recovery" if self.phase == RESTART else ""
-        return f"kill before {self.point}{during}"
+        return f"kill before {self.point}{during(self.phase)}"
 
     @contextmanager
     def inject(self, scene: Scene) -> Iterator[None]:
         tamper = self.point.tamper(f"@{self.point.nth} kill")
-        scene.tampers.append(tamper)
-        try:
+        with scene.armed(tamper):
             yield
-        finally:
-            scene.tampers.remove(tamper)
 
     def account(self, conducted: Conducted, first_tamper: int) -> Injected:
         return fired_in_gate(self.kind, str(self), conducted, first_tamper, self.point.operation)

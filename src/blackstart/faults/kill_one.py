@@ -21,7 +21,7 @@ from blackstart.core.rule import parse
 from blackstart.core.trace import PIPE, SOCKET, Operation
 from blackstart.faults.kill import crash_before
 from blackstart.faults.point import JUDGED_ROLES, Point, spread, unplanned
-from blackstart.faults.scene import RESTART, RUN, Candidate, Scene, fired_in_gate
+from blackstart.faults.scene import RESTART, RUN, Candidate, Scene, during, fired_in_gate
 from blackstart.gate import HERE, Caller, Match, Tamper
 from blackstart.targets import Conducted
 
@@ -43,8 +43,7 @@ class KillOne(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag
         return False
 
     def __str__(self) -> str:
-        during = " during recovery" if self.phase == RESTART else ""
-        return f"kill {self.role} alone before {self.point}{during}"
+        return f"kill {self.role} alone before {self.point}{during(self.phase)}"
 
     @contextmanager
     def inject(self, scene: Scene) -> Iterator[None]:
@@ -63,12 +62,8 @@ class KillOne(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag
             msgspec.structs.replace(self.point.tamper(f"@{self.point.nth} {HERE}"), act=kill),
             Tamper(match=Match(call="|".join(_EXECUTES)), rule=parse(f"@1 {HERE}"), act=remember),
         ]
-        scene.tampers.extend(orders)
-        try:
+        with scene.armed(*orders):
             yield
-        finally:
-            for order in orders:
-                scene.tampers.remove(order)
 
     def account(self, conducted: Conducted, first_tamper: int) -> Injected:
         return fired_in_gate(self.kind, str(self), conducted, first_tamper, self.point.operation)

@@ -21,7 +21,7 @@ from blackstart.core.rule import parse
 from blackstart.core.trace import Operation
 from blackstart.faults.kill import Kill, crash_before
 from blackstart.faults.point import JUDGED_ROLES
-from blackstart.faults.scene import RESTART, RUN, Candidate, Scene
+from blackstart.faults.scene import RESTART, RUN, Candidate, Scene, during
 from blackstart.gate import HERE, Caller, Match, Tamper
 from blackstart.targets import Conducted
 
@@ -59,17 +59,13 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="
         return False
 
     def __str__(self) -> str:
-        return f"at most {self.most} {_UNITS[self.what]}" + (" during recovery" if self.phase == RESTART else "")
+        return f"at most {self.most} {_UNITS[self.what]}{during(self.phase)}"
 
     @contextmanager
     def inject(self, scene: Scene) -> Iterator[None]:
         orders = self.tampers()
-        scene.tampers.extend(orders)
-        try:
+        with scene.armed(*orders):
             yield
-        finally:
-            for order in orders:
-                scene.tampers.remove(order)
 
     def tampers(self) -> list[Tamper]:
         """The order that meets the refusals, and before it, where the limit is the kernel's, the one that sets it."""

@@ -8,8 +8,8 @@ image. `account` says afterwards whether it reached the target: a fault that did
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
@@ -52,6 +52,16 @@ class Scene:
     recording: Recording | None = None
     wall: WallClock | None = None
 
+    @contextmanager
+    def armed(self, *orders: Tamper) -> Iterator[None]:
+        """These orders are given to the gate of each start within."""
+        self.tampers.extend(orders)
+        try:
+            yield
+        finally:
+            for order in orders:
+                self.tampers.remove(order)
+
     def standing(self, masked: str) -> str:
         """The real path of a file that stands in the image; CannotInject if it does not."""
         path = self.real(masked)
@@ -60,6 +70,11 @@ class Scene:
         except OSError as error:
             raise CannotInject(f"{masked} is not there to be broken ({error.strerror})") from None
         return path
+
+
+def during(phase: str) -> str:
+    """How a fault's words end: nothing, or that it falls into the recovery."""
+    return " during recovery" if phase == RESTART else ""
 
 
 class Fault(Protocol):

@@ -64,14 +64,13 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag=
             finally:
                 scene.signals_at_stop.clear()
             return
-        tamper = self.point.tamper(f"@{self.point.nth} {_HELD}")
-        scene.signals[len(scene.tampers)] = numbers
-        scene.tampers.append(tamper)
+        index = len(scene.tampers)
+        scene.signals[index] = numbers
         try:
-            yield
+            with scene.armed(self.point.tamper(f"@{self.point.nth} {_HELD}")):
+                yield
         finally:
-            scene.signals.pop(scene.tampers.index(tamper))
-            scene.tampers.remove(tamper)
+            scene.signals.pop(index)
 
     def account(self, conducted: Conducted, first_tamper: int) -> Injected:
         sent = sum(number == self.number for number in conducted.signals)

@@ -17,7 +17,7 @@ from blackstart.core.history import Injected
 from blackstart.core.trace import Operation
 from blackstart.faults.kill import crash_before
 from blackstart.faults.point import JUDGED_ROLES, Point, slim, unplanned
-from blackstart.faults.scene import RESTART, RUN, Candidate, Scene, fired_in_gate
+from blackstart.faults.scene import RESTART, RUN, Candidate, Scene, during, fired_in_gate
 from blackstart.gate import HERE, Caller, WallClock
 from blackstart.targets import Conducted
 
@@ -40,8 +40,7 @@ class Jump(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="t
 
     def __str__(self) -> str:
         how = "back" if self.seconds < 0 else "ahead"
-        during = " during recovery" if self.phase == RESTART else ""
-        return f"the wall clock jumps {abs(self.seconds):.0f} s {how} before {self.point}{during}"
+        return f"the wall clock jumps {abs(self.seconds):.0f} s {how} before {self.point}{during(self.phase)}"
 
     @contextmanager
     def inject(self, scene: Scene) -> Iterator[None]:
@@ -52,12 +51,11 @@ class Jump(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="t
             return True, ""
 
         order = msgspec.structs.replace(self.point.tamper(f"@{self.point.nth} {HERE}"), act=jump)
-        scene.tampers.append(order)
         scene.wall = wall
         try:
-            yield
+            with scene.armed(order):
+                yield
         finally:
-            scene.tampers.remove(order)
             wall.offset_s = 0.0
             scene.wall = None
 
