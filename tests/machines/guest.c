@@ -44,8 +44,23 @@ static void replace(const char *target, char letter, size_t size, int synced) {
     rest();
 }
 
+static void give(int f, const char *name) {
+    char path[64];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", f);
+    if (linkat(AT_FDCWD, path, AT_FDCWD, name, AT_SYMLINK_FOLLOW)) exit(3);
+    rest();
+}
+
+static void copy(int from, int to, size_t size) {
+    while (size) {
+        ssize_t done = copy_file_range(from, NULL, to, NULL, size, 0);
+        if (done <= 0) exit(3);
+        size -= done;
+    }
+}
+
 static int work(int number) {
-    int f;
+    int f, n;
     switch (number) {
     case 1:
         f = file("a", 0);
@@ -65,6 +80,64 @@ static int work(int number) {
         f = file("d", O_TRUNC); put(f, 't', 6000, -1); fdatasync(f); close(f); rest();
         rename("d", "e"); rest(); f = open(".", O_RDONLY); fsync(f); rest(); rename("log", "old"); rest();
         break;
+    case 7:
+        f = file("log", 0); if (ftruncate(f, 1000)) return 4;
+        rest(); put(f, 'a', 4000, 1000); put(f, 'b', 2000, 5000); fdatasync(f); put(f, 'c', 500, 0);
+        break;
+    case 8:
+        if (renameat2(AT_FDCWD, "a", AT_FDCWD, "log", RENAME_EXCHANGE)) return 4;
+        rest(); f = file("a", O_APPEND); put(f, 'd', 700, -1); fsync(f); rename("d", "a"); rest();
+        break;
+    case 9:
+        f = file("n", O_CREAT); if (fallocate(f, 0, 0, 16384)) return 4;
+        rest(); put(f, 'e', 4096, 8192); fdatasync(f); put(f, 'f', 4096, 0); put(f, 'g', 4096, 16384);
+        break;
+    case 10:
+        f = file(".", O_TMPFILE); put(f, 'h', 6000, -1); fsync(f); give(f, "n"); put(f, 'i', 1000, -1);
+        break;
+    case 11:
+        f = file("n", O_CREAT); put(f, 'j', 100, 20000); fsync(f); put(f, 'k', 4096, 4096); put(f, 'l', 4096, 40960);
+        break;
+    case 12:
+        f = file("d", O_TRUNC); put(f, 'm', 5000, -1); close(f); rest(); unlink("log"); rest();
+        f = file("log", O_CREAT); put(f, 'n', 300, -1); close(f); rest();
+        break;
+    case 13:
+        f = file("log", O_APPEND | O_SYNC); put(f, 'o', 2000, -1); close(f);
+        f = file("a", O_DSYNC); put(f, 'p', 4096, 4096); put(f, 'q', 4096, 12288); close(f);
+        f = file("d", 0); put(f, 'r', 50, 20);
+        break;
+    case 14:
+        f = file("a", 0); put(f, 's', 4096, 0); sync(); rest(); put(f, 't', 4096, 4096); rename("d", "e"); rest();
+        syncfs(f); rest(); put(f, 'u', 4096, 8192); unlink("e"); rest();
+        break;
+    case 15:
+        mkdir("sub", 0755); rest(); f = file("sub/x", O_CREAT); put(f, 'v', 3000, -1); fsync(f); rest();
+        rename("sub/x", "x"); rest(); f = open("sub", O_RDONLY); fsync(f); rest(); rmdir("sub"); rest();
+        break;
+    case 16:
+        f = open("log", O_RDONLY); copy(f, file("n", O_CREAT), 5000); rest(); unlink("log"); rest();
+        break;
+    case 17:
+        f = file("log", O_APPEND); put(f, 'w', 3000, -1); put(file("a", 0), 'x', 4096, 0); fsync(f);
+        put(file("d", 0), 'y', 100, 0); put(f, 'z', 3000, -1); fsync(f); rest();
+        break;
+    case 18: /* a rollback journal */
+        f = file("j", O_CREAT); put(f, 'A', 4096, -1); fsync(f); close(f); rest();
+        f = file("a", 0); put(f, 'B', 4096, 4096); put(f, 'C', 4096, 8192); fsync(f); close(f); rest();
+        unlink("j"); rest();
+        break;
+    case 19: /* a write-ahead log and its checkpoint */
+        f = file("w", O_CREAT); put(f, 'D', 4096, -1); fdatasync(f); put(f, 'E', 4096, -1); fdatasync(f); rest();
+        n = file("a", 0); put(n, 'F', 4096, 0); put(n, 'G', 4096, 4096); fdatasync(n); rest();
+        if (ftruncate(f, 0)) return 4;
+        rest(); put(f, 'H', 4096, 0);
+        break;
+    case 20:
+        f = file("a", 0); if (fallocate(f, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 4096, 4096)) return 4;
+        rest(); if (ftruncate(f, 20000)) return 4;
+        rest(); put(f, 'I', 4096, 4096); fsync(f); put(f, 'J', 4096, 0);
+        break;
     default: return 3;
     }
     return 0;
@@ -78,23 +151,28 @@ static uint32_t crc(uint32_t c, const unsigned char *p, size_t n) {
 
 static int by_name(const struct dirent **x, const struct dirent **y) { return strcmp((*x)->d_name, (*y)->d_name); }
 
-static void look(int cut) {
+static void look(const char *directory, const char *above) {
     struct dirent **names;
-    int n = scandir("/m", &names, NULL, by_name);
-    printf("CUT %d", cut);
+    int n = scandir(directory, &names, NULL, by_name);
     for (int i = 0; i < n; i++) {
         const char *name = names[i]->d_name;
-        char path[512];
+        char path[512], shown[512];
+        struct stat info;
         if (name[0] == '.' || !strcmp(name, "lost+found")) continue;
-        snprintf(path, sizeof path, "/m/%s", name);
+        snprintf(path, sizeof path, "%s/%s", directory, name);
+        snprintf(shown, sizeof shown, "%s%s", above, name);
+        if (!lstat(path, &info) && S_ISDIR(info.st_mode)) {
+            strcat(shown, "/");
+            printf(" %s", shown);
+            look(path, shown);
+            continue;
+        }
         int f = open(path, O_RDONLY);
         uint32_t sum = 0; size_t size = 0; ssize_t got;
         while ((got = read(f, buffer, sizeof buffer)) > 0) { sum = crc(sum, (unsigned char *)buffer, got); size += got; }
-        printf(" %s:%zu:%08x%s", name, size, sum, got < 0 ? ":unreadable" : "");
+        printf(" %s:%zu:%08x%s", shown, size, sum, got < 0 ? ":unreadable" : "");
         close(f);
     }
-    printf("\n");
-    fflush(stdout);
 }
 
 struct piece { uint64_t offset, size; const char *data; };
@@ -130,21 +208,26 @@ static int replay(const char *device, const char *type) {
     }
     close(f);
     at = pack + 8;
-    uint64_t size = number(), bases = number();
-    struct piece *base = pieces(bases);
-    struct piece *entries = pieces(number());
-    uint64_t cuts = number();
-    for (uint64_t cut = 0; cut < cuts; cut++) {
-        int disk = open("/area/disk", O_RDWR | O_CREAT | O_TRUNC, 0600);
-        if (ftruncate(disk, size)) return 7;
-        for (uint64_t i = 0; i < bases; i++) store(disk, base + i);
-        for (uint64_t left = number(); left; left--) store(disk, entries + number());
-        int loop = open("/dev/loop0", O_RDWR);
-        if (ioctl(loop, LOOP_SET_FD, disk)) { perror("loop"); return 8; }
-        if (mount("/dev/loop0", "/m", type, 0, "")) printf("CUT %d MOUNT %d\n", (int)cut, errno);
-        else { look(cut); while (umount2("/m", 0) && errno == EBUSY) usleep(1000); }
-        while (ioctl(loop, LOOP_CLR_FD, 0) && errno == EBUSY) usleep(1000);
-        close(loop); close(disk);
+    for (uint64_t logs = number(); logs; logs--) {
+        uint64_t size = number(), bases = number();
+        struct piece *base = pieces(bases);
+        struct piece *entries = pieces(number());
+        uint64_t cuts = number();
+        for (uint64_t cut = 0; cut < cuts; cut++) {
+            int disk = open("/area/disk", O_RDWR | O_CREAT | O_TRUNC, 0600);
+            if (ftruncate(disk, size)) return 7;
+            for (uint64_t i = 0; i < bases; i++) store(disk, base + i);
+            for (uint64_t left = number(); left; left--) store(disk, entries + number());
+            int loop = open("/dev/loop0", O_RDWR);
+            if (ioctl(loop, LOOP_SET_FD, disk)) { perror("loop"); return 8; }
+            printf("CUT %d", (int)cut);
+            if (mount("/dev/loop0", "/m", type, 0, "")) printf(" MOUNT %d", errno);
+            else { look("/m", ""); while (umount2("/m", 0) && errno == EBUSY) usleep(1000); }
+            printf("\n");
+            fflush(stdout);
+            while (ioctl(loop, LOOP_CLR_FD, 0) && errno == EBUSY) usleep(1000);
+            close(loop); close(disk);
+        }
     }
     printf("REPLAYED\n");
     return 0;

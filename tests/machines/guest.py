@@ -1,8 +1,9 @@
 """A guest with real file systems: records the block writes of workloads, and mounts what a power cut left of them.
 
-In one boot every workload runs on a disk of its own, whose writes QEMU logs (`blklogwrites`), until the guest is
-switched off without a sync. The host makes cuts of each log: prefixes, and seeded subsets of what lay between two
-flushes. In a second boot the guest builds the disk of each cut in memory, mounts it, and says what stands there.
+For each file system there are two boots. In the first every workload runs on a disk of its own, whose writes QEMU
+logs (`blklogwrites`), until the guest is switched off without a sync. The host makes cuts of each log: prefixes, and
+seeded subsets of what lay between two flushes. In the second the guest builds the disk of each cut in memory, mounts
+it, and says what stands there: all cuts of all workloads in turn.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from random import Random
 
 SECTOR = 512
 FLUSH, FUA, DISCARD = 1, 2, 4
-BOOT_LIMIT_S = 900
+BOOT_LIMIT_S = 1800
 MODULES = {
     "ext4": "mbcache jbd2 crc16 crc32c_generic ext4",
     "xfs": "libcrc32c xfs",
@@ -26,7 +27,7 @@ MODULES = {
 }
 COMMON = "virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci virtio_blk loop".split()
 OPTIONS = {"ext4": "commit=1", "xfs": "noatime", "btrfs": "commit=1"}
-SIZES = {"ext4": 48 << 20, "xfs": 304 << 20, "btrfs": 128 << 20}
+SIZES = {"ext4": 64 << 20, "xfs": 304 << 20, "btrfs": 128 << 20}
 INIT = """#!/bin/busybox sh
 /bin/busybox --install -s /bin
 mount -t proc none /proc; mount -t sysfs none /sys; mount -t devtmpfs none /dev; mkdir -p /area /m
@@ -58,6 +59,15 @@ class Entry:
     offset: int
     data: bytes
     flags: int
+
+
+@dataclass(frozen=True)
+class Log:
+    """What one workload wrote to its disk, and the cuts of it: indices of the entries that were kept."""
+
+    base: Path
+    entries: list[Entry]
+    cuts: list[list[int]]
 
 
 class Guest:
@@ -111,7 +121,7 @@ class Guest:
         with open(path, "wb") as file:
             file.truncate(SIZES[system])
         if system == "ext4":
-            subprocess.run(["mkfs.ext4", "-q", "-F", "-d", start, path], check=True)
+            subprocess.run(["mkfs.ext4", "-q", "-F", "-b", "4096", "-d", start, path], check=True)
         elif system == "btrfs":
             subprocess.run(["mkfs.btrfs", "-q", "--rootdir", start, path], check=True)
         else:
@@ -143,17 +153,18 @@ class Guest:
         assert "WORKED" in console and "BAD" not in console, console[-2000:]
         return {disk.name: entries(self.work / f"{disk.name}.log") for disk in disks}
 
-    def pictures(self, system: str, base: Path, logged: list[Entry], cuts: list[list[int]]) -> list[str]:
-        """What stands on the disk of each cut, as the real file system mounts it."""
+    def pictures(self, system: str, logs: list[Log]) -> list[list[str]]:
+        """What stands on the disk of each cut of each log, as the real file system mounts it, in one boot."""
         pack = self.work / "pack"
-        pack.write_bytes(packed(base, logged, cuts))
+        pack.write_bytes(packed(logs))
         drives = ["-blockdev", f"driver=file,node-name=f0,filename={pack}",
                   "-blockdev", "driver=raw,node-name=d0,file=f0", "-device", "virtio-blk-pci,drive=d0"]  # fmt: skip
         console = self.boot(f"guest replay /dev/vda {system}", drives, memory_mb=1400)
         assert "REPLAYED" in console, console[-2000:]
         found = [line.strip().split(" ", 2) for line in console.splitlines() if line.startswith("CUT ")]
-        assert len(found) == len(cuts)
-        return [parts[2] if len(parts) > 2 else "" for parts in found]
+        said = iter(parts[2] if len(parts) > 2 else "" for parts in found)
+        assert len(found) == sum(len(log.cuts) for log in logs)
+        return [[next(said) for _ in log.cuts] for log in logs]
 
 
 def entries(log: Path) -> list[Entry]:
@@ -195,17 +206,17 @@ def cuts_of(logged: list[Entry], count: int, seed: int) -> list[list[int]]:
     return [list(cut) for cut in found]
 
 
-def packed(base: Path, logged: list[Entry], cuts: list[list[int]]) -> bytes:
+def packed(logs: list[Log]) -> bytes:
     """All that the guest needs, in one file."""
-    bases = list(_extents(base))
-    parts = [struct.pack("<QQ", os.path.getsize(base), len(bases))]
-    for offset, data in [*bases, (-1, b""), *((e.offset, e.data) for e in logged)]:
-        if offset < 0:
-            parts.append(struct.pack("<Q", len(logged)))
-        else:
-            parts.append(struct.pack("<QQ", offset, len(data)) + data)
-    parts.append(struct.pack("<Q", len(cuts)))
-    parts += [struct.pack(f"<{len(cut) + 1}Q", len(cut), *cut) for cut in cuts]
+    parts = [struct.pack("<Q", len(logs))]
+    for log in logs:
+        bases = list(_extents(log.base))
+        parts.append(struct.pack("<Q", os.path.getsize(log.base)))
+        for pieces in (bases, [(entry.offset, entry.data) for entry in log.entries]):
+            parts.append(struct.pack("<Q", len(pieces)))
+            parts += [struct.pack("<QQ", offset, len(data)) + data for offset, data in pieces]
+        parts.append(struct.pack("<Q", len(log.cuts)))
+        parts += [struct.pack(f"<{len(cut) + 1}Q", len(cut), *cut) for cut in log.cuts]
     body = b"".join(parts)
     whole = struct.pack("<Q", len(body) + 8) + body
     return whole.ljust(-(-len(whole) // SECTOR) * SECTOR + SECTOR, b"\0")

@@ -12,13 +12,21 @@ import pytest
 
 from blackstart.power import MODELS, Recording, states
 from blackstart.power.states import Explorer
+from blackstart.power.tree import DIRECTORY
 from blackstart.testing import record
-from tests.machines.guest import Disk, Guest, cuts_of
+from tests.machines.guest import Disk, Guest, Log, cuts_of
 
-SYSTEMS = ("ext4", "xfs", "btrfs")
-WORKLOADS = (1, 2, 3, 4, 5, 6)
-CUTS = int(os.environ.get("BLACKSTART_MACHINE_CUTS", "200"))
+WORKLOADS = tuple(range(1, 21))
+# Different cuts of one file system at least, and of one workload at most.
+CUTS_MIN = int(os.environ.get("BLACKSTART_MACHINE_CUTS", "200"))
+CUTS_OF_WORKLOAD_MAX = 30
 HERE = Path(__file__).parent
+
+pytestmark = [
+    pytest.mark.machines,
+    pytest.mark.timeout(3600),
+    pytest.mark.needs("qemu-system-x86_64", "mkfs.xfs", "mkfs.btrfs", "mkfs.ext4", "cpio", "busybox", "gcc"),
+]
 
 
 def start_state(place: Path) -> None:
@@ -28,63 +36,75 @@ def start_state(place: Path) -> None:
     (place / "log").write_bytes(b"L" * 5000)
 
 
-def possible(recording: Recording, root: str, system: str) -> set[str]:
+def possible(recording: Recording, system: str) -> set[str]:
     """What a cut may leave by the model, as the guest writes it."""
+    (root,), nodes = recording.tree.roots, recording.tree.nodes
     found = set()
     for name in (system, "kill9"):
         explorer = Explorer(recording, MODELS[name])
+        touched = explorer.names.start
+        same = {e.path: shown(Path(e.source).read_bytes()) for e in recording.start if e.source}
+        same = {path: text for path, text in same.items() if path not in touched}
         for state in explorer.states():
-            names = dict.fromkeys(p for p in os.listdir(root) if f"{root}/{p}" not in explorer.names.layout(state.mask))
-            files = {}
+            entries = dict(same)
             for path, inode in explorer.names.layout(state.mask).items():
-                files[os.path.basename(path)] = recording.contents.content(inode, state.mask, state.garbage)
-            for entry in recording.start:
-                base = os.path.basename(entry.path)
-                if base in names and entry.source and entry.path not in explorer.names.start:
-                    files[base] = Path(entry.source).read_bytes()
-            found.add(" ".join(f"{n}:{len(d)}:{zlib.crc32(d):08x}" for n, d in sorted(files.items())))
+                if nodes[inode].kind == DIRECTORY:
+                    entries[path + "/"] = ""
+                else:
+                    entries[path] = shown(recording.contents.content(inode, state.mask, state.garbage))
+            found.add(" ".join(f"{path.removeprefix(root + '/')}{text}" for path, text in sorted(entries.items())))
     return found
+
+
+def shown(data: bytes) -> str:
+    return f":{len(data)}:{zlib.crc32(data):08x}"
 
 
 @pytest.fixture(scope="module")
 def guest(tmp_path_factory: pytest.TempPathFactory) -> Guest:
-    work = tmp_path_factory.mktemp("machine")
-    program = work / "guest"
-    subprocess.run(["gcc", "-O2", "-static", "-o", program, HERE / "guest.c"], check=True)
     kernel = Path(os.environ.get("BLACKSTART_GUEST_KERNEL", ""))
     if not (kernel / "boot").is_dir():
         pytest.skip("needs BLACKSTART_GUEST_KERNEL (see tools/guest_kernel.sh)")
+    work = tmp_path_factory.mktemp("machine")
+    program = work / "guest"
+    subprocess.run(["gcc", "-O2", "-static", "-o", program, HERE / "guest.c"], check=True)
     return Guest(kernel, program, work)
 
 
-@pytest.mark.machines
-@pytest.mark.timeout(3600)
-@pytest.mark.needs("qemu-system-x86_64", "mkfs.xfs", "mkfs.btrfs", "mkfs.ext4", "cpio", "busybox")
+@pytest.fixture(scope="module")
+def recordings(guest: Guest, tmp_path_factory: pytest.TempPathFactory) -> dict[int, Recording]:
+    base = tmp_path_factory.mktemp("runs")
+    start_state(base / "start")
+    found = {}
+    for workload in WORKLOADS:
+        place = base / f"run-{workload}"
+        shutil.copytree(base / "start", place)
+        found[workload] = record([str(guest.program), "work", str(workload), str(place), "0"], state=place)
+        assert not found[workload].uncovered, workload
+    return found
+
+
+@pytest.mark.parametrize("system", ["ext4", "xfs", "btrfs"])
 def test_every_real_state_is_in_the_models_set(
-    guest: Guest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    system: str, guest: Guest, recordings: dict[int, Recording], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(states, "EXHAUSTIVE_BITS", 14)
-    start = tmp_path / "start"
-    start_state(start)
-    disks = [Disk(system, workload) for system in SYSTEMS for workload in WORKLOADS]
-    bases = {disk.name: guest.make(disk, start) for disk in disks}
-    recordings = {}
-    for workload in WORKLOADS:
-        place = tmp_path / f"run-{workload}"
-        shutil.copytree(start, place)
-        recordings[workload] = record([str(guest.program), "work", str(workload), str(place), "0"], state=place)
-        assert not recordings[workload].uncovered
+    start_state(tmp_path / "start")
+    disks = [Disk(system, workload) for workload in WORKLOADS]
+    bases = {disk.name: guest.make(disk, tmp_path / "start") for disk in disks}
     logged = guest.record(disks, bases)
-    misses, counts = [], {}
-    for system in SYSTEMS:
-        for workload in WORKLOADS:
-            name = f"{system}-{workload}"
-            writes = logged[name]
-            cuts = cuts_of(writes, CUTS, seed=workload)
-            seen = guest.pictures(system, bases[name], writes, cuts)
-            allowed = possible(recordings[workload], str(tmp_path / f"run-{workload}"), system)
-            counts[system, workload] = (len(writes), len(cuts), len(set(seen)), len(allowed))
-            misses += [f"{system} {workload}: {one}" for one in sorted(set(seen) - allowed)]
-    for (system, workload), (writes, cuts, seen, allowed) in counts.items():
-        print(f"{system:5} workload {workload}: {writes} writes, {cuts} cuts, {seen} states seen, {allowed} allowed")
+    logs = []
+    for disk in disks:
+        entries = logged[disk.name]
+        logs.append(Log(bases[disk.name], entries, cuts_of(entries, CUTS_OF_WORKLOAD_MAX, seed=disk.workload)))
+    misses = []
+    for disk, log, seen in zip(disks, logs, guest.pictures(system, logs), strict=True):
+        allowed = possible(recordings[disk.workload], system)
+        counts = f"{len(log.entries)} writes, {len(log.cuts)} cuts, {len(set(seen))} states, {len(allowed)} allowed"
+        print(f"{system:5} workload {disk.workload}: {counts}")
+        for one in sorted(set(seen) - allowed):
+            misses.append(f"{disk.name}: {one} after {log.cuts[seen.index(one)]}")
+    total = sum(len(log.cuts) for log in logs)
+    print(f"{system:5} {total} cuts")
+    assert total >= CUTS_MIN, "lengthen the workloads, or add some"
     assert not misses, "\n".join(misses)

@@ -141,6 +141,9 @@ class Changes:
         if size > node.size:
             self._grow(node, size, is_new=True)
         elif size < node.size:
+            end = min(node.size, self._tree.rounded(size))
+            if size < end:  # the rest of the last block is overwritten in the cache, and may reach the disk by itself
+                self.add(kinds.DATA, inode=node.number, offset=size, length=end - size, is_tail=True)
             node.was_emptied = size == 0
             node.size = size
             node.allocated = self._tree.rounded(size)

@@ -26,7 +26,7 @@ class Micro:
     inode: whose data, size or entry; offset, length, reference: of DATA; size: of GROW and CUT, after it;
     directory, name: of LINK and UNLINK, and name of SYNC is its scope; is_new: DATA in blocks that the file did not
     have, GROW made at once and not with its data (ftruncate, fallocate); replaces: a LINK onto an existing entry;
-    fails: a SYNC that returned an error.
+    fails: a SYNC that returned an error; is_tail: DATA of zeros in what the CUT after it leaves of the last block.
     """
 
     index: int
@@ -43,3 +43,4 @@ class Micro:
     is_new: bool = False
     replaces: bool = False
     fails: bool = False
+    is_tail: bool = False

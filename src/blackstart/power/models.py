@@ -228,6 +228,8 @@ class Order:
             self.needs[first.index] = self._data(first)
         elif first.kind in (kinds.GROW, kinds.CUT):
             self.needs[first.index] = self._size(first)
+            if first.kind == kinds.CUT and self.model.copies_on_write and self.micros[first.index - 1].is_tail:
+                self.needs[first.index - 1] |= self.needs[first.index]
         elif first.kind in (kinds.LINK, kinds.UNLINK):
             self._entries(together)
         elif first.kind == kinds.SYNC and self.model.syncs != "lost" and not first.fails:
@@ -248,7 +250,7 @@ class Order:
             if earlier is not None:
                 mask |= self.needs[earlier]
             self._in_block[step.inode, block] = step.index
-        if self.model.data_before_size:
+        if self.model.data_before_size and (step.is_new or self.model.copies_on_write):
             cut = self._cuts.get(step.inode)
             if cut is not None:
                 mask |= self.needs[cut]
