@@ -42,6 +42,8 @@ from blackstart.report.text import shell_line
 from blackstart.report.timeline import timeline_of
 
 NOTES_MAX = 20
+# Of trials that told nothing: above it, the silence of the others is no answer for the program.
+OPEN_SHARE_MAX = 0.5
 
 
 def report_of(
@@ -280,4 +282,10 @@ def _undecided(campaign: Campaign) -> str:
     if not conclusive:
         return "no trial could be judged"
     missed = [kind for kind in campaign.options.only if kind not in conclusive]
-    return f"no trial of kind {', '.join(missed)} could be judged" if missed else ""
+    if missed:
+        return f"no trial of kind {', '.join(missed)} could be judged"
+    open_ones = sum(counts.get(UNKNOWN, 0) + counts.get(NOT_FIRED, 0) for counts in tally.counts.values())
+    share = open_ones / tally.total
+    if share <= OPEN_SHARE_MAX:
+        return ""
+    return f"{open_ones} of {tally.total} trials ({share:.0%}) could not be judged; the notes say why"

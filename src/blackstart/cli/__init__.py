@@ -13,8 +13,9 @@ def main() -> None:
     """The entry point of `blackstart`."""
     _have_all_streams()
     from blackstart.cli.app import app
+    from blackstart.cli.ending import parsed
 
-    app()
+    parsed(app)
 
 
 def _have_all_streams() -> None:

@@ -19,6 +19,25 @@ from blackstart import __version__
 from blackstart.core.errors import BlackstartError
 
 UNDECIDED, DEFECT, INTERRUPTED, BROKEN_PIPE = 3, 70, 130, 141
+# Who writes to standard output: this module flushes it, the terminal report and a report that goes to `-` print.
+_PRINTERS = (__name__, *(f"blackstart.report.{name}" for name in ("live", "terminal", "views")))
+
+
+def parsed(app: Callable[[], object]) -> None:
+    """Run the parser of the command line, which prints help and usage itself and takes a stream that is full, or whose
+    reader went away, for a status of 1: `findings`."""
+    try:
+        app()
+    except SystemExit as leaving:
+        if not isinstance(leaving.__context__, BrokenPipeError):
+            raise
+        trouble: OSError = leaving.__context__
+    except OSError as error:
+        trouble = error
+    else:
+        return
+    usage = getattr(trouble.__context__, "exit_code", None)  # what standard error could not take was a wrong usage
+    sys.exit(_unprinted(trouble) if usage is None else usage)
 
 
 def finish(job: Callable[[], int]) -> NoReturn:
@@ -35,15 +54,9 @@ def finish(job: Callable[[], int]) -> NoReturn:
     except KeyboardInterrupt:
         say("blackstart: interrupted")
         status = INTERRUPTED
-    except BrokenPipeError:
-        # Who read us has seen enough. Python would complain again while it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        status = BROKEN_PIPE
     except Exception as error:
         if isinstance(error, OSError) and _is_of_printing(error):
-            say(f"blackstart: standard output cannot be written: {error.strerror}")
-            say("  next:  free space on it, or send it elsewhere; `blackstart report` shows the last run again")
-            sys.exit(UNDECIDED)
+            sys.exit(_unprinted(error))
         say(traceback.format_exc().rstrip())
         say(
             f"blackstart: this is a defect in blackstart {__version__} itself, not in your program (Python "
@@ -77,14 +90,21 @@ def say(text: str) -> None:
 
 
 def _is_of_printing(error: OSError) -> bool:
-    """Whether it came from who prints: a full disk under standard output. The rest is dropped then, as Python would
-    complain again while it flushes at exit."""
+    """Whether it came from who prints: standard output is full, or its reader went away."""
     frames = list(traceback.walk_tb(error.__traceback__))
     module = str(frames[-1][0].f_globals.get("__name__", "")) if frames else ""
-    if module != __name__ and module.partition(".")[0] not in ("rich", "typer"):
-        return False
+    return module in _PRINTERS or module.partition(".")[0] in ("rich", "typer", "click")
+
+
+def _unprinted(error: OSError) -> int:
+    """The exit status, with the reason said. The rest is dropped: Python would complain again while it flushes at
+    exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    return True
+    if isinstance(error, BrokenPipeError):
+        return BROKEN_PIPE  # who read us has seen enough
+    say(f"blackstart: standard output cannot be written: {error.strerror}")
+    say("  next:  free space on it, or send it elsewhere; `blackstart report` shows the last run again")
+    return UNDECIDED
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -17,8 +17,8 @@ import msgspec
 
 from blackstart.core.frames import shown_frame
 from blackstart.core.units import format_duration
-from blackstart.report.model import EXIT_STATUS, CoveredPoint, Finding, Moment, Report, SurfaceFile
-from blackstart.report.terminal import headline, ordered
+from blackstart.report.model import CoveredPoint, Finding, Moment, Report, SurfaceFile
+from blackstart.report.terminal import ending, headline, ordered
 from blackstart.report.text import plain, shell_line
 
 FILES_MAX = 60
@@ -109,7 +109,7 @@ def _parts(report: Report) -> dict[str, Any]:
     return {
         "title": headline(report),
         "tone": tone(report),
-        "status": EXIT_STATUS.get(report.exit_status, "unknown"),
+        "status": ending(report),
         "command": shell_line(report.command),
         "took": format_duration(round(report.elapsed_s, 1)),
         "defects": [one for one in findings if one.counts],

@@ -6,6 +6,8 @@ at most ten times a second, and the cursor stays visible, so that our own SIGKIL
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from rich.console import Console
 from rich.control import Control
 from rich.segment import ControlType
@@ -90,9 +92,11 @@ class _Listener:
 
     def _say(self, line: str, style: str) -> None:
         self.clear()
-        # In a log a sentence is one line, so that it can be searched for.
-        self.status.print(Text(plain(line), style=style), soft_wrap=not self.status.is_terminal)
-        self.status.file.flush()
+        # A run does not end because nobody can read how far it is; the report is another matter.
+        with suppress(*() if self.status is self.out else (OSError,)):
+            # In a log a sentence is one line, so that it can be searched for.
+            self.status.print(Text(plain(line), style=style), soft_wrap=not self.status.is_terminal)
+            self.status.file.flush()
 
 
 class TerminalProgress(_Listener):

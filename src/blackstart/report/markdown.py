@@ -34,8 +34,6 @@ def _lines(report: Report) -> Iterator[str]:
     yield ""
     yield _code(shell_line(report.command))
     yield ""
-    if report.undecided:
-        yield from (f"**Undecided:** {_escaped(report.undecided)}", "")
     yield from _changes(report)
     shown = ordered(report.findings)
     for finding in [one for one in shown if one.counts][:SHOWN_MAX]:

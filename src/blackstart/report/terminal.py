@@ -116,8 +116,7 @@ def show(out: Console, report: Report) -> None:
         _heading(out, "Notes")
         _bullets(out, report.notes)
     out.print()
-    why = f" ({report.undecided})" if report.undecided else ""
-    _text(out, f"Exit status {report.exit_status}: {EXIT_STATUS.get(report.exit_status, 'unknown')}{why}")
+    _text(out, f"Exit status {report.exit_status}: {ending(report)}")
 
 
 def show_change(out: Console, later: Report, change: Change) -> None:
@@ -161,8 +160,18 @@ def one_line(finding: Finding) -> str:
     return plain(f"{finding.severity}: {finding.consequence}{paths} by {finding.fault}")
 
 
+def ending(report: Report) -> str:
+    """What the exit status says, with the reason of a run that decided nothing."""
+    if report.mode == "plan" and report.exit_status == 0:
+        return "nothing was injected"
+    why = f" ({report.undecided})" if report.undecided else ""
+    return EXIT_STATUS.get(report.exit_status, "unknown") + why
+
+
 def headline(report: Report) -> str:
-    """How many findings there are, by consequence."""
+    """How many findings there are, by consequence; where their absence proves nothing, just that."""
+    if report.mode == "plan":
+        return f"{_count(len(report.trials.planned), 'trial')} planned, nothing was injected"
     found = Counter(finding.consequence for finding in report.findings if finding.counts)
     others = Counter(
         "known gap" if finding.known else finding.label for finding in report.findings if not finding.counts
@@ -170,7 +179,8 @@ def headline(report: Report) -> str:
     parts = [f"{found[name]} {name}" for name in sorted(found, key=_place_of)]
     rest = [_count(number, label).replace("policys", "policies") for label, number in sorted(others.items())]
     total = sum(found.values())
-    text = f"{_count(total, 'finding')}: {', '.join(parts)}" if total else "No findings"
+    none = f"Undecided: {report.undecided}" if report.undecided else "No findings"
+    text = f"{_count(total, 'finding')}: {', '.join(parts)}" if total else none
     return text + (f" (and {', '.join(rest)})" if rest else "")
 
 

@@ -50,6 +50,9 @@ def counted(made: Campaign, **counts: int) -> None:
     [
         ({"passed": 3}, (), False, 0),
         ({"passed": 3, "unknown": 2}, (), False, 0),
+        ({"passed": 3, "unknown": 3}, (), False, 0),
+        ({"passed": 3, "unknown": 4}, (), False, 3),
+        ({"passed": 3, "unknown": 2, "not_fired": 2}, (), False, 3),
         ({"unknown": 3}, (), False, 3),
         ({"not_fired": 3}, (), False, 3),
         ({"passed": 3}, ("kill",), False, 0),
@@ -73,6 +76,7 @@ def test_exit_status_without_findings(
         ({}, (), "nothing was seen that a fault could break"),
         ({"unknown": 2}, (), "no trial could be judged"),
         ({"passed": 3}, ("db", "kill"), "no trial of kind db could be judged"),
+        ({"passed": 2, "unknown": 5, "not_fired": 1}, (), "6 of 8 trials (75%) could not be judged; the notes say why"),
         ({"passed": 3}, (), ""),
     ],
 )
@@ -178,7 +182,7 @@ def test_what_was_cut_is_said_with_its_reason(options: dict[str, int], interrupt
 def test_a_plan_shows_what_would_be_done() -> None:
     made, _, _ = campaign()
     found = report(made, mode="plan", planned=[candidate()])
-    assert found.mode == "plan"
+    assert (found.mode, found.exit_status) == ("plan", 0)
     assert [(one.kind, one.fault, one.path, one.phase) for one in found.trials.planned] == [
         ("kill", "kill before write $CWD/a @1 (from S1)", "$CWD/a", "run")
     ]

@@ -170,14 +170,36 @@ def test_a_run_that_was_killed_is_told(tmp_path: Path) -> None:
     assert ended.returncode == 2 and b"did not end by itself" in ended.stderr
 
 
-def test_a_reader_that_goes_away_is_no_trouble(tmp_path: Path) -> None:
+@pytest.mark.parametrize("arguments", ["report", "--help", "run --seed 1 --json - -- x"])
+def test_a_reader_that_goes_away_is_no_trouble(arguments: str, tmp_path: Path) -> None:
     blackstart(tmp_path, "run", "--", "prog")
     reader, writer = os.pipe()
     os.close(reader)
-    command = [sys.executable, str(FAKE), "report"]
+    command = [sys.executable, str(FAKE), *arguments.split()]
     ended = subprocess.run(command, cwd=tmp_path, stdout=writer, stderr=subprocess.PIPE, timeout=60)
     os.close(writer)
-    assert (ended.returncode, ended.stderr) == (141, b"")
+    assert ended.returncode == 141 and b"blackstart:" not in ended.stderr, ended
+    assert b"Traceback" not in ended.stderr, ended
+
+
+@pytest.mark.parametrize(
+    ("arguments", "streams", "status"),
+    [
+        ("--help", ">/dev/full", 3),
+        ("--help", ">&-", 0),
+        ("--nonsense", "2>/dev/full", 2),
+        ("run --seed 1 -- x", ">/dev/full", 3),
+        ("run --seed 1 -- x", ">&-", 1),
+        ("run --seed 1 -- x", "2>/dev/full", 1),
+        ("run --seed 1 --json - -- x", ">/dev/full", 3),
+    ],
+)
+def test_a_stream_that_takes_nothing_is_no_defect(arguments: str, streams: str, status: int, tmp_path: Path) -> None:
+    """Full or closed: no traceback, and never the status that means findings."""
+    line = f"{sys.executable} {FAKE} {arguments} {streams}"
+    ended = subprocess.run(["sh", "-c", line], cwd=tmp_path, capture_output=True, timeout=60, check=False)
+    assert ended.returncode == status, ended
+    assert b"Traceback" not in ended.stderr and b"Exception ignored" not in ended.stderr, ended
 
 
 def test_a_directory_that_is_gone_or_oddly_named_is_no_defect(tmp_path: Path) -> None:
