@@ -60,6 +60,7 @@ _SENDING = frozenset("write writev sendto sendmsg connect".split())
 # FUTEX_WAIT_BITSET, FUTEX_LOCK_PI, FUTEX_WAIT_REQUEUE_PI, FUTEX_LOCK_PI2 take an absolute time.
 _ABSOLUTE_FUTEX, _LOCK_PI, _FUTEX_REALTIME = frozenset((6, 9, 11, 13)), 6, 256
 HIDDEN_S = 60.0
+_RUNNABLE = "R"
 
 
 class ThreadWait(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,6 +99,20 @@ def look(pids: Iterable[int], at_s: float) -> Look:
         except (OSError, IndexError, ValueError):
             continue
     return Look(at_s=at_s, cpu_s=cpu_s, threads=tuple(threads), written_bytes=written_bytes)
+
+
+def is_at_rest(earlier: Look, later: Look) -> bool:
+    """Whether between two looks the same threads all waited, and none of them began another wait."""
+    return not is_ready_to_run(later) and _waits(earlier) == _waits(later)
+
+
+def is_ready_to_run(seen: Look) -> bool:
+    """Whether a thread wants the processor, be it that it does not get it."""
+    return any(t.state == _RUNNABLE for t in seen.threads)
+
+
+def _waits(seen: Look) -> set[tuple[int, str, int]]:
+    return {(t.thread, t.call, t.switches) for t in seen.threads}
 
 
 def _stat(path: str) -> list[str]:

@@ -8,7 +8,6 @@ time, then KILL.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import select
 import signal
@@ -22,7 +21,9 @@ from blackstart.core.history import STOPPED, Act, End, Life, Wait
 from blackstart.core.reading import Reading
 from blackstart.sandbox import Sandbox
 from blackstart.targets import census
-from blackstart.targets.command import Command, Conducted, GateOrder, OnOperation, Pipes, Start, account, ended
+from blackstart.targets.aside import Aside
+from blackstart.targets.command import Command, Conducted, GateOrder, OnOperation, Start, account, ended
+from blackstart.targets.look import Look, is_at_rest, is_ready_to_run, look
 from blackstart.targets.readiness import ASKED, Asker, Ready
 from blackstart.targets.watch import REPEAT_S, Diagnosis, Patience
 from blackstart.targets.workload import acts
@@ -36,6 +37,8 @@ BLIND_SETTLE_S = 1.0
 # After the target's end its users still read and tell the answers that they were sent.
 LAST_WORDS_S = 0.3
 _TICK_S = 0.02
+# What it still does for its users is done before it is told to stop, or nobody knows what the signal cuts short.
+REST_S, REST_LOOK_S = 1.0, 0.02
 # Between the signals on the way out: all within the time in which a handler still runs.
 SOON_S = 0.005
 
@@ -71,38 +74,6 @@ class Duty(msgspec.Struct, frozen=True, kw_only=True):
     signals_at_stop: tuple[int, ...] = ()
 
 
-class _Aside:
-    """A program beside the target: its number, its process, its outputs."""
-
-    def __init__(self, sandbox: Sandbox, command: Command, now_s: Callable[[], float], stdin: int = -1) -> None:
-        self.pipes = Pipes(now_s)
-        source = stdin if stdin >= 0 else os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            started = sandbox.start(
-                command.argv,
-                env=command.env,
-                cwd=command.cwd,
-                stdin=source,
-                stdout=self.pipes.write_ends[0],
-                stderr=self.pipes.write_ends[1],
-                beside=True,
-            )
-        finally:
-            if stdin < 0:
-                os.close(source)
-            self.pipes.started()
-        self.number, self._pid = started.number, started.pid
-
-    def kill(self) -> None:
-        """End its process group."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._pid, signal.SIGKILL)
-
-    def close(self) -> None:
-        """Give its pipes back."""
-        self.pipes.close()
-
-
 class _Serving(Start):
     """The state of one running start of a service."""
 
@@ -113,8 +84,8 @@ class _Serving(Start):
         self.life = Life()
         self.status: int | None = None
         self.readings: list[Reading] = []
-        self._asides: list[_Aside] = []
-        self._by_descriptor: dict[int, _Aside] = {}
+        self._asides: list[Aside] = []
+        self._by_descriptor: dict[int, Aside] = {}
         self._asker = Asker(service.ready, sandbox, self._said, self.elapsed_s)
         self._poll = select.poll()
 
@@ -148,7 +119,7 @@ class _Serving(Start):
     ) -> None:
         """Companions, then the target; from then on `live` must serve it."""
         for resident in self.sandbox.residents:
-            assert isinstance(resident, _Aside)
+            assert isinstance(resident, Aside)
             self._listen(resident)
         for companion in self.service.companions[len(self.sandbox.residents) :]:
             self._start_companion(companion)
@@ -220,13 +191,13 @@ class _Serving(Start):
         if self.life.fired_s < 0 and self.supervisor and self.supervisor.firings:
             self._note(fired_s=self.elapsed_s())
 
-    def _start_aside(self, command: Command, stdin: int = -1) -> _Aside:
-        aside = _Aside(self.sandbox, command, self.elapsed_s, stdin)
+    def _start_aside(self, command: Command, stdin: int = -1) -> Aside:
+        aside = Aside(self.sandbox, command, self.elapsed_s, stdin)
         self._asides.append(aside)
         self._listen(aside)
         return aside
 
-    def _listen(self, aside: _Aside) -> None:
+    def _listen(self, aside: Aside) -> None:
         for descriptor in aside.pipes.descriptors():
             self._by_descriptor[descriptor] = aside
             self._poll.register(descriptor, select.POLLIN)
@@ -299,7 +270,7 @@ class _Serving(Start):
             self._until(_after(self.elapsed_s, BLIND_SETTLE_S), BLIND_SETTLE_S + 1)
         if self._until(self._asker.ask, self.duty.settle_s, look_s=0.0) is None and not self.is_down:
             self._note(again_s=self.elapsed_s())
-        tried = census.effort(self.sandbox.census()) != before
+        tried = census.effort(self.sandbox.census()) != before or is_ready_to_run(self._look_now())
         self.life = msgspec.structs.replace(self.life, tried=tried)
 
     def _ask_check(self, check: Command) -> Reading:
@@ -325,8 +296,29 @@ class _Serving(Start):
         code = os.waitstatus_to_exitcode(status) if status is not None else -1
         return Reading(name="check", when="up", value=f"{code}\n{aside.pipes.text('stdout')}", error=error)
 
+    def _rest(self) -> None:
+        """Wait until nothing of it runs, for a moment; a handler told of in mid-work is a fault of its own kind.
+
+        On a busy machine the last request may be answered long before the thread that took it goes on.
+        """
+        end_s = self.elapsed_s() + REST_S
+        earlier = self._look_now()
+        while not self.is_down and (now_s := self.elapsed_s()) < end_s:
+            while not self.is_down and self.elapsed_s() < now_s + REST_LOOK_S:
+                self._step(REST_LOOK_S)
+            seen = self._look_now()
+            if is_at_rest(earlier, seen):
+                return
+            earlier = seen
+
+    def _look_now(self) -> Look:
+        return look([process.outer_pid for process in self.sandbox.census()], self.elapsed_s())
+
     def _stop(self) -> None:
         """TERM, time, KILL."""
+        self._rest()
+        if self.is_down:
+            return
         self.life = msgspec.structs.replace(
             self.life, census=census.count(self.sandbox.census()), stop_s=self.elapsed_s()
         )

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from blackstart.core.history import Wait
 from blackstart.targets import Diagnosis, Look, Patience, ThreadWait
+from blackstart.targets.look import is_at_rest
 
 STEP_S = 0.25
 
@@ -194,3 +195,18 @@ def test_patience_is_three_times_the_slowest_run_and_never_under_five_seconds() 
     for slowest_s in (0.0, 1.0, 30.0):
         patience = Patience.after(slowest_s)
         assert patience.hard_s > patience.deadline_s + 30  # room for the longest observation
+
+
+@pytest.mark.parametrize(
+    ("later", "rests"),
+    [
+        ([thread("poll")], True),
+        ([thread("poll", switches=8)], False),
+        ([RUNNING], False),
+        ([thread("poll"), thread("futex", number=2)], False),
+        ([], False),
+    ],
+)
+def test_at_rest_is_who_waits_on_in_the_same_wait(later: list[ThreadWait], rests: bool) -> None:
+    earlier = Look(at_s=0.0, cpu_s=0.0, threads=(thread("poll"),))
+    assert is_at_rest(earlier, Look(at_s=0.02, cpu_s=0.0, threads=tuple(later))) is rests

@@ -1,0 +1,43 @@
+"""What runs beside a service in its sandbox and outside the gate: a companion, a workload, a check."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Callable
+
+from blackstart.sandbox import Sandbox
+from blackstart.targets.command import Command, Pipes
+
+
+class Aside:
+    """A program beside the target: its number, its process, its outputs."""
+
+    def __init__(self, sandbox: Sandbox, command: Command, now_s: Callable[[], float], stdin: int = -1) -> None:
+        self.pipes = Pipes(now_s)
+        source = stdin if stdin >= 0 else os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            started = sandbox.start(
+                command.argv,
+                env=command.env,
+                cwd=command.cwd,
+                stdin=source,
+                stdout=self.pipes.write_ends[0],
+                stderr=self.pipes.write_ends[1],
+                beside=True,
+            )
+        finally:
+            if stdin < 0:
+                os.close(source)
+            self.pipes.started()
+        self.number, self._pid = started.number, started.pid
+
+    def kill(self) -> None:
+        """End its process group."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """Give its pipes back."""
+        self.pipes.close()
