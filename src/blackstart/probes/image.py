@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from blackstart.core.reading import Content, FileState, Image
@@ -18,6 +18,7 @@ from blackstart.probes.content import SQLITE_BYTES, read
 from blackstart.probes.sqlite import COMPANIONS, HEADER, super_journal
 
 MANY_ENTRIES = 200
+READING = os.O_RDONLY | os.O_NONBLOCK
 _CHUNK_BYTES = 1 << 20
 _DIGESTED_BYTES = 256 << 20
 
@@ -51,6 +52,7 @@ class Images(Protocol):
 
     def walk(self, name: str) -> Iterable[Listed]: ...
     def open_in(self, name: str, target_path: str, flags: int) -> int: ...
+    def open_each(self, name: str, paths: Sequence[str], flags: int) -> Iterator[tuple[str, int]]: ...
 
 
 class Prober:
@@ -69,50 +71,44 @@ class Prober:
         """
         entries = list(self._images.walk(name))
         present = {entry.path for entry in entries if entry.kind == "file"}
-        if len(entries) <= MANY_ENTRIES:
-            return {entry.path: self._state(name, entry, present) for entry in entries}
-        return {entry.path: self._known_state(name, entry, present) for entry in entries}
-
-    def _known_state(self, name: str, entry: Listed, present: set[str]) -> FileState:
-        key = (entry.path, entry.size, entry.modified_ns, entry.mode, entry.links)
-        known = self._unchanged.get(key)
-        if known is None:
-            known = self._state(name, entry, present)
-            if known.content is not None and known.content.form != "sqlite":
-                self._unchanged[key] = known
-        return known
+        states: Image = {}
+        for entry in entries:
+            known = self._unchanged.get(_key(entry)) if len(entries) > MANY_ENTRIES else None
+            states[entry.path] = known or _listed(entry)
+        unread = {entry.path: entry for entry in entries if entry.kind == "file" and not states[entry.path].digest}
+        for path, descriptor in self._images.open_each(name, tuple(unread), READING):
+            state = states[path] = self._read(name, unread[path], descriptor, present)
+            if len(entries) > MANY_ENTRIES and state.content is not None and state.content.form != "sqlite":
+                self._unchanged[_key(unread[path])] = state
+        return states
 
     def state(self, name: str, path: str) -> FileState | None:
         """One path of an image; None where nothing stands."""
         try:
-            descriptor = self._images.open_in(name, path, os.O_RDONLY | os.O_NONBLOCK)
+            descriptor = self._images.open_in(name, path, READING)
         except FileNotFoundError:
             return None
         except OSError:
             return FileState(path=path, kind="other")
-        try:
-            status = os.fstat(descriptor)
-        finally:
-            os.close(descriptor)
+        status = os.fstat(descriptor)
         kind = "file" if stat.S_ISREG(status.st_mode) else "directory" if stat.S_ISDIR(status.st_mode) else "other"
         entry = FileState(
             path=path, kind=kind, size=status.st_size, mode=stat.S_IMODE(status.st_mode), links=status.st_nlink
         )
-        return self._state(name, entry, None)
+        if kind != "file":
+            os.close(descriptor)
+            return entry
+        return self._read(name, entry, descriptor, None)
 
-    def _state(self, name: str, entry: Entry, present: set[str] | None) -> FileState:
-        state = FileState(
-            path=entry.path, kind=entry.kind, size=entry.size, mode=entry.mode, links=entry.links, target=entry.target
-        )
-        if entry.kind != "file":
-            return state
-        data, digest = self._bytes(name, entry.path, entry.size)
+    def _read(self, name: str, entry: Entry, descriptor: int, present: set[str] | None) -> FileState:
+        """A file with its content; closes the descriptor, -1 being a file that cannot be opened."""
+        data, digest = _bytes(descriptor)
         content = None if data is None else self._content(name, entry.path, data, digest, present)
         if data is None and digest:
             content = Content(form="", digest=digest)
         return FileState(
-            path=state.path, kind=state.kind, size=state.size, mode=state.mode, links=state.links,
-            target=state.target, digest=digest, content=content,
+            path=entry.path, kind=entry.kind, size=entry.size, mode=entry.mode, links=entry.links,
+            target=entry.target, digest=digest, content=content,
         )  # fmt: skip
 
     def _content(self, name: str, path: str, data: bytes, digest: str, present: set[str] | None) -> Content:
@@ -130,30 +126,46 @@ class Prober:
         found = {}
         for suffix in COMPANIONS[:2]:
             if present is None or path + suffix in present:
-                data, _ = self._bytes(name, path + suffix, 0)
+                data, _ = self._named(name, path + suffix)
                 if data:
                     found[suffix] = data
         above = super_journal(found.get("-journal", b""))
-        if above and self._bytes(name, above, 0)[1]:
+        if above and self._named(name, above)[1]:
             found["super"] = b""
         return found
 
-    def _bytes(self, name: str, path: str, size: int) -> tuple[bytes | None, str]:
-        """The bytes (None if too many to parse) and their digest (`` if they cannot be read)."""
+    def _named(self, name: str, path: str) -> tuple[bytes | None, str]:
         try:
-            descriptor = self._images.open_in(name, path, os.O_RDONLY | os.O_NONBLOCK)
+            return _bytes(self._images.open_in(name, path, READING))
         except OSError:
             return None, ""
-        try:
-            size = os.fstat(descriptor).st_size
-            if size <= SQLITE_BYTES:
-                data = b"".join(_chunks(descriptor, 0, size))
-                return data, hashlib.sha256(data).hexdigest()[:32]
-            return None, _digest_of_large(descriptor, size)
-        except OSError:
-            return None, ""
-        finally:
-            os.close(descriptor)
+
+
+def _key(entry: Listed) -> tuple[str, int, int, int, int]:
+    return (entry.path, entry.size, entry.modified_ns, entry.mode, entry.links)
+
+
+def _listed(entry: Entry) -> FileState:
+    """What the listing alone tells."""
+    return FileState(
+        path=entry.path, kind=entry.kind, size=entry.size, mode=entry.mode, links=entry.links, target=entry.target
+    )
+
+
+def _bytes(descriptor: int) -> tuple[bytes | None, str]:
+    """The bytes (None if too many to parse) and their digest (`` if they cannot be read); closes the descriptor."""
+    if descriptor < 0:
+        return None, ""
+    try:
+        size = os.fstat(descriptor).st_size
+        if size <= SQLITE_BYTES:
+            data = b"".join(_chunks(descriptor, 0, size))
+            return data, hashlib.sha256(data).hexdigest()[:32]
+        return None, _digest_of_large(descriptor, size)
+    except OSError:
+        return None, ""
+    finally:
+        os.close(descriptor)
 
 
 def _chunks(descriptor: int, start: int, end: int) -> Iterator[bytes]:

@@ -113,6 +113,16 @@ class Zygote:
         out.append(self._images.open(message["name"], message["path"], message["flags"]))
         return {}
 
+    def _do_open_each(self, message: dict[str, Any], _in: list[int], out: list[int]) -> dict[str, Any]:
+        opened = []
+        for path in message["paths"]:
+            try:
+                out.append(self._images.open(message["name"], path, message["flags"]))
+                opened.append(True)
+            except OSError:
+                opened.append(False)
+        return {"opened": opened}
+
     def _do_walk(self, message: dict[str, Any], _in: list[int], _out: list[int]) -> dict[str, Any]:
         return {"rows": self._images.walk(message["name"])}
 

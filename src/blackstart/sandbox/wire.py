@@ -17,7 +17,7 @@ from typing import Any
 
 Message = dict[str, Any]
 _LENGTH = struct.Struct("=I")
-DESCRIPTORS_MAX = 16
+DESCRIPTORS_MAX = 64
 
 
 class Closed(Exception):

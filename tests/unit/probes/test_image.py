@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from blackstart.core.reading import FileState
@@ -30,6 +30,13 @@ class Folder:
     def open_in(self, name: str, target_path: str, flags: int) -> int:
         self.opened += 1
         return os.open(self.root / target_path.lstrip("/"), flags | os.O_NOFOLLOW)
+
+    def open_each(self, name: str, paths: Sequence[str], flags: int) -> Iterator[tuple[str, int]]:
+        for path in paths:
+            try:
+                yield path, self.open_in(name, path, flags)
+            except OSError:
+                yield path, -1
 
 
 def test_every_entry_is_listed_and_files_have_contents(tmp_path: Path) -> None:
