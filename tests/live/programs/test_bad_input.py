@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import signal
 import socket
@@ -273,9 +274,10 @@ def test_an_early_interruption_is_clean(number: signal.Signals, work: Path) -> N
 
 
 def moments() -> list[float]:
-    """When to kill, in seconds after the start: spread over a whole run; more of them with BLACKSTART_KILLS."""
+    """When to kill, in seconds after the start: one random moment in each part of a run; `make kills` takes 100."""
     count = int(os.environ.get("BLACKSTART_KILLS", "12"))
-    return [round(0.05 + 6.0 * number / count, 3) for number in range(count)]
+    draws = random.Random(count)
+    return [round(0.05 + 6.0 * (number + draws.random()) / count, 3) for number in range(count)]
 
 
 @pytest.mark.parametrize("after_s", moments())
