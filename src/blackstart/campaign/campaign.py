@@ -14,7 +14,7 @@ from typing import cast
 import msgspec
 
 from blackstart import catalogue
-from blackstart.campaign import baseline, choose, ground
+from blackstart.campaign import apart, baseline, choose, ground
 from blackstart.campaign.execute import Queue, Task, each, workers
 from blackstart.campaign.observe import Observation, Observer
 from blackstart.campaign.power import with_recordings
@@ -160,9 +160,15 @@ class Campaign:
             (queue.urgent if number < NULLS_MIN else queue.others).append(Task(plan, "null"))
         self.progress.phase("null trials")
         share_s = self.budget_s * CALIBRATION_SHARE
+        apart_plan = apart.control(seen.calibration) if "link" in self.kinds else None
+        if apart_plan is not None:
+            queue.urgent.append(Task(apart_plan, apart.CONTROL))
         with workers(shop, self.jobs) as executor:
-            for _, outcome in each(executor, queue, self.jobs, lambda: self.elapsed_s() > share_s):
-                self.null(outcome)
+            for task, outcome in each(executor, queue, self.jobs, lambda: self.elapsed_s() > share_s):
+                if task.why != apart.CONTROL:
+                    self.null(outcome)
+                elif why := apart.objection(outcome):
+                    self._leave_out("link", why)
         self.tally.calibration_s = self.elapsed_s()
         if self.elapsed_s() > self.budget_s:
             raise Undecided(

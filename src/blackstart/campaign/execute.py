@@ -23,8 +23,8 @@ from blackstart.trials import Plan
 
 @dataclass
 class Task:
-    """A trial to do; why is `null`, `trial`, `repeat`, `confirm` or `stack`; causes tie repetitions to what they
-    repeat; number: where the store keeps it."""
+    """A trial to do; why is `null`, `control`, `trial`, `repeat`, `confirm` or `stack`; causes tie repetitions to what
+    they repeat; number: where the store keeps it."""
 
     plan: Plan
     why: str

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-KINDS = ("errno", "kill", "signal", "file", "db", "power", "disk", "limit", "kill-one", "time")
+KINDS = ("errno", "kill", "signal", "file", "db", "power", "disk", "limit", "kill-one", "time", "link")
 ISOLATIONS = ("", "namespaces", "landlock")
 
 

@@ -15,6 +15,7 @@ from blackstart.faults import (
     kill,
     kill_one,
     limit,
+    link,
     power,
     second_cut,
     signals,
@@ -42,6 +43,7 @@ KINDS = {
     "limit": limit.candidates,
     "kill-one": kill_one.candidates,
     "time": time.candidates,
+    "link": link.candidates,
 }
 
 # Every fault value, for reading plans back.
@@ -58,6 +60,7 @@ AnyFault = (
     | kill_one.KillOne
     | time.Jump
     | signals.Signal
+    | link.Link
 )
 
 __all__ = ["KINDS", "AnyFault", "Candidate", "Fault", "Scene"]

@@ -19,7 +19,7 @@ from blackstart.core.history import Injected
 from blackstart.core.trace import Operation
 from blackstart.gate import Tamper, WallClock
 from blackstart.power import Recording
-from blackstart.sandbox import Zygote
+from blackstart.sandbox import Joint, Sandbox, Zygote
 from blackstart.targets import Conducted
 
 RUN, RESTART = "run", "restart"
@@ -37,7 +37,8 @@ class Scene:
     seed: of every draw in this trial; tampers, drop_capabilities and wall (the clock that the target reads, None for
     the machine's) take effect at the next start, and so do signals: by the index of the tamper that they go with, and
     those on a service's way out;
-    recording: of the clean run from `start`, for power cuts.
+    recording: of the clean run from `start`, for power cuts; joint: for a trial whose companions live in a network of
+    their own.
     """
 
     zygote: Zygote
@@ -51,6 +52,7 @@ class Scene:
     signals_at_stop: list[int] = field(default_factory=list)
     recording: Recording | None = None
     wall: WallClock | None = None
+    joint: Callable[[Sandbox], Joint] | None = None
 
     @contextmanager
     def armed(self, *orders: Tamper) -> Iterator[None]:

@@ -34,7 +34,7 @@ from blackstart.gate.wallclock import CLOCKED, WallClock
 
 _MOVES = tables.RENAMES | tables.REMOVES | tables.MAKES
 _EXECUTES = frozenset({"execve", "execveat"})
-_SPECIAL = tables.BOOKKEEPING | _MOVES | {"mmap", "io_uring_setup"}
+_SPECIAL = tables.BOOKKEEPING | _MOVES | {"connect", "bind", "mmap", "io_uring_setup"}
 _UNCOVERED_MAX = 1000
 _ZEROS = bytes(notify.NOTIFICATION.size)
 _unpack = notify.NOTIFICATION.unpack_from
@@ -359,6 +359,8 @@ class Supervisor:
             operation = operation or self._reader.operation(call, thread, event, -1, 0.0)
             if operation.kind == FILE:
                 self._not_covered(operation.path, "mapped shared and writable: its writes are not seen")
+        elif name in ("connect", "bind"):  # later calls on this socket go by its name
+            _ = operation or self._reader.operation(call, thread, event, -1, 0.0)
         else:
             if name in tables.BOOKKEEPING:
                 change = change_by(call, thread.process, event, operation)

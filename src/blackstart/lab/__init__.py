@@ -2,6 +2,7 @@
 
 from blackstart.lab.chaos import ALL, SHAPES, Applied, NetworkChaos
 from blackstart.lab.impairment import Burst, Impairment, LabError
+from blackstart.lab.joint import Joined
 from blackstart.lab.lab import Host, Interface, Lab, LabUnavailable
 from blackstart.lab.process import Process
 from blackstart.lab.profiles import PROFILES, netem, profile
@@ -15,6 +16,7 @@ __all__ = [
     "Host",
     "Impairment",
     "Interface",
+    "Joined",
     "Lab",
     "LabError",
     "LabUnavailable",

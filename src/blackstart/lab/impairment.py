@@ -50,7 +50,9 @@ class Impairment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     jitter. copies: how many more of a duplicated packet arrive. reorder_percent: so many packets, of each `gap`-th,
     are sent at once while the others are delayed (needs a delay). rate_kbit: 1000 bits a second. queue_packets: what
     is held back at most; more is dropped. when: the `when` of a rule (`@3`, `@10+5`, `20%`, `2*@4+`): only these
-    packets. protocol and port (source or destination): only these. Raises LabError for values without a meaning.
+    packets. protocol and port (source or destination): only these. forgets_connections: TCP connections that were there
+    before are dropped without a word, as by a firewall that lost its memory; new ones pass. Raises LabError for values
+    without a meaning.
     """
 
     delay_ms: float = 0.0
@@ -71,6 +73,7 @@ class Impairment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     when: str = ""
     protocol: Protocol = ""
     port: int = 0
+    forgets_connections: bool = False
 
     def __post_init__(self) -> None:
         _check_percentages(

@@ -33,6 +33,7 @@ _GET_INDEX = 0x8933  # SIOCGIFINDEX
 _OWN_NETWORK = "/proc/thread-self/ns/net"
 _NETWORK_RIGHTS = ("net_admin", "net_raw", "net_bind_service")
 EXEC_FAILED = 127
+NEAR_PORTS, FAR_PORTS = (32768, 46000), (46001, 60999)
 
 
 class Inside:
@@ -151,7 +152,8 @@ class Keeper:
         self._netlink.silence(here)
         host.netlink.silence(index)
         self._netlink.set_up(here)
-        host.netlink.add_address(index, wanted["address"], wanted["prefix"])
+        if wanted["address"]:
+            host.netlink.add_address(index, wanted["address"], wanted["prefix"])
         host.addresses.append((wanted["address"], wanted["prefix"]))
         host.netlink.set_up(index)
         port = Port(host.name, wanted["network"], mac, outside, host.socket, name)
@@ -242,7 +244,8 @@ class Keeper:
 
     def _do_counts(self, **_: Any) -> dict[str, Any]:
         relay = self._relay
-        entries = {str(number): entry.counts() for number, entry in relay.entries.items()}
+        now = {number: entry.counts() for number, entry in relay.entries.items()}
+        entries = {str(number): counts for number, counts in (relay.past | now).items()}
         return {"entries": entries, "forwarded": relay.forwarded, "refused": relay.refused}
 
     def _do_roam(self, host: str, interface: int, address: str, prefix: int, **_: Any) -> None:
@@ -252,6 +255,28 @@ class Keeper:
         inside.netlink.delete_address(index, *inside.addresses[interface])
         inside.netlink.add_address(index, address, prefix)
         inside.addresses[interface] = (address, prefix)
+
+    def _do_join(self, near: str, far: str, **_: Any) -> None:
+        """Let each of the two hosts seem to the other to be on its own loopback; `reach` says for which ports.
+
+        Clients there and here take their own ports from ranges that do not meet, which tells an answer to the other
+        side from one to a client on the same.
+        """
+        for name, ports in ((near, NEAR_PORTS), (far, FAR_PORTS)):
+            inside = self._hosts[name]
+            _enter(inside.namespace)
+            try:
+                kernel.write_setting("/proc/sys/net/ipv4/ip_local_port_range", b"%d %d" % ports)
+            finally:
+                _enter(self._base)
+            inside.netlink.be_loopback(inside.index(0))
+
+    def _do_reach(self, near: str, far: str, ports: Sequence[Sequence[Any]], **_: Any) -> None:
+        """What listens on far's loopback on these (protocol, port) is reached from near's."""
+        for protocol, port in ports:
+            number = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP}[protocol]
+            self._hosts[near].netlink.across(number, destinations=(port, port))
+            self._hosts[far].netlink.across(number, sources=(port, port), destinations=NEAR_PORTS)
 
     def _do_switch(self, host: str, interface: int, up: bool, **_: Any) -> None:
         """Take the host's interface down, or up again: the program sees it, unlike a partition."""
@@ -263,9 +288,14 @@ def _enter(namespace: int) -> None:
     kernel.enter_namespace(namespace, kernel.NEWNET)
 
 
-def _leave_everything() -> bool:
-    """Leave the caller's namespaces; whether that took a user namespace."""
+def _leave_everything(inside: int) -> bool:
+    """Leave the caller's namespaces, for the user namespace of the descriptor `inside` (-1: whichever gives the right);
+    whether that took a user namespace."""
     wanted = kernel.NEWNET | kernel.NEWPID | kernel.NEWNS
+    if inside >= 0:
+        kernel.enter_namespace(inside, kernel.NEWUSER)
+        kernel.unshare(wanted)
+        return True
     user, group = os.geteuid(), os.getegid()
     if user == 0:
         try:
@@ -281,12 +311,12 @@ def _leave_everything() -> bool:
 
 
 def main(arguments: list[str]) -> None:
-    """arguments: the number of the socket to the owner."""
+    """arguments: the numbers of the socket to the owner and of the user namespace to work in (-1: none)."""
     control = socket.socket(fileno=int(arguments[0]))
     os.set_inheritable(control.fileno(), False)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        is_own_user_namespace = _leave_everything()
+        is_own_user_namespace = _leave_everything(int(arguments[1]))
     except OSError as error:
         wire.send(control, {"error": str(error)})
         return

@@ -185,14 +185,16 @@ class Lab:
     hosts: their names, all on one network; or networks: a name -> the hosts on it (a host may be on several, each then
     an interface of its own: eth0, eth1 ...; nothing is routed between networks). seed: of every draw of its faults.
     adopted: hosts that are there already, as a process id or the path of a network namespace (a container, say); they
-    get interfaces lab0, lab1 ... besides their own, and lose them with the lab. That needs root.
+    get interfaces lab0, lab1 ... besides their own, and lose them with the lab. That needs root, or that their user
+    namespace is ours and `inside` names it (a path).
     """
 
     def __init__(
         self, *hosts: str, networks: Mapping[str, Sequence[str]] | None = None, seed: int | None = None,
-        adopted: Mapping[str, int | str] | None = None,
+        adopted: Mapping[str, int | str] | None = None, inside: str = "",
     ) -> None:  # fmt: skip
         self.adopted = dict(adopted or {})
+        self._inside = inside
         if len(self.adopted) > wire.DESCRIPTORS_MAX:
             raise LabError(f"{len(self.adopted)} adopted hosts", next_step=f"at most {wire.DESCRIPTORS_MAX}")
         if hosts and networks:
@@ -219,10 +221,13 @@ class Lab:
     def __enter__(self) -> Lab:
         assert self._control is None, "this lab is open already"
         ours, theirs = socket.socketpair()
-        with theirs:
-            arguments = [json.dumps(sys.path), str(theirs.fileno())]
+        with theirs, contextlib.ExitStack() as opened:
+            passed = [theirs.fileno()]
+            if self._inside:
+                passed.append(_namespace(self._inside, opened))
+            arguments = [json.dumps(sys.path), *map(str, [*passed, -1][:2])]
             self._keeper = subprocess.Popen(
-                [sys.executable, "-I", "-S", _BOOT, *arguments], pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL,
+                [sys.executable, "-I", "-S", _BOOT, *arguments], pass_fds=passed, stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL, start_new_session=True,
             )  # fmt: skip
         self._control = ours

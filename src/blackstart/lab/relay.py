@@ -20,7 +20,7 @@ from collections.abc import Iterable
 
 from blackstart.core.randomness import Seed
 from blackstart.lab.emulation import COUNTED, Packet, Stage
-from blackstart.lab.frames import is_address_resolution, matches
+from blackstart.lab.frames import connection, is_address_resolution, matches
 from blackstart.lab.impairment import Impairment
 
 _SOL_PACKET, _MEMBERSHIP, _QDISC_BYPASS, _IGNORE_OUTGOING, _VNET_HEADER = 263, 1, 20, 23, 15
@@ -28,6 +28,7 @@ _RCVBUFFORCE, _SNDBUFFORCE, _EVERY_PROTOCOL, _PROMISCUOUS = 33, 32, 3, 1
 HEADER = 10  # struct virtio_net_hdr, before each frame
 _FRAME_MAX = 65_600 + HEADER
 _BURST = 64
+_REMEMBERED = 1000
 _SIOCETHTOOL = 0x8946
 # Commands of linux/ethtool.h that set: checksums of what is sent, TCP and generic segmentation, merging of what comes.
 _OFFLOADS = (0x17, 0x1F, 0x24, 0x2C)
@@ -67,6 +68,7 @@ class Entry:
         self.impairment = wish
         self.dropped = 0
         self._seed = seed
+        self._known: set[bytes] = set()
         self._stages: dict[tuple[str, str], Stage] = {}
 
     def stage(self, pair: tuple[str, str], held: dict[tuple[str, str], int]) -> Stage:
@@ -77,6 +79,15 @@ class Entry:
             source = self._seed.source("link", self.number, *pair)
             found = self._stages[pair] = Stage(self.impairment, source, lambda: held.get(pair, 0))
         return found
+
+    def has_forgotten(self, frame: memoryview) -> bool:
+        """Whether it belongs to a TCP connection whose beginning this fault has not seen."""
+        found = connection(frame)
+        if found is None:
+            return False
+        if found[1]:
+            self._known.add(found[0])
+        return found[0] not in self._known
 
     def counts(self) -> dict[str, int]:
         """What this fault has done so far, over all its paths."""
@@ -93,6 +104,7 @@ class Relay:
         self.seed = seed
         self.ports: list[Port] = []
         self.entries: dict[int, Entry] = {}
+        self.past: dict[int, dict[str, int]] = {}  # what healed ones had done
         self.timer = _timer()
         self._buffer = memoryview(bytearray(_FRAME_MAX))  # what is sent on at once is never copied
         self._by_mac: dict[tuple[str, bytes], Port] = {}
@@ -119,7 +131,11 @@ class Relay:
 
     def heal(self, number: int) -> None:
         """Packets that wait already keep their time; healing what is healed changes nothing."""
-        if self.entries.pop(number, None) is not None:
+        healed = self.entries.pop(number, None)
+        if healed is not None:
+            self.past[number] = healed.counts()
+            for oldest in list(self.past)[:-_REMEMBERED]:
+                del self.past[oldest]
             self._arrange()
 
     def _arrange(self) -> None:
@@ -150,7 +166,7 @@ class Relay:
 
     def _forward(self, port: Port, data: memoryview) -> None:
         target = self._by_mac.get((port.network, bytes(data[HEADER : HEADER + 6])))
-        if target is not None:
+        if target is not None and target is not port:
             self._send(port, target, data)
         else:
             for other in self.ports:
@@ -184,6 +200,9 @@ class Relay:
                 return []
             if is_spared or not matches(frame, wish.protocol, wish.port):
                 continue
+            if wish.forgets_connections and entry.has_forgotten(frame):
+                entry.dropped += 1
+                return []
             stage = entry.stage(pair, self._held)
             packets = [sent for one in packets for sent in stage.passes(one, HEADER)]
         return packets

@@ -13,11 +13,18 @@ import os
 import socket
 import struct
 
-_NEWLINK, _NEWADDR, _DELADDR = 16, 20, 21
+_NEWLINK, _NEWADDR, _DELADDR, _NEWROUTE, _NEWRULE, _DELRULE = 16, 20, 21, 24, 32, 33
 _REQUEST, _ACK, _EXCLUSIVE, _CREATE = 1, 4, 0x200, 0x400
 _ERROR = 2
 _NESTED = 0x8000
-_LOOPBACK_INDEX, _UP = 1, 1
+_LOOPBACK_INDEX, _UP, _NO_ARP = 1, 1, 0x80
+# Settings of an interface, as linux/ip.h numbers them: packets from and to the loopback's addresses may use it.
+_ACCEPT_LOCAL, _ROUTE_LOCAL_NETWORK = 23, 26
+_LOOPBACK_NETWORK = (socket.inet_aton("127.0.0.0"), 8)
+_TABLE_LOCAL, _TABLE_ACROSS = 255, 97
+_TO_TABLE, _UNICAST, _STATIC, _ON_LINK = 1, 1, 4, 253
+_ACROSS_FIRST, _LOCAL_NEXT = 1, 2
+Range = tuple[int, int]
 _NO_LINK_LOCAL = 1  # IN6_ADDR_GEN_MODE_NONE
 
 
@@ -47,6 +54,33 @@ class Netlink:
         # A kernel without IPv6 refuses the question, and needs no answer.
         with contextlib.suppress(OSError):
             self._ask(_NEWLINK, 0, _link(index) + families)
+
+    def be_loopback(self, index: int) -> None:
+        """Let this interface, which is up, carry what the loopback carries: its addresses, no neighbours to be found.
+
+        Nothing is sent there until a rule of `across` says so.
+        """
+        self._ask(_NEWLINK, 0, _link(index, _NO_ARP, _NO_ARP))
+        wanted = b"".join(_attribute(n, struct.pack("=I", 1)) for n in (_ACCEPT_LOCAL, _ROUTE_LOCAL_NETWORK))
+        families = _attribute(26 | _NESTED, _attribute(socket.AF_INET | _NESTED, _attribute(1 | _NESTED, wanted)))
+        self._ask(_NEWLINK, 0, _link(index) + families)
+        network, bits = _LOOPBACK_NETWORK
+        head = struct.pack("=BBBBBBBBI", socket.AF_INET, bits, 0, 0, _TABLE_ACROSS, _STATIC, _ON_LINK, _UNICAST, 0)
+        source = _attribute(7, socket.inet_aton("127.0.0.1"))
+        route = _attribute(1, network) + _attribute(4, struct.pack("=I", index)) + source
+        self._ask(_NEWROUTE, _CREATE | _EXCLUSIVE, head + route)
+        # The kernel asks the table of local addresses before any other rule: it has to wait for its turn.
+        self._ask(_NEWRULE, _CREATE | _EXCLUSIVE, _rule(_LOCAL_NEXT, _TABLE_LOCAL))
+        self._ask(_DELRULE, 0, _rule(0, _TABLE_LOCAL))
+
+    def across(self, protocol: int, *, sources: Range | None = None, destinations: Range | None = None) -> None:
+        """Send what goes to the loopback network from and to these ports over the interface of `be_loopback`."""
+        network, bits = _LOOPBACK_NETWORK
+        more = _attribute(1, network) + _attribute(22, bytes([protocol]))
+        for kind, ports in ((23, sources), (24, destinations)):
+            if ports is not None:
+                more += _attribute(kind, struct.pack("=HH", *ports))
+        self._ask(_NEWRULE, _CREATE, _rule(_ACROSS_FIRST, _TABLE_ACROSS, bits) + more)
 
     def set_up(self, index: int = _LOOPBACK_INDEX, *, up: bool = True) -> None:
         """Switch an interface on or off; without an index the loopback."""
@@ -79,6 +113,11 @@ def _link(index: int = 0, flags: int = 0, change: int = 0) -> bytes:
 def _address(index: int, address: str, prefix: int) -> bytes:
     number = socket.inet_aton(address)
     return struct.pack("=BBBBI", socket.AF_INET, prefix, 0, 0, index) + _attribute(2, number) + _attribute(1, number)
+
+
+def _rule(priority: int, table: int, destination_bits: int = 0) -> bytes:
+    head = struct.pack("=BBBBBBBBI", socket.AF_INET, destination_bits, 0, 0, table, 0, 0, _TO_TABLE, 0)
+    return head + _attribute(6, struct.pack("=I", priority))
 
 
 def _attribute(kind: int, data: bytes) -> bytes:

@@ -16,7 +16,7 @@ with Zygote(layout) as zygote:
 from blackstart.sandbox.launcher import CONTROL_DESCRIPTOR
 from blackstart.sandbox.layout import Captured, Change, Ended, Entry, Layout, ProcessInfo, Started
 from blackstart.sandbox.machine import Ability, Machine, choose, probe
-from blackstart.sandbox.sandbox import Sandbox
+from blackstart.sandbox.sandbox import Joint, Resident, Sandbox
 from blackstart.sandbox.zygote import Zygote
 
 __all__ = [
@@ -29,8 +29,10 @@ __all__ = [
     "Change",
     "Ended",
     "Entry",
+    "Joint",
     "Layout",
     "ProcessInfo",
+    "Resident",
     "Sandbox",
     "Started",
     "Zygote",

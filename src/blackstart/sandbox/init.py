@@ -19,7 +19,7 @@ import time
 import traceback
 from typing import Any, NoReturn
 
-from blackstart.sandbox import beside, launcher, wire
+from blackstart.sandbox import beside, kernel, launcher, wire
 from blackstart.sandbox.descent import descendants
 
 KILL_LIMIT_S = 15.0
@@ -37,6 +37,8 @@ class Server:
         self._spare: tuple[int, socket.socket] | None = None
         # By process id: the number of the program beside the target that it keeps.
         self._keepers: dict[int, int] = {}
+        # The second network, if it was asked for: a descriptor of its namespace.
+        self._apart = -1
         reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -65,6 +67,9 @@ class Server:
             elif message["do"] == "socket":
                 with socket.socket(message["family"], message["type"] | socket.SOCK_CLOEXEC) as made:
                     handed.append(made.detach())
+                answer = {}
+            elif message["do"] == "networks":
+                handed += self._networks()
                 answer = {}
             elif message["do"] == "spare":
                 answer = self._prepare()
@@ -108,9 +113,23 @@ class Server:
     def _start_beside(self, order: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
         keeper = os.fork()
         if keeper == 0:
+            if order["apart"]:
+                kernel.enter_namespace(self._apart, kernel.NEWNET)
             beside.keep(order, descriptors, self._events)
         self._keepers[keeper] = order["number"]
         return {"pid": keeper}
+
+    def _networks(self) -> list[int]:
+        """Descriptors of the user namespace, of the target's network and of a second one, made when first asked for."""
+        user, own = (os.open(f"/proc/self/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC) for kind in ("user", "net"))
+        if self._apart < 0:
+            kernel.unshare(kernel.NEWNET)
+            try:
+                bring_up_loopback()
+                self._apart = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+            finally:
+                kernel.enter_namespace(own, kernel.NEWNET)
+        return [user, own, os.dup(self._apart)]
 
     def _reap(self) -> bool:
         """Collect the dead; False when there is nobody left, dead or alive."""

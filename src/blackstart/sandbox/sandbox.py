@@ -43,8 +43,20 @@ class Resident(Protocol):
     def close(self) -> None: ...
 
 
+class Joint(Protocol):
+    """What joins the second network with the target's, so that the programs there seem to be where they are not."""
+
+    def reach(self, ports: Collection[tuple[str, int]]) -> None:
+        """From now on what listens there on these (protocol, port) is reached from the target's loopback."""
+
+    def counts(self) -> Mapping[str, int]:
+        """Packets between the two by what faults did to them, since the beginning."""
+
+    def close(self) -> None: ...
+
+
 class Sandbox:
-    """Made by `Zygote.sandbox`; a context manager. residents: closed with it."""
+    """Made by `Zygote.sandbox`; a context manager. residents, and the joint where there is one: closed with it."""
 
     def __init__(self, zygote: Zygote, image: str, pid1: int, orders: socket.socket, events: socket.socket) -> None:
         self.image = image
@@ -58,8 +70,9 @@ class Sandbox:
         self._pid = 0
         self._spare = 0
         self.residents: list[Resident] = []
-        self._keepers: set[int] = set()
+        self._keeper_of: dict[int, int] = {}
         self._ended_beside: dict[int, int] = {}
+        self.joint: Joint | None = None
         try:
             self._pidfd = os.pidfd_open(pid1)
         except ProcessLookupError:
@@ -116,11 +129,12 @@ class Sandbox:
         drop_capabilities: Sequence[str] = (),
         limits: Mapping[str, int] = {},
         beside: bool = False,
+        apart: bool = False,
     ) -> Started:
         """Start a program; returns once it runs, or once it waits in the gate before that.
 
-        beside: it is none of the target's: `kill` can spare it, and `ended_beside` tells its end.
-
+        beside: it is none of the target's: `kill` can spare it, and `ended_beside` tells its end; apart: it lives in
+        the second of `networks`.
         stdin, stdout, stderr: pipes, sockets, or devices such as null (opened anew inside); stdin may be a regular
         file (a sealed copy is handed over). argv and env may hold any bytes; limits are named as in `resource` without
         RLIMIT_ ("nofile", ...); filter is an array of struct sock_filter, with which the answer carries the listener.
@@ -140,19 +154,18 @@ class Sandbox:
             order["streams"], streams, made = self._zygote.streams.safe((stdin, stdout, stderr))
             try:
                 self._zygote.activate(self.image)
-                answer = self._order("beside" if beside else "start", *streams, theirs.fileno(), **order)
+                answer = self._order("beside" if beside else "start", *streams, theirs.fileno(), apart=apart, **order)
             finally:
                 for descriptor in made:
                     os.close(descriptor)
             theirs.close()
             if beside:
-                self._keepers |= census.outside(self.pid1, int(answer["pid"]))
-                started = _follow(control, filter is not None, os.fsdecode(order["argv"][0]))
-                return msgspec.structs.replace(started, number=order["number"])
-            self._main, self._spare = order["number"], 0
+                self._keeper_of[self._number] = next(iter(census.outside(self.pid1, int(answer["pid"]))), 0)
+            else:
+                self._main, self._spare = self._number, 0
             started = _follow(control, filter is not None, os.fsdecode(order["argv"][0]))
-        self._pid = started.pid
-        return started
+        self._pid = self._pid if beside else started.pid
+        return msgspec.structs.replace(started, number=self._number)
 
     def _program(self, argv: Sequence[bytes | str], env: Mapping[Any, Any], cwd: str | bytes | None) -> dict[str, Any]:
         """What is started, and where, as an order says it."""
@@ -197,6 +210,20 @@ class Sandbox:
             raise SandboxUnavailable(f"the sandbox could not make a socket: {message.get('error', '')}")
         return socket.socket(fileno=descriptors[0])
 
+    def networks(self) -> tuple[int, int, int]:
+        """Descriptors, the caller's to close: of the user namespace that owns the networks, of the target's network,
+        and of a second one that has a loopback of its own and no way out."""
+        self.wait_ready()
+        wire.send(self._orders, {"do": "networks"})
+        message, descriptors = wire.receive(self._orders, START_LIMIT_S)
+        if len(descriptors) != 3:
+            raise SandboxUnavailable(f"the sandbox has no second network: {message.get('error', '')}")
+        return descriptors[0], descriptors[1], descriptors[2]
+
+    def beside_pid(self, number: int) -> int:
+        """A process that stays in the network of the program of that start as long as anything of it lives."""
+        return self._keeper_of[number]
+
     def kill(self, spared: Collection[int] = ()) -> None:
         """SIGKILL to everything inside, collected; the namespaces stay for another `start`.
 
@@ -218,7 +245,8 @@ class Sandbox:
 
     def census(self) -> list[ProcessInfo]:
         """All living processes of the target."""
-        return [] if self._closed else census.processes(self.pid1, without=self._spare, keepers=self._keepers)
+        keepers = self._keeper_of.values()
+        return [] if self._closed else census.processes(self.pid1, without=self._spare, keepers=keepers)
 
     def changes(self) -> list[Change]:
         """What the target changed outside the copies; works after its end too."""
@@ -238,6 +266,8 @@ class Sandbox:
         self._closed = True
         for resident in self.residents:
             resident.close()
+        if self.joint is not None:
+            self.joint.close()
         self._orders.close()
         self._events.close()
         if self._pidfd < 0:

@@ -14,7 +14,10 @@ from blackstart.targets.command import Command, Pipes
 class Aside:
     """A program beside the target: its number, its process, its outputs."""
 
-    def __init__(self, sandbox: Sandbox, command: Command, now_s: Callable[[], float], stdin: int = -1) -> None:
+    def __init__(
+        self, sandbox: Sandbox, command: Command, now_s: Callable[[], float], stdin: int = -1, *, apart: bool = False
+    ) -> None:
+        """apart: it lives in the sandbox's second network."""
         self.pipes = Pipes(now_s)
         source = stdin if stdin >= 0 else os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -26,6 +29,7 @@ class Aside:
                 stdout=self.pipes.write_ends[0],
                 stderr=self.pipes.write_ends[1],
                 beside=True,
+                apart=apart,
             )
         finally:
             if stdin < 0:

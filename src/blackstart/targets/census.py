@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from blackstart.core.history import Census
 from blackstart.sandbox.layout import ProcessInfo
 
-_LISTENS = "0A"
+_LISTENS, _BOUND = "0A", "07"
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 COMMANDS_MAX = 50
 
@@ -40,6 +40,18 @@ def listeners(pid: int) -> set[str]:
     with contextlib.suppress(OSError), open(f"/proc/{pid}/net/unix") as file:
         rows = [line.split() for line in file][1:]
         found |= {row[7] for row in rows if len(row) > 7 and row[3] == "00010000"}
+    return found
+
+
+def ports(pid: int) -> set[tuple[str, int]]:
+    """The (protocol, port) that the network of this process serves over IPv4: tcp listened on, udp bound."""
+    found: set[tuple[str, int]] = set()
+    for table, state in (("tcp", _LISTENS), ("tcp6", _LISTENS), ("udp", _BOUND), ("udp6", _BOUND)):
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/net/{table}") as file:
+            rows = [line.split() for line in file][1:]
+            places = [row[1].rpartition(":") for row in rows if row[3] == state]
+            # Of IPv6 only what takes IPv4 as well: bound to no address.
+            found |= {(table[:3], int(port, 16)) for host, _, port in places if len(host) == 8 or not int(host, 16)}
     return found
 
 

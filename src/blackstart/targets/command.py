@@ -81,6 +81,7 @@ class Conducted(msgspec.Struct, frozen=True, kw_only=True):
     life: Life | None = None
     readings: tuple[Reading, ...] = ()
     wall: WallClock | None = None
+    packets: dict[str, int] = {}
 
 
 class OnOperation(Protocol):

@@ -19,7 +19,7 @@ from blackstart.core.clock import SYSTEM, Clock
 from blackstart.core.errors import BlackstartError, SandboxLimit
 from blackstart.core.history import STOPPED, Act, End, Life, Wait
 from blackstart.core.reading import Reading
-from blackstart.sandbox import Sandbox
+from blackstart.sandbox import Joint, Resident, Sandbox
 from blackstart.targets import census
 from blackstart.targets.aside import Aside
 from blackstart.targets.command import Command, Conducted, GateOrder, OnOperation, Start, account, ended
@@ -63,7 +63,8 @@ class Duty(msgspec.Struct, frozen=True, kw_only=True):
 
     works: whether the workload runs; asks: whether the check does; acknowledged: ids that the check is told; heal:
     ends the faults that do not end by themselves (None: there are none); settle_s: how long it then has to be well
-    again; signals_at_stop: sent just after TERM.
+    again; signals_at_stop: sent just after TERM; joint: makes what joins the companions, who then live in the
+    sandbox's second network, with the target's (None: they share its network).
     """
 
     works: bool = True
@@ -72,6 +73,7 @@ class Duty(msgspec.Struct, frozen=True, kw_only=True):
     heal: Callable[[], None] | None = None
     settle_s: float = 5.0
     signals_at_stop: tuple[int, ...] = ()
+    joint: Callable[[Sandbox], Joint] | None = None
 
 
 class _Serving(Start):
@@ -88,6 +90,7 @@ class _Serving(Start):
         self._by_descriptor: dict[int, Aside] = {}
         self._asker = Asker(service.ready, sandbox, self._said, self.elapsed_s)
         self._poll = select.poll()
+        self._packets_before: Mapping[str, int] = {}
 
     @property
     def is_down(self) -> bool:
@@ -121,12 +124,20 @@ class _Serving(Start):
         for resident in self.sandbox.residents:
             assert isinstance(resident, Aside)
             self._listen(resident)
+        if self.duty.joint is not None and not self.sandbox.residents:
+            self.sandbox.joint = self.duty.joint(self.sandbox)
         for companion in self.service.companions[len(self.sandbox.residents) :]:
             self._start_companion(companion)
+        self._packets_before = self.sandbox.joint.counts() if self.sandbox.joint else {}
         self.begin(command, gate, on_operation, drop)
         gates = (self.supervisor.fileno(),) if self.supervisor else ()
         for descriptor in (self.sandbox.fileno(), *gates, *self.pipes.descriptors()):
             self._poll.register(descriptor, select.POLLIN)
+
+    def packets(self) -> dict[str, int]:
+        """Those between target and companions, by what faults did to them in this start."""
+        now = self.sandbox.joint.counts() if self.sandbox.joint else {}
+        return {fate: count - self._packets_before.get(fate, 0) for fate, count in now.items()}
 
     def live(self) -> Wait | None:
         """From start to stop; what it does instead of getting ready, if it does not."""
@@ -191,8 +202,8 @@ class _Serving(Start):
         if self.life.fired_s < 0 and self.supervisor and self.supervisor.firings:
             self._note(fired_s=self.elapsed_s())
 
-    def _start_aside(self, command: Command, stdin: int = -1) -> Aside:
-        aside = Aside(self.sandbox, command, self.elapsed_s, stdin)
+    def _start_aside(self, command: Command, stdin: int = -1, *, apart: bool = False) -> Aside:
+        aside = Aside(self.sandbox, command, self.elapsed_s, stdin, apart=apart)
         self._asides.append(aside)
         self._listen(aside)
         return aside
@@ -204,10 +215,11 @@ class _Serving(Start):
 
     def _start_companion(self, command: Command) -> None:
         """Start it and wait until it listens; it stays over all starts in this sandbox."""
-        before = census.listeners(self.sandbox.pid1)
-        aside = self._start_aside(command)
+        joint = self.sandbox.joint
+        before = census.listeners(self._network_of(*self.sandbox.residents[:1]))
+        aside = self._start_aside(command, apart=joint is not None)
         end_s = self.elapsed_s() + COMPANION_LIMIT_S
-        while census.listeners(self.sandbox.pid1) <= before:
+        while census.listeners(self._network_of(aside)) <= before:
             self._step(_TICK_S)
             self.sandbox.event()
             status = self.sandbox.ended_beside(aside.number)
@@ -220,8 +232,16 @@ class _Serving(Start):
                     next_step="make --with name a program that stays in the foreground and listens on a port",
                     exit_status=3,
                 )
+        if joint is not None:
+            joint.reach(census.ports(self._network_of(aside)))
         self._asides.remove(aside)
         self.sandbox.residents.append(aside)
+
+    def _network_of(self, companion: Resident | None = None) -> int:
+        """A process in the network in which companions live, as far as there is one yet."""
+        if self.sandbox.joint is None:
+            return self.sandbox.pid1
+        return self.sandbox.beside_pid(companion.number) if companion else 0
 
     def _work(self) -> None:
         """Run the workload to its end, or idle."""
@@ -354,8 +374,9 @@ def serve(
         wait = start.live()
         conducted = account(start, start.status, wait)
         return msgspec.structs.replace(
-            conducted, end=_end(start, conducted.end), life=start.life, readings=tuple(start.readings)
-        )
+            conducted, end=_end(start, conducted.end), life=start.life, readings=tuple(start.readings),
+            packets=start.packets(),
+        )  # fmt: skip
     finally:
         start.close()
 

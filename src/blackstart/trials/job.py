@@ -164,6 +164,7 @@ class Trial:
             acknowledged=kept,
             heal=passing.close if passing else None,
             signals_at_stop=tuple(scene.signals_at_stop),
+            joint=scene.joint,
         )
 
     def _is_clean(self, run: Run) -> bool:

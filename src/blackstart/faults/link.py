@@ -1,0 +1,146 @@
+"""Kind `link`: the network between the target and its companions (`--with`) is lossy, slow, cut, or has forgotten.
+
+The companions of such a trial live in a network of their own, and what the target sends to 127.0.0.1:PORT goes over a
+link of the lab's, packet by packet: TCP itself loses, waits and sends again, as it does between two machines. The fault
+begins just before a chosen call on a companion's socket. A cut ends by itself before a program could be blamed for
+TCP's own long waits; one that forgets (a firewall or a router restarted) leaves new connections alone, and those from
+before never hear a word again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import ClassVar
+
+import msgspec
+
+from blackstart.core.calibration import Calibration, CleanRun
+from blackstart.core.history import Injected
+from blackstart.core.trace import SOCKET, Operation
+from blackstart.faults.point import Point, spread
+from blackstart.faults.scene import RUN, Candidate, CannotInject, Scene, fired_in_gate
+from blackstart.gate import HERE, Caller
+from blackstart.lab import Impairment, Joined
+from blackstart.sandbox import Sandbox
+from blackstart.sandbox.machine import LANDLOCK
+from blackstart.targets import Conducted
+
+PLAIN, CUT, LOSSY, SLOW, FORGOTTEN = "plain", "cut", "lossy", "slow", "forgotten"
+# TCP asks again after 0.2, 0.6, 1.4 and 3 s: it is through half a second after such a cut.
+CUT_S = 2.5
+_WORDS = {
+    PLAIN: "is as it always is",
+    CUT: f"is cut for {CUT_S:g} s",
+    LOSSY: "loses 30 % of the packets each way",
+    SLOW: "takes 200 ms more each way",
+    FORGOTTEN: "forgets its connections (new ones pass)",
+}
+_IMPAIRMENTS = {
+    LOSSY: Impairment(loss_percent=30),
+    SLOW: Impairment(delay_ms=200),
+    FORGOTTEN: Impairment(forgets_connections=True),
+}
+_SENDING = frozenset(("write", "writev", "sendto", "sendmsg", "sendmmsg", "sendfile", "splice"))
+_LOCAL = "socket:inet:127."
+
+
+class Link(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="link", tag_field="fault"):
+    """Before this point the link to the companions becomes so. ports: on which they serve the target.
+
+    Without a point nothing is done to it: the companions only live in a network of their own.
+    """
+
+    kind: ClassVar[str] = "link"
+    what: str
+    ports: tuple[int, ...]
+    point: Point | None = None
+
+    @property
+    def phase(self) -> str:
+        """Always the first start: its companions stay for the others."""
+        return RUN
+
+    @property
+    def lasting(self) -> bool:
+        """Before the restart the link is as it always is."""
+        return False
+
+    def __str__(self) -> str:
+        return f"the link to the companions {_WORDS[self.what]}" + (f" from {self.point} on" if self.point else "")
+
+    @contextmanager
+    def inject(self, scene: Scene) -> Iterator[None]:
+        if scene.zygote.isolation == LANDLOCK:
+            raise CannotInject("without namespaces there is no network of the companions' own")
+        joints: list[Joined] = []
+
+        def join(sandbox: Sandbox) -> Joined:
+            joints.append(Joined(sandbox, [(p, port) for port in self.ports for p in ("tcp", "udp")], seed=scene.seed))
+            return joints[0]
+
+        with ExitStack() as healing:
+
+            def begin(_: Caller) -> tuple[bool, str]:
+                applied = joints[0].apply(_IMPAIRMENTS.get(self.what), CUT_S if self.what == CUT else 0.0)
+                if self.what != FORGOTTEN:  # what was forgotten does not come back
+                    healing.enter_context(applied)
+                return True, ""
+
+            scene.joint = join
+            if self.point is None:
+                yield
+                return
+            order = msgspec.structs.replace(self.point.tamper(f"@{self.point.nth} {HERE}"), act=begin)
+            with scene.armed(order):
+                yield
+
+    def account(self, conducted: Conducted, first_tamper: int) -> Injected:
+        """Fired means: the link's own counters say that packets were dropped or delayed."""
+        if self.point is None:
+            return Injected(fault=str(self), kind=self.kind, fired=1, note="nothing was done to the link")
+        account = fired_in_gate(self.kind, str(self), conducted, first_tamper, self.point.operation)
+        if not account.fired:
+            return account
+        dropped, delayed = (conducted.packets.get(fate, 0) for fate in ("dropped", "delayed"))
+        note = f"{dropped} packets were dropped, {delayed} delayed" if dropped or delayed else "no packet met it"
+        return msgspec.structs.replace(account, fired=int(bool(dropped or delayed)), note=note)
+
+
+def candidates(clean: CleanRun, calibration: Calibration) -> Iterator[Candidate]:
+    """Each way in which a link can be bad, before the connects to a companion and before what is sent there."""
+    served = companion_ports(clean)
+    if not served:
+        return
+    there = [o for o in clean.trace if o.path.startswith(_LOCAL) and _port(o) in served]
+    worth = [o for o in there if o.call == "connect" or o.call in _SENDING]
+    for point, places in spread(worth):
+        for order, what in enumerate((FORGOTTEN, CUT, LOSSY, SLOW)):
+            if what == FORGOTTEN and point.call == "connect":
+                continue  # there is nothing yet that could be forgotten
+            yield Candidate(
+                fault=Link(what=what, ports=served, point=point),
+                start=clean.start,
+                rank=(order, 7),
+                cause=("link", what, point.call),
+                path=point.path,
+                places=places,
+            )
+
+
+def companion_ports(clean: CleanRun) -> tuple[int, ...]:
+    """The ports of 127.0.0.0/8 on which somebody else served the target; () where something leads past the link.
+
+    Besides the loopback over IPv4, a target may know its companions by IPv6 or by abstract unix names: these exist in
+    one network only.
+    """
+    own = {_port(o) for o in clean.trace if o.call == "bind"}
+    sent = [o for o in clean.trace if o.call in _SENDING and o.kind == SOCKET]
+    if any(o.path.startswith(("socket:inet6:", "socket:unix:@")) for o in sent):
+        return ()
+    return tuple(sorted({_port(o) for o in sent if o.path.startswith(_LOCAL)} - own - {0}))
+
+
+def _port(operation: Operation) -> int:
+    port = operation.path.rpartition(":")[2]
+    return int(port) if operation.path.startswith("socket:inet") and port.isdecimal() else 0
