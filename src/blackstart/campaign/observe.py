@@ -298,12 +298,13 @@ class Observer:
             clock_reads=self.clock_reads,
         )
         bench.calibration = calibration
+        uncovered = {masker(what): why for what, why in self.uncovered.items()}
         return Observation(
             layout=self.layout,
             zygote=self.zygote,
             bench=bench,
             calibration=calibration,
-            surface=surface(traces, found, chain[-1].files, self.uncovered),
+            surface=surface(traces, found, chain[-1].files, uncovered),
             clean_runs=self.runs,
             notes=self.notes,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from datetime import datetime
 from typing import cast
@@ -13,6 +14,7 @@ from blackstart.campaign import baseline
 from blackstart.campaign.campaign import Campaign
 from blackstart.campaign.observe import Observation
 from blackstart.campaign.tally import NOT_FIRED, Suspicion, Tally
+from blackstart.core.masking import ROOTED
 from blackstart.core.options import Options
 from blackstart.core.verdict import DEFECT, FAILED, PASSED, UNKNOWN
 from blackstart.faults import Candidate
@@ -130,9 +132,9 @@ def _uncovered(seen: Observation) -> tuple[Omission, ...]:
 
 def _calibration(seen: Observation, tally: Tally) -> CalibrationSummary:
     mask = seen.calibration.mask
-    masked = [pattern for pattern, name in mask.names if name not in ("$CWD", "$HOME")]
+    masked = [name for _, name in mask.names if name not in ROOTED]
     masked += [f"{path}: {leaf}" for path, leaves in sorted(mask.leaves.items()) for leaf in leaves]
-    masked += [f"{path}: {line}" for path, lines in sorted(mask.lines.items()) for line in lines]
+    masked += [f"{path}: {_readable(line)}" for path, lines in sorted(mask.lines.items()) for line in lines]
     return CalibrationSummary(
         clean_runs=seen.clean_runs,
         null_trials=tally.nulls,
@@ -141,8 +143,14 @@ def _calibration(seen: Observation, tally: Tally) -> CalibrationSummary:
         refuses_rerun=seen.calibration.refuses_rerun,
         has_check=seen.calibration.has_check,
         write_behind=seen.calibration.write_behind,
-        masked=tuple(masked),
+        masked=tuple(dict.fromkeys(masked)),
     )
+
+
+def _readable(pattern: str) -> str:
+    """A line pattern of the mask for a person: `*` for what is masked, the rest as it is written in the line."""
+    plain = re.sub(r"\(\?<?[!=:][^()]*\)", "", pattern).replace(".*?", "…").removesuffix(".*")
+    return re.sub(r"\\(.)", r"\1", re.sub(r"(?<!\\)\((?:[^()\\]|\\.)*\)", "*", plain))
 
 
 def _trials(tally: Tally, options: Options, planned: Iterable[Candidate]) -> TrialsSummary:

@@ -21,6 +21,10 @@ from blackstart.core.calibration import Mask
 from blackstart.core.reading import Content, FileState, Image, Leaves
 
 CWD, HOME = "$CWD", "$HOME"
+# What has no name: the file given as stdin, which is in memory, and files that were opened without a name. The kernel
+# shows them by an inode number, which another run need not get again.
+_NAMELESS = ((r"^/memfd:stdin \(deleted\)$", "stdin"), (r"(?<=/)#[0-9]+ \(deleted\)$", "(nameless)"))
+ROOTED = (CWD, HOME, *(name for _, name in _NAMELESS))
 # The kind of a version that was not read (there were too many), and the prefix of what a boundary re-run started from.
 UNREAD, BEFORE = "unread", "before:"
 _INDEX = re.compile(r"(?:(?<=/)|^)\d+(?=/|$)")
@@ -33,11 +37,11 @@ def general(place: str) -> str:
 
 def rooted(mask: Mask, cwd: str, home: str) -> Mask:
     """The mask with `cwd` shown as `$CWD` and `home` as `$HOME`, replacing earlier roots."""
-    rest = [rule for rule in mask.names if rule[1] not in (CWD, HOME)]
+    rest = [rule for rule in mask.names if rule[1] not in ROOTED]
     roots = [(cwd.rstrip("/"), CWD), (home.rstrip("/"), HOME)]
     roots.sort(key=lambda root: -len(root[0]))  # the deeper one first; cwd wins where they are equal
     rules = [(f"^{re.escape(path)}(?=/|$)", name) for path, name in roots if path]
-    return msgspec.structs.replace(mask, names=(*rules, *rest))
+    return msgspec.structs.replace(mask, names=(*rules, *_NAMELESS, *rest))
 
 
 def same(one: FileState | None, other: FileState | None) -> bool:

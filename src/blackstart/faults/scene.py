@@ -124,7 +124,7 @@ def fired_in_gate(
     operation = delivered[0].operation if delivered else None
     if operation is not None and planned is not None and not operation.site:
         operation = msgspec.structs.replace(operation, site=planned.site, data=b"")
-    note = "" if delivered else f"its place was reached {hits} times and it did not act"
+    note = "" if delivered else _why_not(hits)
     return Injected(
         fault=text,
         kind=kind,
@@ -136,3 +136,9 @@ def fired_in_gate(
         note=firings[0].note or note if firings else note,
         stack=firings[0].stack if firings else (),
     )
+
+
+def _why_not(hits: int) -> str:
+    if not hits:
+        return "the program never came to this call"
+    return f"the program came to this call {hits} {'time' if hits == 1 else 'times'}, and none was the one planned"

@@ -35,7 +35,7 @@ def _by_answer(answer: Answer, steps: list[tuple[int, Answer]], events: int, nam
         return passed(name)
     earlier = [step.text for _, step in steps[:first]]
     if answer.text in earlier:
-        return failed(name, "lost", _said(events), f"the check answers as it did before: {_short(answer.text)}")
+        return failed(name, "lost", *_said(events), f"the check answers as it did before: {_short(answer.text)}")
     mine = set(answer.text.splitlines())
     must = set.intersection(*(set(text.splitlines()) for text in allowed))
     known = set().union(*(text.splitlines() for text in (*earlier, *allowed)))
@@ -45,12 +45,12 @@ def _by_answer(answer: Answer, steps: list[tuple[int, Answer]], events: int, nam
         return failed(name, "corrupt", text)
     if must - mine:
         gone = sorted(must - mine)[0]
-        return failed(name, "lost", _said(events), f"the check no longer answers: {_short(gone)}")
+        return failed(name, "lost", *_said(events), f"the check no longer answers: {_short(gone)}")
     return unknown(name, "the check's answer lies between those that were asked for in clean runs")
 
 
-def _said(events: int) -> str:
-    return f"{events} {'line' if events == 1 else 'lines'} on stdout had got out before the end"
+def _said(events: int) -> tuple[str, ...]:
+    return (f"{events} {'line' if events == 1 else 'lines'} on stdout had got out before the end",) if events else ()
 
 
 def _short(text: str) -> str:

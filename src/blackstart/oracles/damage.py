@@ -1,8 +1,9 @@
 """After faults of kinds `file` and `db` the damage is ours, so other rules hold.
 
-The damaged file left as it is, appended to, refused with a message, set aside or begun afresh is legal (missing and
-empty files may be begun afresh in silence). What is not: damaged content replaced without a word, another state file
-hurt, a hang or a death by a signal, and a program that still fails with the good file put back.
+The damaged file left as it is, appended to, rewritten so that it is as unreadable as before, refused with a message,
+set aside or begun afresh is legal (missing and empty files may be begun afresh in silence). What is not: damaged
+content replaced without a word, another state file hurt, a hang or a death by a signal, and a program that still fails
+with the good file put back.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ def _replaced(view: View, name: str, damaged: frozenset[str]) -> list[Verdict]:
             continue
         if any(same(now, version) for version in versions) or _is_set_aside(view, first, path, was):
             continue
+        if now is not None and now.size >= was.size and is_broken(now, versions):
+            continue  # what it made of the damage shows the damage: a filter of lines takes any bytes
         text = f"{path} {why} at the start, and was replaced: the program said nothing and ended with 0"
         found.append(failed(name, "silent", text, paths=[path]))
     return found

@@ -29,7 +29,7 @@ def judge(history: History, calibration: Calibration) -> tuple[Verdict, ...]:
 
 def _why_not(injected: Injected) -> str:
     if injected.fired < 1:
-        reason = injected.note or f"its place was reached {injected.hits} times"
+        reason = injected.note or f"it acted at none of {injected.hits} calls"
         return f"{injected.fault}{DID_NOT_FIRE}{reason}"
     if injected.matched is False:
         seen = f" ({injected.operation.call} {injected.operation.path})" if injected.operation else ""

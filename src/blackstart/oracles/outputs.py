@@ -12,7 +12,7 @@ def events_out(view: View, run: Run) -> int:
         return 0
     count = 0
     written = view.text(run, "stdout").split("\n")[:-1]
-    for seen, expected in zip(written, view.clean.stdout.split("\n"), strict=False):
+    for seen, expected in zip(written, view.clean.stdout.split("\n")[:-1], strict=False):
         if seen != expected:
             break
         count += 1

@@ -64,7 +64,7 @@ def _by_content(view: View, last: Run) -> tuple[Verdict, ...]:
             found[outcome][path] = legal.sentence(path, state)
         elif outcome != LEGAL:
             unsure.append(path)
-    return _verdicts(found, unsure)
+    return _verdicts(view, found, unsure)
 
 
 def _was_refused(view: View, path: str) -> bool:
@@ -87,20 +87,21 @@ def _unrecovered(view: View, last: Run) -> tuple[Verdict, ...]:
             outcome = legal.judge(state)
             if outcome in found:
                 found[outcome][path] = legal.sentence(path, state)
-    verdicts = _verdicts(found, [])
+    verdicts = _verdicts(view, found, [])
     if all(verdict.consequence for verdict in verdicts):
         return verdicts
     return (passed(NAME, "the restart fails, but what it would have recovered from is legal"),)
 
 
-def _verdicts(found: dict[str, dict[str, str]], unsure: list[str]) -> tuple[Verdict, ...]:
+def _verdicts(view: View, found: dict[str, dict[str, str]], unsure: list[str]) -> tuple[Verdict, ...]:
     verdicts = tuple(
         failed(NAME, consequence, *files.values(), paths=files) for consequence, files in found.items() if files
     )
     if verdicts:
         return verdicts
     if unsure:
-        return (unknown(NAME, f"clean runs do not tell whether the content of {', '.join(unsure)} is legal"),)
+        hint = "" if view.calibration.has_check else " (--check would)"
+        return (unknown(NAME, f"clean runs do not tell whether the content of {', '.join(unsure)} is legal{hint}"),)
     return (passed(NAME),)
 
 

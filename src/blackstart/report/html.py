@@ -17,6 +17,7 @@ import msgspec
 
 from blackstart.core.frames import shown_frame
 from blackstart.core.units import format_duration
+from blackstart.report.folding import folded
 from blackstart.report.model import CoveredPoint, Finding, Moment, Report, SurfaceFile
 from blackstart.report.terminal import ending, headline, ordered
 from blackstart.report.text import plain, shell_line
@@ -112,7 +113,7 @@ def _parts(report: Report) -> dict[str, Any]:
         "status": ending(report),
         "command": shell_line(report.command),
         "took": format_duration(round(report.elapsed_s, 1)),
-        "defects": [one for one in findings if one.counts],
+        "defects": folded(one for one in findings if one.counts),
         "known": [one for one in findings if one.known],
         "others": [one for one in findings if not one.counts and not one.known],
         "rows": rows,

@@ -18,6 +18,7 @@ from rich.text import Text
 from blackstart.core.frames import shown_frame
 from blackstart.core.units import format_duration
 from blackstart.core.verdict import CONSEQUENCES
+from blackstart.report.folding import folded
 from blackstart.report.model import EXIT_STATUS, SEVERITIES, Change, Finding, Omission, Report, ReportDoor, SurfaceFile
 from blackstart.report.text import plain, shell_line
 
@@ -26,8 +27,11 @@ WIDTH_MAX = 100
 ITEMS_MAX = 12
 PLANNED_MAX = 40
 NOTED_MAX = 8
+ALSO_MAX = 8
 _LABEL = 12
 _INSTALLED = "install"
+# Kinds of fault that come one after another: a sync that fails and then a power cut, a cut in the recovery from a cut.
+_TWOFOLD = ("failing-sync", "second-cut")
 _STYLE = {"critical": "bold red", "major": "red", "minor": "yellow", "low": "dim"}
 
 
@@ -99,9 +103,8 @@ def show(out: Console, report: Report) -> None:
     else:
         _headline(out, report)
         findings = ordered(report.findings)
-        for finding in findings:
-            if finding.counts:
-                _finding(out, finding)
+        for fold in folded(finding for finding in findings if finding.counts):
+            _finding(out, fold.first, fold.others)
         _known(out, report)
         _noted(out, [finding for finding in findings if not finding.counts and not finding.known])
         if report.change:
@@ -149,9 +152,18 @@ def show_ability(out: Console, name: str, available: bool | None, detail: str = 
 
 
 def ordered(findings: Iterable[Finding]) -> list[Finding]:
-    """By severity, defects before policies and notes, the most frequent first."""
+    """By severity, defects before policies and notes, those of one fault before those that need two, the most
+    frequent first.
+    """
     labels = ("defect", "policy", "note")
-    return sorted(findings, key=lambda f: (SEVERITIES.index(f.severity), labels.index(f.label), -f.trials, f.id))
+
+    def rank(finding: Finding) -> tuple[int, int, bool, int, str]:
+        faults: Sequence[dict[str, object]] = finding.plan.get("faults") or ({},)
+        needs_two = len(faults) > 1 or faults[0].get("fault") in _TWOFOLD
+        severity, label = SEVERITIES.index(finding.severity), labels.index(finding.label)
+        return severity, label, needs_two, -finding.trials, finding.id
+
+    return sorted(findings, key=rank)
 
 
 def one_line(finding: Finding) -> str:
@@ -205,7 +217,7 @@ def _headline(out: Console, report: Report) -> None:
     _text(out, headline(report), style=style)
 
 
-def _finding(out: Console, finding: Finding) -> None:
+def _finding(out: Console, finding: Finding, others: Sequence[Finding] = ()) -> None:
     out.print()
     title = Text(f"{finding.severity.upper()}  ", style=_STYLE[finding.severity])
     named = finding.id if finding.id.startswith(finding.consequence) else f"{finding.consequence}  {finding.id}"
@@ -227,6 +239,8 @@ def _finding(out: Console, finding: Finding) -> None:
         _row(out, "reproduced", finding.reproduced + counted)
     if finding.replay:
         _copied(out, "replay", finding.replay)
+    if others:
+        _row(out, "also", _listed([f"{one.id}: {one.fault}" for one in others], ALSO_MAX))
 
 
 def _known(out: Console, report: Report) -> None:

@@ -65,7 +65,7 @@ def extend(mask: Mask, first: Observation, second: Observation) -> Mask:
     for stream in STREAMS:
         one_text, other_text = (masker.text(stream, getattr(run, stream)).split("\n") for run in (first, second))
         patterns = line_patterns(one_text, other_text, Own.of(None, moments))
-        if patterns is None:
+        if patterns is None or _swallows(patterns, one_text, other_text):
             hopeless.add(stream)
         else:
             lines[stream] = _joined(lines.get(stream, ()), patterns)
@@ -76,6 +76,15 @@ def extend(mask: Mask, first: Observation, second: Observation) -> Mask:
         hopeless=frozenset(hopeless),
     )
     return _checked(learned, first, second)
+
+
+def _swallows(patterns: Iterable[str], one: Sequence[str], other: Sequence[str]) -> bool:
+    """Whether a pattern with free text in it, learnt where lines differ, also makes lines alike that are in both runs.
+
+    `gpg: (.*)` would make a message of the program's own look like any of its others, and hide what it says of a fault.
+    """
+    both = set(one) & set(other)
+    return any("(.*)" in pattern and re.fullmatch(pattern, line) for pattern in patterns for line in both)
 
 
 def _checked(mask: Mask, first: Observation, second: Observation) -> Mask:

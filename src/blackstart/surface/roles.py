@@ -20,11 +20,12 @@ from blackstart.surface.moment import Moment, spans
 
 _WRITE_FLAGS = 0o3  # O_WRONLY or O_RDWR
 _DIRECTORY, _PATH_ONLY = 0o200000, 0o10000000
-_READS = ("read", "pread64", "readv", "preadv", "preadv2", "mmap")
+_READS = ("read", "pread64", "readv", "preadv", "preadv2")
 _READ_WRITE, _CREATE, _EXCLUSIVE, _TRUNCATE, _APPEND = 0o2, 0o100, 0o200, 0o1000, 0o2000
 _SYSTEM = ("/usr/", "/lib/", "/lib64/", "/lib32/", "/bin/", "/sbin/", "/etc/", "/opt/", "/proc/", "/sys/", "/dev/",
            "/nix/", "/snap/")  # fmt: skip
-_CODE = (".py", ".pyc", ".so", ".jar", ".class", ".rb", ".js", ".pl", ".pm")
+_CODE = (".py", ".pyc", ".so", ".jar", ".class", ".rb", ".js", ".mjs", ".cjs", ".pl", ".pm", ".sh", ".bash", ".lua",
+         ".tcl", ".php", ".awk")  # fmt: skip
 _CODE_PLACES = ("/__pycache__/", "/site-packages/", "/dist-packages/", "/node_modules/", "/pyvenv.cfg")
 _NOT_FILES = ("/dev/", "/proc/", "/sys/")
 _PROGRAM_FOLDER = re.compile(r"^(?P<prefix>.*[^/])/(?:bin|sbin|libexec|shims)/[^/]+$")
@@ -93,6 +94,8 @@ def _note(use: Use, operation: Operation) -> None:
             use.rewritten = use.rewritten or not flags & _APPEND
         else:
             use.opened = use.opened or not flags & (_DIRECTORY | _PATH_ONLY)
+    elif call == "mmap":  # only shared, writable mappings of files are seen; what is stored there is not
+        use.read = use.written = use.filled = use.rewritten = True
     elif call in _READS:
         use.read = True
     elif call.startswith("exec"):

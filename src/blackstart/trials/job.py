@@ -60,7 +60,7 @@ class Trial:
                     found = self.first(sandbox, scene, passing, lasting)
                 crash = "" if is_damage else self._keep_crash(image, lasting)
                 if plan.rerun:
-                    self._restart(sandbox, scene)
+                    self._restart(sandbox, scene, crash)
                 trouble = sandbox.trouble(*bench.touched())
             if plan.rerun and self._failed_twice():
                 if is_damage:
@@ -108,14 +108,14 @@ class Trial:
         return armed
 
     def _keep_crash(self, image: str, lasting: ExitStack) -> str:
-        """A copy of the state as the first start left it, for the search of resets."""
+        """A copy of the state as the faults left it, for the search of resets."""
         crash = f"{image}-crash"
         if self.plan.rerun:
             self.bench.zygote.copy(image, crash)
             lasting.callback(self.bench.zygote.drop, crash)
         return crash
 
-    def _restart(self, sandbox: Sandbox, scene: Scene) -> None:
+    def _restart(self, sandbox: Sandbox, scene: Scene, crash: str) -> None:
         """Start again, with the faults that fall into recovery; then, if that start was broken or failed, once more."""
         sandbox.advance_pids(self.bench.pid_step)
         with ExitStack() as passing:
@@ -124,6 +124,9 @@ class Trial:
         if armed:
             # The broken recovery was part of the damage; what counts is the clean restart after it.
             self.runs = [self.runs[0], _renamed(self.runs[1], "recovery")]
+            if crash:
+                self.bench.zygote.drop(crash)
+                self.bench.zygote.copy(scene.image, crash)
             sandbox.advance_pids(self.bench.pid_step)
             self._start(sandbox, scene, RESTART, [])
         if not self._is_clean(self.runs[-1]):

@@ -382,6 +382,22 @@ def test_a_fault_in_recovery_comes_after_the_crash_and_before_a_clean_restart(
         assert starts(history)[1].end.code == 1
 
 
+CARELESS = """
+import json, os
+found = json.load(open('notes')) if os.path.exists('notes') else []
+with open('notes', 'w') as file:
+    json.dump([*found, 'note'], file)
+"""
+
+
+def test_what_a_broken_recovery_left_is_put_back_to_find_the_culprit(tmp_path: Path) -> None:
+    with staged(tmp_path, CARELESS, {"notes": b"[]"}) as stage:
+        crash = Kill(point=stage.point("openat|open", "notes", 2))  # nothing has been touched by then
+        history = stage.trial(crash, Kill(point=stage.point("write", "notes"), phase="restart"))
+    assert [run.phase for run in starts(history)] == ["run", "recovery", "restart", "restart-again"]
+    assert [reset.put_back for reset in history.resets if reset.helped] == [(f"{stage.cwd}/notes",)]
+
+
 def test_damage_in_recovery_of_what_the_crash_took_away_did_not_fire(recovering: Stage) -> None:
     history = recovering.trial(
         Kill(point=recovering.point("openat|open", "begun")), Damage(path="$CWD/begun", damage="empty", phase="restart")

@@ -206,7 +206,7 @@ def test_calibration_says_what_is_not_judged() -> None:
     made, _, _ = campaign()
     made.tally.nulls, made.tally.calibration_s = 10, 3.5
     found = report(made, observation(calibration))
-    assert found.calibration.masked == (r"run-\d+", "$CWD/a: /time", "stdout: took (.*) s")
+    assert found.calibration.masked == ("run-*", "$CWD/a: /time", "stdout: took * s")
     assert (found.calibration.clean_runs, found.calibration.null_trials) == (9, 10)
     assert (found.calibration.slowest_s, found.calibration.elapsed_s) == (1.5, 3.5)
     assert (found.calibration.has_check, found.calibration.write_behind) == (True, "0.2 s")

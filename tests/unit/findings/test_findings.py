@@ -86,6 +86,13 @@ def test_a_hang_or_a_stuck_restart_is_one_cause_wherever_the_fault_fell() -> Non
         assert len(group(faults)) == 1
 
 
+def test_what_is_left_in_the_way_is_one_cause_whatever_ended_the_program() -> None:
+    stuck = failed("restart", "stuck", "two restarts fail", paths=["$CWD/lock"])
+    back = failed("restart", "corrupt", "two restarts fail", paths=["$CWD/lock"])
+    by_kind = [[failure(verdict, kind=kind) for kind in ("kill", "signal", "errno")] for verdict in (stuck, back)]
+    assert [len(group(failures)) for failures in by_kind] == [1, 3]
+
+
 def test_a_restart_that_fails_for_no_known_file_is_told_by_what_it_says() -> None:
     def fails(text: str) -> Verdict:
         return failed("restart", "corrupt", f"two restarts fail, saying: {text}")

@@ -148,3 +148,9 @@ def test_what_only_announces_or_was_written_in_time_is_no_write_behind() -> None
     assert ended(b"begin\n", notes(11)).outcome == PASSED, "the line names nothing"
     assert ended(b"begin\nsaved note 12\n", notes(12)).outcome == PASSED, "it is there"
     assert ended(b"", notes(11)).outcome == PASSED
+
+
+def test_a_line_where_clean_runs_print_none_acknowledges_nothing() -> None:
+    silent = clean(0, stdout="", acknowledgements=())
+    given = killed(None, notes(1), "S0", stdout=b"\n?\n")
+    assert judge(given, chain=(silent, clean(1))).outcome == PASSED

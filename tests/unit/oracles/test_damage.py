@@ -45,7 +45,10 @@ def test_left_refused_set_aside_or_begun_afresh_is_legal() -> None:
     assert failing(damaged(GARBAGE, FRESH, more={"$CWD/notes.json.bad": GARBAGE})) == []
     assert failing(damaged(GARBAGE, notes(2))) == []  # repaired from a copy
     assert failing(damaged(GARBAGE, file(b"\x00\xffgarbage and one more"))) == []  # appended to by who never reads it
-    assert failing(damaged(GARBAGE, file(b"\x00\xfebarbage and one more"))) != []
+    assert (
+        failing(damaged(GARBAGE, file(b"garbage\x00\xff\n"))) == []
+    )  # its lines sorted: whoever looks sees the damage
+    assert failing(damaged(GARBAGE, file(b"\x00\xff"))) != []
 
 
 def test_damaged_content_replaced_without_a_word_is_silent() -> None:

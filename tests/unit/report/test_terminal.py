@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from blackstart.report import terminal
+from blackstart.report.folding import folded
 from blackstart.report.model import Finding, Report
 from tests.unit.report.samples import CRASHED, FULL, LOST, PLANNED, POLICY, QUIET, UNDECIDED
 
@@ -77,6 +78,29 @@ def test_findings_are_counted_by_consequence(findings: tuple[Finding, ...], line
 
 def test_the_worst_comes_first() -> None:
     assert [f.id for f in terminal.ordered((POLICY, CRASHED, LOST))] == [LOST.id, CRASHED.id, POLICY.id]
+
+
+def test_what_needs_two_faults_comes_after_what_needs_one() -> None:
+    plans: tuple[list[dict[str, str]], ...] = ([{"fault": "kill"}, {"fault": "kill"}], [{"fault": "failing-sync"}])
+    twofold = [
+        msgspec.structs.replace(LOST, id=f"two-{at}", plan={"faults": plan}, trials=9) for at, plan in enumerate(plans)
+    ]
+    assert [f.id for f in terminal.ordered((*twofold, LOST))] == [LOST.id, "two-0", "two-1"]
+
+
+def test_the_same_harm_by_other_faults_is_one_line_each() -> None:
+    index = ("$CWD/index.json",)
+    other = msgspec.structs.replace(LOST, id="lost-0002", trials=1, fault="the disk is full", paths=index)
+    mended = msgspec.structs.replace(other, id="lost-0003", advice="Something else.")
+    elsewhere = msgspec.structs.replace(LOST, id="lost-0004", paths=("$HOME/notes.json",))
+    nameless = [msgspec.structs.replace(LOST, id=f"lost-000{n}", paths=()) for n in (5, 6)]
+    folds = folded((LOST, other, mended, elsewhere, *nameless))
+    assert [(fold.first.id, len(fold.others)) for fold in folds] == [
+        (LOST.id, 1), ("lost-0003", 0), ("lost-0004", 0), ("lost-0005", 0), ("lost-0006", 0),
+    ]  # fmt: skip
+    text = terminal.rendered(msgspec.structs.replace(QUIET, findings=(LOST, other)))
+    assert "  also       lost-0002: the disk is full" in text
+    assert text.count("  advice ") == 1
 
 
 def test_a_finding_in_one_line_is_harmless() -> None:

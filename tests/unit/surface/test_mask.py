@@ -132,6 +132,22 @@ def test_what_cannot_be_made_equal_is_hopeless() -> None:
     assert masker.mask.hopeless == {"/d/a.bin", "/d/t.txt", "stdout"}
 
 
+def test_a_pattern_that_would_hide_the_programs_other_messages_makes_the_stream_hopeless() -> None:
+    one, other = (
+        observation({}, stderr=b"gpg: box made\n" + text + b"\n")
+        for text in (b"gpg: key 17AB trusted", b"gpg: folder '/a/b' made")
+    )
+    assert learn(one, other, cwd=CWD, home="/home/me").hopeless == {"stderr"}
+    took = [observation({}, stderr=b"made\ntook " + text + b"\n") for text in (b"1.5 s", b"about a minute")]
+    assert learn(*took, cwd=CWD, home="/home/me").hopeless == frozenset()
+
+
+def test_what_has_no_name_is_called_so_whatever_its_number() -> None:
+    masker = names((), ())
+    assert masker("/memfd:stdin (deleted)") == "stdin"
+    assert masker("/tmp/#138 (deleted)") == masker("/tmp/#2 (deleted)") == "/tmp/(nameless)"
+
+
 def test_a_file_of_one_run_only_is_hopeless() -> None:
     assert learnt(observation({"/d/a": b"1"}), observation({})).mask.hopeless == {"/d/a"}
 

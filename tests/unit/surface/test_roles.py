@@ -66,6 +66,17 @@ def test_a_script_named_on_the_command_line_is_install() -> None:
     assert role("/d/run", [opened("/d/run")], image("/d/run"), arguments=["/d/run"]) == "config"
 
 
+@pytest.mark.parametrize("name", ["t.sh", "t.mjs", "t.lua"])
+def test_a_script_is_install_by_its_suffix_too(name: str) -> None:
+    assert role(f"/d/{name}", [opened(f"/d/{name}")]) == "install"
+
+
+def test_a_database_that_is_mapped_and_locked_is_no_lock() -> None:
+    trace = [opened("/d/x.db", READ_WRITE | CREATE), op("flock", "/d/x.db")]
+    assert role("/d/x.db", trace) == "lock"
+    assert role("/d/x.db", [*trace, op("mmap", "/d/x.db")]) == "state"
+
+
 def test_read_and_written_is_state() -> None:
     trace = [opened("/d/n"), opened("/d/n", WRITE | TRUNCATE), wrote("/d/n")]
     assert role("/d/n", trace) == "state"
