@@ -137,7 +137,8 @@ def _story(plan: Plan, outcome: Outcome) -> Iterator[str]:
         what = [f"{p} removed" for p in reset.removed] + [f"{p} put back" for p in reset.put_back]
         yield f"reset: {', '.join(what)}: {'it starts again' if reset.helped else 'no help'}"
     if history.late:
-        yield f"{history.late_s:.0f} s later:"
+        clock = f", with a clock that is {history.ahead_s:.0f} s ahead" if history.ahead_s else ""
+        yield f"{history.late_s:.0f} s later{clock}:"
         yield from _run_in_words(history.late)
     if history.good_again:
         yield from _run_in_words(history.good_again)

@@ -175,7 +175,8 @@ class History(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     start: the name of the start state (S0, S1, ...); kind: the fault's kind, `null` for none;
     resets: attempts after a restart that failed twice, smallest first;
-    late: the last restart after a wait of late_s seconds, made where something only had to be removed;
+    late: the last restart after a wait of late_s seconds, made where something only had to be removed; ahead_s: by how
+    much its clock was ahead; clock: why a clock that is ahead could not be shown to it;
     good_again: for damage to files: the restart with the good file put back; trouble: why the sandbox could not do
     what the target asked (the trial is then unknown).
     """
@@ -187,6 +188,8 @@ class History(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     resets: tuple[Reset, ...] = ()
     late: Run | None = None
     late_s: float = 0.0
+    ahead_s: float = 0.0
+    clock: str = ""
     good_again: Run | None = None
     trouble: str = ""
 

@@ -57,11 +57,19 @@ def _by_reset(view: View, reset: Reset, seen: str) -> Verdict:
         text = f"it starts again once {', '.join(put_back)} has its last legal content back{and_removed}"
         return failed(NAME, "corrupt", seen, text, paths=(*put_back, *removed))
     late, names = view.history.late, ", ".join(removed)
-    if late is not None and view.ends_as_clean(late):
-        text = f"{names} is a lock with a time limit: it starts again by itself within {view.history.late_s:.0f} s"
+    if late is None:
+        return failed(NAME, "stuck", seen, f"it starts again once {names} is removed", paths=removed)
+    told = view.history
+    if view.ends_as_clean(late):
+        limit = f"{told.ahead_s:.0f} s, as a clock that is ahead shows" if told.ahead_s else f"{told.late_s:.0f} s"
+        text = f"{names} is a lock with a time limit: it starts again by itself within {limit}"
         return failed(NAME, "stuck", text, seen, paths=removed, label=NOTE)
-    still = f"; {view.history.late_s:.0f} s later it still does not start by itself" if late is not None else ""
-    return failed(NAME, "stuck", seen + still, f"it starts again once {names} is removed", paths=removed)
+    still = f"{seen}; {told.late_s:.0f} s later it still does not start by itself"
+    still += f", nor with a clock that is {told.ahead_s:.0f} s ahead" if told.ahead_s else ""
+    if told.clock:
+        text = f"whether {names} is a lock with a longer time limit is not known: {told.clock}"
+        return failed(NAME, "stuck", text, still, paths=removed, label=NOTE)
+    return failed(NAME, "stuck", still, f"it starts again once {names} is removed", paths=removed)
 
 
 def how(run: Run) -> str:

@@ -77,7 +77,7 @@ class Bench:
 
         duty: what a service does when it is ready; a job knows that itself.
         """
-        gate = self._order(calls, tampers, recorder, wall, stacks=stacks) if calls or tampers else None
+        gate = self._order(calls, tampers, recorder, wall, stacks=stacks) if calls or tampers or wall else None
         start = conduct if self.service is None else partial(serve, service=self.service, duty=duty or Duty())
         conducted = self._usual(
             start(

@@ -4,7 +4,7 @@ The restart happens inside the killed run's namespaces, with the pids advanced, 
 alive by accident. The state is read before and after it. A restart that fails twice is followed by the search for the
 smallest set of paths whose reset makes it start; after damage of our own the good file is put back instead. Where
 something only had to be removed, or nothing helped after damage of our own, it may be a lock with a time limit: on
-demand the target is started again later.
+demand the target is started again later, and at last with a wall clock that is ahead.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from blackstart.core.clock import SYSTEM
 from blackstart.core.errors import SandboxLimit
 from blackstart.core.history import EXITED, STOPPED, End, History, Injected, Reset, Run
 from blackstart.faults.scene import RESTART, RUN, CannotInject, Fault, Scene
+from blackstart.gate import WallClock
 from blackstart.sandbox import Sandbox
 from blackstart.targets import Duty
 from blackstart.trials.bench import Bench
@@ -25,6 +26,8 @@ from blackstart.trials.plan import Plan
 from blackstart.trials.resets import Resets
 
 _LATE_SHARES = (0.25, 0.5, 1.0)
+# Locks that live longer than this are as good as without a limit.
+_AHEAD_S = (3600.0, 86400.0)
 
 
 def run_trial(plan: Plan, bench: Bench) -> History:
@@ -48,8 +51,7 @@ class Trial:
         """All of it."""
         plan, bench = self.plan, self.bench
         resets: tuple[Reset, ...] = ()
-        late: Run | None = None
-        late_s = 0.0
+        late = _Late()
         good_again: Run | None = None
         is_damage = any(fault.lasting for fault in plan.faults)
         with bench.image_from(plan.start) as image, ExitStack() as lasting:
@@ -67,19 +69,21 @@ class Trial:
                     lasting.close()
                     good_again = self._once(image, "good again")
                     if not self._is_clean(good_again):
-                        good_again = self._later(image, "good again")[0] or good_again
+                        good_again = self._later(image, "good again").run or good_again
                 else:
                     resets = Resets(bench, plan, self._is_clean).search(crash)
                     if any(reset.helped and not reset.put_back for reset in resets):
-                        late, late_s = self._later(image, "late")
+                        late = self._later(image, "late")
         return History(
             start=plan.start,
             kind=plan.kind,
             injected=tuple(self.injected),
             runs=(*found, *self.runs),
             resets=resets,
-            late=late,
-            late_s=late_s,
+            late=late.run,
+            late_s=late.waited_s,
+            ahead_s=late.ahead_s,
+            clock=late.clock,
             good_again=good_again,
             trouble=trouble,
         )
@@ -184,23 +188,49 @@ class Trial:
         again = self.runs[-1]
         return again.phase == "restart-again" and not self._is_clean(again)
 
-    def _later(self, image: str, phase: str) -> tuple[Run | None, float]:
-        """(the last start, seconds waited by then): it refused twice; perhaps what is in its way expires."""
-        late: Run | None = None
+    def _later(self, image: str, phase: str) -> _Late:
+        """It refused twice, or waits; perhaps what is in its way expires."""
+        late = _Late()
         began_s = SYSTEM.monotonic()
-        if self.runs[-1].end.how == EXITED:
-            for share in _LATE_SHARES if self.plan.late_s else ():
-                SYSTEM.sleep(max(0.0, began_s + share * self.plan.late_s - SYSTEM.monotonic()))
-                late = self._once(image, phase)
-                if self._is_clean(late):
-                    break
-        return late, SYSTEM.monotonic() - began_s if late else 0.0
+        if not self.plan.late_s:
+            return late
+        for share in _LATE_SHARES if self.runs[-1].end.how == EXITED else ():
+            SYSTEM.sleep(max(0.0, began_s + share * self.plan.late_s - SYSTEM.monotonic()))
+            late = _Late(run=self._once(image, phase), waited_s=SYSTEM.monotonic() - began_s)
+            if late.run and self._is_clean(late.run):
+                return late
+        for ahead_s in _AHEAD_S:
+            wall = WallClock()
+            wall.jump(ahead_s)
+            run = self._once(image, phase, wall)
+            late = _Late(
+                run=run,
+                waited_s=SYSTEM.monotonic() - began_s,
+                ahead_s=ahead_s if wall.reads else 0.0,
+                clock=_unmoved(wall),
+            )
+            if self._is_clean(run) or late.clock or not wall.reads:
+                break
+        return late
 
-    def _once(self, image: str, phase: str) -> Run:
+    def _once(self, image: str, phase: str, wall: WallClock | None = None) -> Run:
         with self.bench.zygote.sandbox(image) as sandbox:
             sandbox.advance_pids(4 * self.bench.pid_step)
-            run, _ = self.bench.start(sandbox, image, phase, patience=self.plan.patience)
+            run, _ = self.bench.start(sandbox, image, phase, patience=self.plan.patience, wall=wall)
         return run
+
+
+class _Late(msgspec.Struct, frozen=True, kw_only=True):
+    """A start after a wait, perhaps under a clock that is ahead; clock: why the target could not be shown that."""
+
+    run: Run | None = None
+    waited_s: float = 0.0
+    ahead_s: float = 0.0
+    clock: str = ""
+
+
+def _unmoved(wall: WallClock) -> str:
+    return wall.trouble or ("it waits until a time of the wall clock, which cannot be moved" if wall.waits else "")
 
 
 def _renamed(run: Run, phase: str) -> Run:

@@ -35,6 +35,13 @@ def test_a_lock_that_expires_is_a_note_with_the_time_it_took(work: Path) -> None
     assert "s later:" in told and status == 1, told
 
 
+def test_a_limit_longer_than_anybody_waits_is_shown_by_a_clock_that_is_ahead(work: Path) -> None:
+    ran = counted(work, "--limit", "600")
+    assert not ran.defects and ran.status == 0, ran.said()
+    notes = [finding for finding in ran.findings if finding["consequence"] == "stuck"]
+    assert len(notes) == 1 and "as a clock that is ahead shows" in notes[0]["evidence"][0], ran.said()
+
+
 def test_a_lock_without_a_limit_is_a_finding(work: Path) -> None:
     ran = counted(work)
     stuck = [finding for finding in ran.defects if finding["consequence"] == "stuck"]

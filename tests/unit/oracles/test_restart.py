@@ -53,6 +53,23 @@ def test_a_lock_that_is_still_in_the_way_later_says_how_long_it_was_watched() ->
     assert verdict.label == DEFECT and "20 s later it still does not start" in verdict.evidence[0]
 
 
+def test_a_lock_that_expires_by_a_clock_that_is_ahead_is_a_note() -> None:
+    tried = (Reset(removed=("/w/app.lock",), helped=True),)
+    late = run("late", {NOTES: notes(2)})
+    verdict = judge(refused(notes(1), resets=tried, late=late, late_s=20.0, ahead_s=3600.0))
+    assert (verdict.label, verdict.paths) == (NOTE, ("$CWD/app.lock",))
+    assert verdict.evidence[0].endswith("within 3600 s, as a clock that is ahead shows")
+
+
+def test_a_lock_that_stays_whatever_the_clock_says_is_a_defect_and_one_without_a_clock_a_note() -> None:
+    tried = (Reset(removed=("/w/app.lock",), helped=True),)
+    late = run("late", {NOTES: notes(1)}, end=End(how=EXITED, code=1))
+    verdict = judge(refused(notes(1), resets=tried, late=late, late_s=20.0, ahead_s=86400.0))
+    assert verdict.label == DEFECT and "nor with a clock that is 86400 s ahead" in verdict.evidence[0]
+    verdict = judge(refused(notes(1), resets=tried, late=late, late_s=20.0, clock="it cannot be moved"))
+    assert verdict.label == NOTE and "is not known: it cannot be moved" in verdict.evidence[0]
+
+
 def test_what_had_to_be_put_back_is_corrupt() -> None:
     verdict = judge(refused(notes(1), resets=(Reset(put_back=("/w/notes.json",), helped=True),)))
     assert (verdict.consequence, verdict.paths) == ("corrupt", (NOTES,))
