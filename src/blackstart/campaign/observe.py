@@ -9,16 +9,12 @@ and are judged like any other; they run on the workers.
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-
-import msgspec
 
 from blackstart.campaign import ground
 from blackstart.campaign.scout import FIRST_PATIENCE, bench_on, must_work
-from blackstart.campaign.serving import ends_only, measured, must_serve, spans, went_well
-from blackstart.core.calibration import Calibration, CleanRun, Mask
+from blackstart.campaign.serving import ends_only, measured, must_serve, periodic, spans, went_well
+from blackstart.core.calibration import Calibration, CleanRun, Effect, Mask
 from blackstart.core.clock import SYSTEM
 from blackstart.core.errors import Undecided
 from blackstart.core.history import EXITED, Run
@@ -38,6 +34,7 @@ from blackstart.surface import (
     deletion_candidates,
     extend,
     judge_deletion,
+    masked_trace,
     roles,
     surface,
     write_behind,
@@ -259,6 +256,16 @@ class Observer:
                 f"without the gate a clean run gave something else ({what}): the gate or the moment changes it"
             )
 
+    def _effects(self) -> tuple[Effect, ...]:
+        """What a service does by itself, again and again."""
+        if self.bench.service is None:
+            return ()
+        if self.is_spent():
+            self.notes.append("no time to learn what the service does by itself again and again: it is not judged")
+            return ()
+        self.runs += 1
+        return periodic(self.bench, self.patience)
+
     def _put_together(self, recorded: list[_Recorded], refuses: bool) -> Observation:
         bench = self.bench
         masker = bench.masker
@@ -296,6 +303,7 @@ class Observer:
                 for start in (() if refuses or bench.service is not None else ("S0", "S1"))
             },
             clock_reads=self.clock_reads,
+            effects=self._effects(),
         )
         bench.calibration = calibration
         uncovered = {masker(what): why for what, why in self.uncovered.items()}
@@ -340,7 +348,7 @@ class Observer:
             acknowledgements=versions.acknowledgements,
             check=answer,
             check_versions=self._check_versions(start, answer),
-            trace=tuple(_masked(one.trace, masker)),
+            trace=tuple(masked_trace(one.trace, masker)),
             signal=run.end.signal,
             left=run.left,
             life=run.life,
@@ -388,13 +396,3 @@ class Observer:
                 results.append(boundary_rerun(before, run.image, bench.masker, found))
             self.zygote.drop(boundary)
         return tuple(results)
-
-
-def _masked(trace: tuple[Operation, ...], masker: Masker) -> Iterator[Operation]:
-    """The trace under the final mask: paths that it makes equal are counted together."""
-    seen: Counter[tuple[str, str]] = Counter()
-    for operation in trace:
-        masked = masker(operation.path)
-        seen[operation.call, masked] += 1
-        nth = seen[operation.call, masked]
-        yield msgspec.structs.replace(operation, masked=masked, path2=masker(operation.path2), nth=nth, data=b"")

@@ -7,17 +7,22 @@ from collections.abc import Iterable
 import msgspec
 
 from blackstart.campaign import ground
-from blackstart.core.calibration import Calibration
+from blackstart.core.calibration import Calibration, Effect
 from blackstart.core.errors import Undecided
 from blackstart.core.history import EXITED, SIGNALED, STOPPED, Run
 from blackstart.core.options import Options
 from blackstart.core.reading import Image
 from blackstart.core.trace import Operation
+from blackstart.gate import Recorder
 from blackstart.sandbox.machine import LANDLOCK
-from blackstart.surface import Versions
-from blackstart.targets import Command, Patience, Service
+from blackstart.surface import Versions, effects
+from blackstart.targets import Command, Duty, Patience, Service
+from blackstart.trials import Bench
+from blackstart.trials.taping import OBSERVED
 
 IGNORES_TERM_S = 1.0
+# So long a service is watched for what it does by itself: what comes five times in it is periodic.
+WATCH_S = 12.0
 _SOCKET = "socket:"
 
 
@@ -107,6 +112,19 @@ def ends_only(before: Image, after: Image) -> Versions:
         versions={path: (before.get(path), after.get(path)) for path in before.keys() | after.keys()},
         acknowledgements=(),
     )
+
+
+def periodic(bench: Bench, patience: Patience) -> tuple[Effect, ...]:
+    """What it does by itself, again and again, when nobody uses it any more."""
+    duty = Duty(asks=False, heal=lambda: None, watch_s=WATCH_S)
+    recorder = Recorder(mask=bench.masker)
+    with bench.image_from("S0") as image, bench.zygote.sandbox(image) as sandbox:
+        run, seen = bench.start(
+            sandbox, image, "watched", calls=OBSERVED, recorder=recorder, patience=patience, duty=duty
+        )
+    life = run.life
+    assert life is not None
+    return effects(seen.trace, life.again_s, life.stop_s) if 0 <= life.again_s < life.stop_s else ()
 
 
 def patience_of(calibration: Calibration) -> Patience:

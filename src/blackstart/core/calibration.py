@@ -41,6 +41,18 @@ class Acknowledgement(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     at_s: float = 0.0
 
 
+class Effect(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a service does by itself every period_s seconds; names: of its operations, as `Operation.name`."""
+
+    period_s: float
+    names: tuple[str, ...]
+
+    @property
+    def watch_s(self) -> float:
+        """How long one waits for it to come again: three periods, at least one and 5 s."""
+        return max(3 * self.period_s, self.period_s + 5.0)
+
+
 class CleanRun(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One clean run of the chain, from the start state `start`.
 
@@ -80,7 +92,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     slowest_s: of all clean runs (of a service: to get ready, or to stop); slowest_work_s: of their workloads;
     nulls: how many null trials; muted: oracle -> why; write_behind: acknowledgements precede the write of their
     effect, with the evidence; clock_reads: how often the wall clock was read after the target's work had begun (0
-    also where that cannot be faulted).
+    also where that cannot be faulted); effects: of a service, what it does by itself again and again.
     """
 
     mask: Mask = Mask()
@@ -96,3 +108,4 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     has_check: bool = False
     is_service: bool = False
     clock_reads: int = 0
+    effects: tuple[Effect, ...] = ()

@@ -78,7 +78,9 @@ class Life(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     cut off with the target; fired_s: a fault acted first; healed_s: all that can be healed while it runs was healed;
     again_s: it was ready after that; stop_s: it was told to stop; held_up: what it did when it had not stopped in time;
     tried: whether it used the processor or wrote anything between healing and the end of the time to settle;
-    census: just before it was told to stop; effects: what it did again and again: name -> moments.
+    census: just before it was told to stop; effects: what it did by itself after it was ready again, where that was
+    watched for: name -> moments; back_off_s: the longest time that something then waited which began to wait after the
+    fault, and which would have ended only after the watching.
     """
 
     ready_s: float = -1.0
@@ -92,6 +94,7 @@ class Life(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     tried: bool = False
     census: Census = Census()
     effects: dict[str, tuple[float, ...]] = {}
+    back_off_s: float = 0.0
 
 
 class Cut(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

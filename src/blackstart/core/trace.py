@@ -57,6 +57,11 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     site: tuple[str, ...] = ()
 
     @property
+    def name(self) -> str:
+        """What is done to what, the same in every run: the call and the masked path."""
+        return f"{self.call} {self.masked or self.path}"
+
+    @property
     def is_opening_for_change(self) -> bool:
         """An open that may create or truncate (O_CREAT 0o100, O_TRUNC 0o1000, O_TMPFILE 0o20000000)."""
         return self.call == "creat" or (self.call in OPENING and bool(self.flags & (0o100 | 0o1000 | 0o20000000)))

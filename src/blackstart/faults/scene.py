@@ -36,7 +36,8 @@ class Scene:
     image: the trial's own image; start: the image it was made from (the good state); real: masked path -> real path;
     seed: of every draw in this trial; tampers, drop_capabilities and wall (the clock that the target reads, None for
     the machine's) take effect at the next start, and so do signals: by the index of the tamper that they go with, and
-    those on a service's way out;
+    those on a service's way out; when_ready: what breaks something once a service is ready, true when it did, and how
+    long in seconds that stays at least;
     recording: of the clean run from `start`, for power cuts; joint: for a trial whose companions live in a network of
     their own.
     """
@@ -50,6 +51,8 @@ class Scene:
     drop_capabilities: list[str] = field(default_factory=list)
     signals: dict[int, tuple[int, ...]] = field(default_factory=dict)
     signals_at_stop: list[int] = field(default_factory=list)
+    when_ready: list[Callable[[], bool]] = field(default_factory=list)
+    hold_s: float = 0.0
     recording: Recording | None = None
     wall: WallClock | None = None
     joint: Callable[[Sandbox], Joint] | None = None

@@ -1,13 +1,17 @@
 """Is a service well again once what was broken is healed?
 
 `dead` only where it makes no attempt at all: not a call, not a tick of the processor in the time to settle. One that
-still tries may be backing off: that is unknown, with what was seen.
+still tries may be backing off: that is unknown, with what was seen. What it did by itself again and again must come
+again, too. It does not if it was watched for three periods, did nothing that it does not do otherwise, and nothing in
+it began to wait for longer than that.
 """
 
 from __future__ import annotations
 
-from blackstart.core.calibration import Calibration
-from blackstart.core.history import STOPPED, History
+from collections.abc import Sequence
+
+from blackstart.core.calibration import Calibration, Effect
+from blackstart.core.history import STOPPED, History, Life
 from blackstart.core.verdict import Verdict, failed, passed, unknown
 from blackstart.oracles.view import View
 
@@ -24,8 +28,37 @@ def judge(history: History, calibration: Calibration) -> tuple[Verdict, ...]:
     if life.healed_s < 0 or first.end.how != STOPPED:
         return (passed(NAME, "it was not up when the fault was healed"),)
     if life.again_s >= 0:
-        return (passed(NAME, f"ready again {life.again_s - life.healed_s:.2f} s after healing"),)
+        gone = _gone(life, calibration.effects)
+        return gone or (passed(NAME, f"ready again {life.again_s - life.healed_s:.2f} s after healing"),)
     waited = f"{life.stop_s - life.healed_s:.1f} s after everything was healed it does not answer"
     if life.tried:
         return (unknown(NAME, f"recovering: {waited}, but it still does something"),)
     return (failed(NAME, "dead", f"{waited}, though it runs: not one call, no use of the processor"),)
+
+
+def _gone(life: Life, effects: Sequence[Effect]) -> tuple[Verdict, ...]:
+    """A verdict for each periodic effect that did not come again."""
+    known = {name for effect in effects for name in effect.names}
+    others = sorted(name for name in life.effects if name not in known)
+    watched_s = life.stop_s - life.again_s
+    found: list[Verdict] = []
+    for effect in effects:
+        if any(name in life.effects for name in effect.names):
+            continue
+        what = _named(effect)
+        text = f"{what}, which came every {effect.period_s:.1f} s, did not come again in {watched_s:.1f} s"
+        if watched_s < effect.watch_s:
+            found.append(unknown(NAME, f"{text}; it was not watched for longer"))
+        elif others:
+            found.append(unknown(NAME, f"recovering: {text}, but it does something else: {others[0]}"))
+        elif life.back_off_s:
+            found.append(unknown(NAME, f"recovering: {text}, but something waits for {life.back_off_s:.0f} s"))
+        else:
+            found.append(failed(NAME, "dead", f"it runs, and all is healed; {text}, and nothing in it tries to"))
+    return tuple(found)
+
+
+def _named(effect: Effect) -> str:
+    """The most telling of its operations: a change of a file, or else the first."""
+    files = [name for name in effect.names if not name.endswith((" stdout", " stderr"))]
+    return (files or list(effect.names))[0]

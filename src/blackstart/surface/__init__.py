@@ -1,7 +1,8 @@
 """What the target depends on and does, learned from clean runs; pure."""
 
 from blackstart.surface.behind import write_behind
-from blackstart.surface.mask import Observation, extend, learn
+from blackstart.surface.effects import effects
+from blackstart.surface.mask import Observation, extend, learn, masked_trace
 from blackstart.surface.moment import Moment
 from blackstart.surface.roles import Deletion, deletion_candidates, judge_deletion, roles
 from blackstart.surface.surface import Surface, surface
@@ -17,9 +18,11 @@ __all__ = [
     "Versions",
     "boundary_rerun",
     "deletion_candidates",
+    "effects",
     "extend",
     "judge_deletion",
     "learn",
+    "masked_trace",
     "roles",
     "surface",
 ]

@@ -8,13 +8,15 @@ What stood there before the run tells nothing of it. What cannot be made equal i
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
 from blackstart.core.calibration import Mask
 from blackstart.core.masking import Masker, general, is_comparable, rooted, same
 from blackstart.core.reading import Content, FileState, Image
+from blackstart.core.trace import Operation
 from blackstart.surface.moment import Moment, cut, shape, spans, tells
 from blackstart.surface.names import name_rules
 
@@ -330,3 +332,13 @@ def _written(token: Token) -> str:
 
 def _word(one: str, other: str) -> str:
     return "([0-9]+)" if one.isdecimal() and other.isdecimal() else "([0-9A-Za-z]+)"
+
+
+def masked_trace(trace: Iterable[Operation], masker: Masker) -> Iterator[Operation]:
+    """The trace under the final mask: paths that it makes equal are counted together."""
+    seen: Counter[tuple[str, str]] = Counter()
+    for operation in trace:
+        masked = masker(operation.path)
+        seen[operation.call, masked] += 1
+        nth = seen[operation.call, masked]
+        yield msgspec.structs.replace(operation, masked=masked, path2=masker(operation.path2), nth=nth, data=b"")

@@ -13,7 +13,7 @@ import os
 import platform
 import socket
 import struct
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import msgspec
 
@@ -103,7 +103,7 @@ def look(pids: Iterable[int], at_s: float) -> Look:
 
 def is_at_rest(earlier: Look, later: Look) -> bool:
     """Whether between two looks the same threads all waited, and none of them began another wait."""
-    return not is_ready_to_run(later) and _waits(earlier) == _waits(later)
+    return not is_ready_to_run(later) and waits(earlier) == waits(later)
 
 
 def is_ready_to_run(seen: Look) -> bool:
@@ -111,7 +111,13 @@ def is_ready_to_run(seen: Look) -> bool:
     return any(t.state == _RUNNABLE for t in seen.threads)
 
 
-def _waits(seen: Look) -> set[tuple[int, str, int]]:
+def longest(seen: Look, since: Collection[tuple[int, str, int]]) -> float:
+    """The longest limit of all waits that are not among those seen earlier, in seconds; 0 where none has a limit."""
+    return max((t.limit_s or 0.0 for t in seen.threads if (t.thread, t.call, t.switches) not in since), default=0.0)
+
+
+def waits(seen: Look) -> set[tuple[int, str, int]]:
+    """Which thread waits in which call, and how often it had waited before: the same again is the same wait."""
     return {(t.thread, t.call, t.switches) for t in seen.threads}
 
 

@@ -19,13 +19,16 @@ from blackstart.core.clock import SYSTEM, Clock
 from blackstart.core.errors import BlackstartError, SandboxLimit
 from blackstart.core.history import STOPPED, Act, End, Life, Wait
 from blackstart.core.reading import Reading
-from blackstart.sandbox import Joint, Resident, Sandbox
+from blackstart.core.trace import Operation
+from blackstart.sandbox import Resident, Sandbox
 from blackstart.targets import census
 from blackstart.targets.aside import Aside
 from blackstart.targets.command import Command, Conducted, GateOrder, OnOperation, Start, account, ended
-from blackstart.targets.look import Look, is_at_rest, is_ready_to_run, look
-from blackstart.targets.readiness import ASKED, Asker, Ready
+from blackstart.targets.duty import Duty, Service
+from blackstart.targets.look import Look, is_at_rest, is_ready_to_run, longest, look, waits
+from blackstart.targets.readiness import ASKED, Asker
 from blackstart.targets.watch import REPEAT_S, Diagnosis, Patience
+from blackstart.targets.watching import Watching
 from blackstart.targets.workload import acts
 
 COMPANION_LIMIT_S, CHECK_LIMIT_S = 15.0, 30.0
@@ -39,41 +42,10 @@ LAST_WORDS_S = 0.3
 _TICK_S = 0.02
 # What it still does for its users is done before it is told to stop, or nobody knows what the signal cuts short.
 REST_S, REST_LOOK_S = 1.0, 0.02
+# How long a fault is tried that the target is in the way of.
+BREAK_S = 1.0
 # Between the signals on the way out: all within the time in which a handler still runs.
 SOON_S = 0.005
-
-
-class Service(msgspec.Struct, frozen=True, kw_only=True):
-    """How a service is reached and used.
-
-    ready: how one sees that it is up; workload: what uses it (None: it idles for idle_s); check: what asks its state;
-    companions: what it needs, started first; stop_limit_s: between TERM and KILL.
-    """
-
-    ready: Ready
-    workload: Command | None = None
-    check: Command | None = None
-    companions: tuple[Command, ...] = ()
-    idle_s: float = 1.0
-    stop_limit_s: float = 10.0
-
-
-class Duty(msgspec.Struct, frozen=True, kw_only=True):
-    """What this start does when it is ready.
-
-    works: whether the workload runs; asks: whether the check does; acknowledged: ids that the check is told; heal:
-    ends the faults that do not end by themselves (None: there are none); settle_s: how long it then has to be well
-    again; signals_at_stop: sent just after TERM; joint: makes what joins the companions, who then live in the
-    sandbox's second network, with the target's (None: they share its network).
-    """
-
-    works: bool = True
-    asks: bool = True
-    acknowledged: tuple[str, ...] = ()
-    heal: Callable[[], None] | None = None
-    settle_s: float = 5.0
-    signals_at_stop: tuple[int, ...] = ()
-    joint: Callable[[Sandbox], Joint] | None = None
 
 
 class _Serving(Start):
@@ -91,6 +63,7 @@ class _Serving(Start):
         self._asker = Asker(service.ready, sandbox, self._said, self.elapsed_s)
         self._poll = select.poll()
         self._packets_before: Mapping[str, int] = {}
+        self._waits: set[tuple[int, str, int]] = set()
 
     @property
     def is_down(self) -> bool:
@@ -148,8 +121,13 @@ class _Serving(Start):
         if self.is_down or wait is not None:
             return None if self.is_down else wait
         self._note(ready_s=self.elapsed_s())
+        self._waits = waits(self._look_now())
+        if self.duty.when_ready is not None:
+            self._break(self.duty.when_ready)
         if self.duty.works:
             self._work()
+        if self.duty.hold_s:
+            self._until(lambda: self.elapsed_s() >= self.life.ready_s + self.duty.hold_s, self.duty.hold_s + 1)
         if not self.is_down and self.duty.heal is not None:
             self._heal()
             self._settle()
@@ -282,6 +260,24 @@ class _Serving(Start):
         self.duty.heal()
         self._note(healed_s=self.elapsed_s())
 
+    def _break(self, fault: Callable[[], bool]) -> None:
+        """Let the fault act now; a moment later where the target is in its way."""
+        end_s = self.elapsed_s() + BREAK_S
+        while not self.is_down and self.elapsed_s() < end_s:
+            if fault():
+                self._note(fired_s=self.elapsed_s())
+                return
+            self._step(_TICK_S)
+
+    def _by_itself(self, trace: Sequence[Operation]) -> None:
+        """See what it does by itself now, and what has begun to wait for longer than it is watched."""
+        watching = Watching(trace, self.duty.effects, self.elapsed_s(), self.duty.watch_s)
+        while not self.is_down and not watching.is_over(self.elapsed_s()):
+            if watching.wants_look(self.elapsed_s()):
+                watching.looked(longest(self._look_now(), self._waits))
+            self._step(_TICK_S)
+        self.life = msgspec.structs.replace(self.life, effects=watching.moments(), back_off_s=watching.back_off_s)
+
     def _settle(self) -> None:
         """Wait until it is ready again; note whether it tried anything meanwhile."""
         before = census.effort(self.sandbox.census())
@@ -290,6 +286,8 @@ class _Serving(Start):
             self._until(_after(self.elapsed_s, BLIND_SETTLE_S), BLIND_SETTLE_S + 1)
         if self._until(self._asker.ask, self.duty.settle_s, look_s=0.0) is None and not self.is_down:
             self._note(again_s=self.elapsed_s())
+        if self.life.again_s >= 0 and self.duty.watch_s and self.supervisor:
+            self._by_itself(self.supervisor.trace)
         tried = census.effort(self.sandbox.census()) != before or is_ready_to_run(self._look_now())
         self.life = msgspec.structs.replace(self.life, tried=tried)
 

@@ -9,6 +9,7 @@ demand the target is started again later, and at last with a wall clock that is 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 
@@ -18,12 +19,13 @@ from blackstart.core.clock import SYSTEM
 from blackstart.core.errors import SandboxLimit
 from blackstart.core.history import EXITED, STOPPED, End, History, Injected, Reset, Run
 from blackstart.faults.scene import RESTART, RUN, CannotInject, Fault, Scene
-from blackstart.gate import WallClock
+from blackstart.gate import Recorder, WallClock
 from blackstart.sandbox import Sandbox
 from blackstart.targets import Duty
 from blackstart.trials.bench import Bench
 from blackstart.trials.plan import Plan
 from blackstart.trials.resets import Resets
+from blackstart.trials.taping import OBSERVED
 
 _LATE_SHARES = (0.25, 0.5, 1.0)
 # Locks that live longer than this are as good as without a limit.
@@ -145,15 +147,19 @@ class Trial:
         armed: list[tuple[Fault, int]],
         passing: ExitStack | None = None,
     ) -> None:
+        duty = self._duty(phase, passing, scene)
+        watches = bool(duty.effects) or duty.when_ready is not None
         run, conducted = self.bench.start(
             sandbox,
             scene.image,
             phase,
+            calls=OBSERVED if watches else frozenset(),
+            recorder=Recorder(mask=self.bench.masker) if watches else None,
             tampers=scene.tampers,
             patience=self.plan.patience,
             drop_capabilities=scene.drop_capabilities,
             signals=scene.signals,
-            duty=self._duty(phase, passing, scene),
+            duty=duty,
             wall=scene.wall,
             stacks=self.plan.stacks,
         )
@@ -164,6 +170,7 @@ class Trial:
     def _duty(self, phase: str, passing: ExitStack | None, scene: Scene) -> Duty:
         """What a service does in this start: its work in the first one; afterwards it is only asked what it kept."""
         acts = (act for run in self.runs if run.life for act in run.life.acts)
+        effects = self.bench.calibration.effects if phase == RUN else ()
         kept = tuple(dict.fromkeys(act.id for act in acts if act.how == "ok"))
         return Duty(
             works=phase == RUN,
@@ -172,6 +179,10 @@ class Trial:
             heal=passing.close if passing else None,
             signals_at_stop=tuple(scene.signals_at_stop),
             joint=scene.joint,
+            when_ready=_all_of(scene.when_ready) if scene.when_ready else None,
+            hold_s=scene.hold_s,
+            watch_s=max((effect.watch_s for effect in effects), default=0.0),
+            effects=tuple(frozenset(effect.names) for effect in effects),
         )
 
     def _is_clean(self, run: Run) -> bool:
@@ -231,6 +242,17 @@ class _Late(msgspec.Struct, frozen=True, kw_only=True):
 
 def _unmoved(wall: WallClock) -> str:
     return wall.trouble or ("it waits until a time of the wall clock, which cannot be moved" if wall.waits else "")
+
+
+def _all_of(faults: list[Callable[[], bool]]) -> Callable[[], bool]:
+    """Whether each of them has acted; one that has is not asked again."""
+    left = list(faults)
+
+    def act() -> bool:
+        left[:] = [fault for fault in left if not fault()]
+        return not left
+
+    return act
 
 
 def _renamed(run: Run, phase: str) -> Run:

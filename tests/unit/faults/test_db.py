@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
+from typing import cast
 
+import msgspec
 import pytest
 
-from blackstart.faults.db import BREAKS, Break, candidates, lock, spoil
-from blackstart.faults.scene import CannotInject
+from blackstart.core.calibration import Effect
+from blackstart.core.history import Life
+from blackstart.core.trace import Operation
+from blackstart.faults.db import BREAKS, WRITING, Break, candidates, lock, spoil, take_in
+from blackstart.faults.scene import CannotInject, Scene
+from blackstart.sandbox import Zygote
 
 from .build import NOTES, atomic_rewrite, calibration, clean, file, trace
+from .scenes import conducted
+
+
+class RealFiles:
+    """Stands for a zygote whose images are the machine's own files."""
+
+    def open_in(self, image: str, path: str, flags: int) -> int:
+        return os.open(path, flags)
+
+
+def scene() -> Scene:
+    return Scene(zygote=cast(Zygote, RealFiles()), image="image", start="S0", real=str)
 
 
 def test_only_databases_are_broken() -> None:
@@ -69,6 +88,43 @@ def test_the_lock_is_one_that_the_library_respects(mode: str, tmp_path: Path) ->
             other.execute("insert into notes values ('x')")
     other.execute("insert into notes values ('x')")
     other.close()
+
+
+@pytest.mark.parametrize("mode", ["delete", "wal"])
+def test_while_another_process_writes_one_may_read(mode: str, tmp_path: Path) -> None:
+    path = tmp_path / "notes.db"
+    made(path, mode)
+    other = sqlite3.connect(path, timeout=0)
+    assert other.execute("select count(*) from notes").fetchone() == (0,)
+    held = take_in(scene(), str(path), WRITING)
+    assert other.execute("select count(*) from notes").fetchone() == (0,)
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        other.execute("insert into notes values ('x')")
+    os.close(held)
+    other.execute("insert into notes values ('x')")
+    with pytest.raises(CannotInject):
+        take_in(scene(), str(path), WRITING)  # now the other one is writing
+    other.close()
+
+
+def test_a_service_meets_locks_once_it_is_ready() -> None:
+    one = clean(trace(("pwrite64", NOTES, {"size": 4096})), {NOTES: (file(form="sqlite"),)})
+    serving = msgspec.structs.replace(
+        calibration(None, one), is_service=True, effects=(Effect(period_s=3.0, names=("write $CWD/ticks",)),)
+    )
+    found = [str(c.fault) for c in candidates(one, serving) if isinstance(c.fault, Break) and c.fault.once_ready]
+    assert found == [
+        "$CWD/notes.json is locked for writing by another process once it is ready, for 10 s",
+        "$CWD/notes.json is locked by another process once it is ready, for 10 s",
+    ]
+
+
+@pytest.mark.parametrize(("at_s", "fired"), [(2.0, 1), (0.5, 0)])
+def test_a_lock_has_acted_when_the_target_turned_to_the_database_after_it(at_s: float, fired: int) -> None:
+    fault = Break(path=NOTES, what=WRITING, once_ready=True, hold_s=7.0)
+    turned = Operation(index=0, call="fcntl", path="/w/notes.json", masked=NOTES, at_s=at_s)
+    seen = msgspec.structs.replace(conducted(), trace=(turned,), life=Life(ready_s=0.9, fired_s=1.0))
+    assert fault.account(seen, 0).fired == fired
 
 
 def test_a_database_that_is_locked_already_is_said_to_be(tmp_path: Path) -> None:

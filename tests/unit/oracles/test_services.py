@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from blackstart.core.calibration import Effect
 from blackstart.core.history import EXITED, KILLED, STOPPED, Act, End, History, Life, Output, Run, Wait
 from blackstart.core.reading import Reading
 from blackstart.core.verdict import FAILED, PASSED, POLICY, UNKNOWN, Verdict
@@ -84,6 +85,25 @@ def test_dead_is_only_what_tries_nothing() -> None:
     for again_s, tried, found in cases:
         life = msgspec.structs.replace(LIFE, again_s=again_s, tried=tried)
         assert one(alive.judge(trial(start("run", life=life), kind="errno"), SERVICE)) == found
+
+
+TICK, SAVE = "write $CWD/ticks", "pwrite64 $CWD/jobs"
+TICKING = msgspec.structs.replace(SERVICE, effects=(Effect(period_s=1.0, names=(SAVE, TICK)),))
+
+
+@pytest.mark.parametrize(
+    ("life", "found"),
+    [
+        ({"effects": {TICK: (1.4,)}}, (PASSED, "")),
+        ({}, (FAILED, "dead")),
+        ({"effects": {"connect socket:inet:10.0.0.1:80": (2.0,)}}, (UNKNOWN, "")),  # it tries something
+        ({"back_off_s": 30.0}, (UNKNOWN, "")),  # it may try later
+        ({"stop_s": 3.0}, (UNKNOWN, "")),  # it was not watched for long enough
+    ],
+)
+def test_what_it_did_again_and_again_must_come_again(life: dict[str, Any], found: tuple[str, str]) -> None:
+    watched = msgspec.structs.replace(LIFE, **{"stop_s": 7.0, **life})
+    assert one(alive.judge(trial(start("run", life=watched), kind="db"), TICKING)) == found
 
 
 @pytest.mark.parametrize(
