@@ -16,6 +16,7 @@ from blackstart.core.verdict import Verdict, failed, passed, unknown
 from blackstart.oracles.view import View
 
 NAME = "alive"
+_TELLING = "write writev pwrite64 rename renameat2 sendto sendmsg connect".split()
 
 
 def judge(history: History, calibration: Calibration) -> tuple[Verdict, ...]:
@@ -59,6 +60,9 @@ def _gone(life: Life, effects: Sequence[Effect]) -> tuple[Verdict, ...]:
 
 
 def _named(effect: Effect) -> str:
-    """The most telling of its operations: a change of a file, or else the first."""
-    files = [name for name in effect.names if not name.endswith((" stdout", " stderr"))]
-    return (files or list(effect.names))[0]
+    """The most telling of its operations: what is written or sent before what is only prepared."""
+    return min(effect.names, key=lambda name: (_rank(name.partition(" ")[0]), len(name), name))
+
+
+def _rank(call: str) -> int:
+    return _TELLING.index(call) if call in _TELLING else len(_TELLING)
