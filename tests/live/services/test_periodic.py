@@ -16,7 +16,7 @@ from tests.live.programs.running import PYTHON, Ran, run
 
 PROGRAM = Path(__file__).parent / "programs" / "ticking.py"
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
 
 
 def ticking(place: Path, mode: str) -> Ran:
@@ -25,7 +25,7 @@ def ticking(place: Path, mode: str) -> Ran:
     shutil.copy(PROGRAM, place / "ticking")
     return run(
         [PYTHON, "ticking.py"], place / "ticking", "--ready", "log:^ready", "--only", "db", "--trials", "1",
-        env={"MODE": mode},
+        env={"MODE": mode}, timeout_s=500,
     )  # fmt: skip
 
 
