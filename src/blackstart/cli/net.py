@@ -71,7 +71,8 @@ def _run(path: Path, command: list[str], host: str, profile: str, seed: int | No
         raise BlackstartError("no command to run in the lab", next_step=f"blackstart net {path} -- ping -c 3 HOST")
     described = read_description(path)
     networks = described.networks or {"lan": list(described.hosts)}
-    with Lab(networks=networks, seed=described.seed if seed is None else seed) as lab:
+    seed_of_lab = described.seed if seed is None else seed
+    with Lab(networks=networks, seed=seed_of_lab, engine=described.engine) as lab:
         place = lab[host or next(iter(described.hosts))]
         hosts = ", ".join(f"{one.name} {one.address}" for one in lab)
         typer.echo(f"lab of {len(lab.hosts)} hosts, seed {lab.seed}: {hosts}", err=True)

@@ -16,6 +16,8 @@ from blackstart.core.rule import RuleError, parse
 
 Distribution = Literal["uniform", "normal", "pareto", "paretonormal"]
 Protocol = Literal["", "tcp", "udp", "icmp"]
+# Who does it: the keeper itself, the kernel's netem, or netem where it is there.
+EMULATOR, NETEM, AUTO = "emulator", "netem", "auto"
 DELAY_MS_MAX = 3_600_000.0
 # A rule is when × what; what is done stands in the other fields, so any verb without an argument serves to read it.
 _ANY_VERB = "yield"

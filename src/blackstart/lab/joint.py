@@ -26,6 +26,8 @@ NEAR, FAR = "target", "companions"
 class Joined(Lab):
     """The joint of a sandbox's two networks; open from the beginning. Raises SandboxLimit where it cannot be."""
 
+    _takes_shortcuts = False
+
     def __init__(self, sandbox: Sandbox, ports: Collection[tuple[str, int]] = (), *, seed: int = 0) -> None:
         """ports: (protocol, port) of companions that are reached before anybody has seen them listen."""
         user, near, far = sandbox.networks()

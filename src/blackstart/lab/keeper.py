@@ -17,6 +17,7 @@ import signal
 import socket
 import struct
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -24,9 +25,12 @@ import msgspec
 
 from blackstart.core.errors import BlackstartError
 from blackstart.core.randomness import Seed
-from blackstart.lab.impairment import Impairment
+from blackstart.lab.impairment import EMULATOR, NETEM, Impairment, LabError
+from blackstart.lab.kernel_engine import Kernel
 from blackstart.lab.relay import Port, Relay
 from blackstart.lab.rtnetlink import Netlink
+from blackstart.lab.shortcuts import HOSTS_MAX as SHORTENED_MAX
+from blackstart.lab.shortcuts import Shortcuts
 from blackstart.sandbox import kernel, wire
 
 _GET_INDEX = 0x8933  # SIOCGIFINDEX
@@ -66,6 +70,7 @@ class Keeper:
         self._hosts: dict[str, Inside] = {}
         self._running: dict[int, int] = {}
         self._relay = Relay(Seed(0))
+        self._shortened: set[str] = set()
         self._epoll = select.epoll()
         self._ready: dict[int, Callable[[], None]] = {}
         self._is_over = False
@@ -107,8 +112,9 @@ class Keeper:
             os.close(descriptor)
 
     def _do_build(
-        self, hosts: Sequence[Mapping[str, Any]], seed: int, names: str, descriptors: list[int], **_: Any
-    ) -> dict[str, Any]:
+        self, hosts: Sequence[Mapping[str, Any]], seed: int, names: str, shortcuts: bool, engine: str,
+        descriptors: list[int], **_: Any,
+    ) -> dict[str, Any]:  # fmt: skip
         """hosts: name, for each interface network, address, prefix and mac, and adopted: None, or which of the
         descriptors is the network namespace that becomes the host; names: a file for /etc/hosts."""
         kernel.mount("none", "/", flags=kernel.MS_REC | kernel.MS_PRIVATE)
@@ -118,6 +124,9 @@ class Keeper:
                 kernel.mount(source, place, kind, flags)
         self._relay = Relay(Seed(seed))
         self._watch(self._relay.timer, self._relay.timer_fired)
+        on_network = Counter(interface["network"] for wanted in hosts for interface in wanted["interfaces"])
+        self._shortened = {name for name, count in on_network.items() if shortcuts and count <= SHORTENED_MAX}
+        self._relay.shortcuts = Shortcuts(self._netlink, self._base)
         for wanted in hosts:
             adopted = wanted["adopted"]
             name = wanted["name"]
@@ -126,6 +135,9 @@ class Keeper:
             _enter(self._base)
             for number, interface in enumerate(wanted["interfaces"]):
                 self._add_interface(host, number, interface)
+        if engine != EMULATOR:
+            self._use_kernel(seed, engine)
+        self._relay.begin()
         return {}
 
     def _new_host(self, name: str) -> Inside:
@@ -156,9 +168,30 @@ class Keeper:
             host.netlink.add_address(index, wanted["address"], wanted["prefix"])
         host.addresses.append((wanted["address"], wanted["prefix"]))
         host.netlink.set_up(index)
-        port = Port(host.name, wanted["network"], mac, outside, host.socket, name)
+        count = len(self._relay.ports)
+        tap = self._tap(outside, count) if wanted["network"] in self._shortened else outside
+        port = Port(count, host.name, wanted["network"], mac, outside, tap, host.socket, name)
         self._relay.add(port)
         self._watch(port.socket.fileno(), lambda: self._relay.receive(port))
+
+    def _use_kernel(self, seed: int, engine: str) -> None:
+        kernel_engine, ports = Kernel(self._netlink, Seed(seed)), self._relay.ports
+        if all(port.has_tap for port in ports) and all(kernel_engine.works(port) for port in ports):
+            self._relay.kernel = kernel_engine
+        elif engine == NETEM:
+            raise LabError(
+                "this kernel has no netem, or cannot redirect packets to it",
+                next_step="load the modules sch_netem, cls_u32 and act_mirred, or take the engine `emulator`",
+            )
+
+    def _tap(self, interface: str, number: int) -> str:
+        """Where the relay reads what comes to this interface: there, where the kernel cannot redirect it."""
+        assert self._relay.shortcuts is not None
+        try:
+            return self._relay.shortcuts.tap(interface, number)
+        except OSError:
+            self._shortened = set()
+            return interface
 
     def _do_spawn(
         self, host: str, argv: Sequence[str], env: Mapping[str, str], cwd: str, descriptors: list[int],
@@ -244,9 +277,10 @@ class Keeper:
 
     def _do_counts(self, **_: Any) -> dict[str, Any]:
         relay = self._relay
+        shortened = sum(port.has_tap for port in relay.ports)
         now = {number: entry.counts() for number, entry in relay.entries.items()}
         entries = {str(number): counts for number, counts in (relay.past | now).items()}
-        return {"entries": entries, "forwarded": relay.forwarded, "refused": relay.refused}
+        return {"entries": entries, "forwarded": relay.forwarded, "refused": relay.refused, "shortened": shortened}
 
     def _do_roam(self, host: str, interface: int, address: str, prefix: int, **_: Any) -> None:
         """The old address is taken away first: a second one would go with it, being its secondary."""

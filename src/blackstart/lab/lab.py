@@ -30,7 +30,7 @@ import msgspec
 
 from blackstart.core.clock import SystemClock
 from blackstart.core.randomness import Seed
-from blackstart.lab.impairment import LabError
+from blackstart.lab.impairment import AUTO, EMULATOR, NETEM, LabError
 from blackstart.lab.process import Process
 from blackstart.sandbox import wire
 
@@ -186,15 +186,23 @@ class Lab:
     an interface of its own: eth0, eth1 ...; nothing is routed between networks). seed: of every draw of its faults.
     adopted: hosts that are there already, as a process id or the path of a network namespace (a container, say); they
     get interfaces lab0, lab1 ... besides their own, and lose them with the lab. That needs root, or that their user
-    namespace is ours and `inside` names it (a path).
+    namespace is ours and `inside` names it (a path). engine: who makes the faults: `emulator`, `netem` (the
+    kernel's; it takes those that it can do and that are the only one on all that goes to a host), or `auto`: netem
+    where the kernel has it.
     """
+
+    # Whether frames that no fault means may bypass the keeper; not where hosts share an Ethernet address.
+    _takes_shortcuts = True
 
     def __init__(
         self, *hosts: str, networks: Mapping[str, Sequence[str]] | None = None, seed: int | None = None,
-        adopted: Mapping[str, int | str] | None = None, inside: str = "",
+        adopted: Mapping[str, int | str] | None = None, inside: str = "", engine: str = EMULATOR,
     ) -> None:  # fmt: skip
         self.adopted = dict(adopted or {})
         self._inside = inside
+        if engine not in (EMULATOR, NETEM, AUTO):
+            raise LabError(f"no engine {engine!r}", next_step=f"engines are {EMULATOR}, {NETEM} and {AUTO}")
+        self.engine = engine
         if len(self.adopted) > wire.DESCRIPTORS_MAX:
             raise LabError(f"{len(self.adopted)} adopted hosts", next_step=f"at most {wire.DESCRIPTORS_MAX}")
         if hosts and networks:
@@ -259,7 +267,8 @@ class Lab:
             names.write("127.0.0.1 localhost\n" + "".join(f"{h.address} {h.name}\n" for h in self))
             names.flush()
             namespaces = [_namespace(where, opened) for where in self.adopted.values()]
-            self.ask({"do": "build", "hosts": hosts, "seed": self.seed, "names": names.name}, namespaces)
+            order = {"do": "build", "hosts": hosts, "seed": self.seed, "names": names.name}
+            self.ask({**order, "shortcuts": self._takes_shortcuts, "engine": self.engine}, namespaces)
 
     def __exit__(self, *_: object) -> None:
         self.close()

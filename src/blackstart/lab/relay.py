@@ -16,12 +16,15 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import permutations
 
 from blackstart.core.randomness import Seed
 from blackstart.lab.emulation import COUNTED, Packet, Stage
 from blackstart.lab.frames import connection, is_address_resolution, matches
 from blackstart.lab.impairment import Impairment
+from blackstart.lab.kernel_engine import Kernel, Work
+from blackstart.lab.shortcuts import Shortcuts
 
 _SOL_PACKET, _MEMBERSHIP, _QDISC_BYPASS, _IGNORE_OUTGOING, _VNET_HEADER = 263, 1, 20, 23, 15
 _RCVBUFFORCE, _SNDBUFFORCE, _EVERY_PROTOCOL, _PROMISCUOUS = 33, 32, 3, 1
@@ -38,13 +41,22 @@ _libc = ctypes.CDLL(None, use_errno=True)
 class Port:
     """One host's end of the wire."""
 
-    def __init__(self, host: str, network: str, mac: bytes, interface: str, inside: socket.socket, name: str) -> None:
-        """inside: any socket of the host's namespace, name: its interface there."""
+    def __init__(
+        self, number: int, host: str, network: str, mac: bytes, interface: str, tap: str, inside: socket.socket,
+        name: str,
+    ) -> None:  # fmt: skip
+        """tap: where what the host sends is read, the interface itself or another; inside: any socket of the host's
+        namespace, name: its interface there."""
+        self.number = number
         self.host = host
         self.network = network
         self.mac = mac
         self.interface = interface
-        self.socket = _packet_socket(interface)
+        self.index = socket.if_nametoindex(interface)
+        self.has_tap = tap != interface
+        self.socket = _packet_socket(tap)
+        self._sending = _packet_socket(interface, receives=False) if self.has_tap else self.socket
+        self.send = self._sending.send
         self._inside, self._name = inside, name
         self._outside = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._has_offloads = True
@@ -67,6 +79,7 @@ class Entry:
         self.pairs = pairs
         self.impairment = wish
         self.dropped = 0
+        self.in_kernel: dict[Port, Work] = {}
         self._seed = seed
         self._known: set[bytes] = set()
         self._stages: dict[tuple[str, str], Stage] = {}
@@ -94,6 +107,12 @@ class Entry:
         total = {name: sum(stage.counts[name] for stage in self._stages.values()) for name in COUNTED}
         total["dropped"] += self.dropped
         total["seen"] += self.dropped
+        for work in self.in_kernel.values():
+            seen, dropped = work.counts()
+            total["seen"] += seen
+            total["dropped"] += dropped
+            if self.impairment is not None and self.impairment.delay_ms:
+                total["delayed"] += seen - dropped
         return total
 
 
@@ -106,6 +125,8 @@ class Relay:
         self.entries: dict[int, Entry] = {}
         self.past: dict[int, dict[str, int]] = {}  # what healed ones had done
         self.timer = _timer()
+        self.shortcuts: Shortcuts | None = None
+        self.kernel: Kernel | None = None
         self._buffer = memoryview(bytearray(_FRAME_MAX))  # what is sent on at once is never copied
         self._by_mac: dict[tuple[str, bytes], Port] = {}
         self._by_pair: dict[tuple[str, str], list[Entry]] = {}
@@ -152,7 +173,21 @@ class Relay:
         }
         for port in self.ports:
             port.offload(port.host not in picky)
+        if self.shortcuts is not None:
+            left = {} if self.kernel is None else self.kernel.arrange(self.ports, self._by_pair)
+            pairs = set(self._tapped())
+            free = {(a, b) for a, b in pairs if b in left or (a.host, b.host) not in self._by_pair}
+            self.shortcuts.arrange(free)
         self._arm()
+
+    def begin(self) -> None:
+        """All ports are there: what no fault means takes its shortcut."""
+        self._arrange()
+
+    def _tapped(self) -> Iterator[tuple[Port, Port]]:
+        for port, other in permutations((port for port in self.ports if port.has_tap), 2):
+            if port.network == other.network:
+                yield port, other
 
     def receive(self, port: Port) -> None:
         """Take what has come from this host, a bounded number at a time."""
@@ -209,7 +244,7 @@ class Relay:
 
     def _emit(self, target: Port, data: bytes | memoryview) -> None:
         try:
-            target.socket.send(data)
+            target.send(data)
             self.forwarded += 1
         except OSError:  # its queue is full, its interface is down, or the host is gone
             self.refused += 1
@@ -252,7 +287,7 @@ def _timer() -> int:
     return descriptor
 
 
-def _packet_socket(interface: str) -> socket.socket:
+def _packet_socket(interface: str, *, receives: bool = True) -> socket.socket:
     made = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     made.setsockopt(_SOL_PACKET, _IGNORE_OUTGOING, 1)
     made.setsockopt(_SOL_PACKET, _VNET_HEADER, 1)
@@ -264,7 +299,7 @@ def _packet_socket(interface: str) -> socket.socket:
             made.setsockopt(socket.SOL_SOCKET, size_option, 32 << 20)
     index = socket.if_nametoindex(interface)
     made.setsockopt(_SOL_PACKET, _MEMBERSHIP, struct.pack("iHH8s", index, _PROMISCUOUS, 0, b""))
-    made.bind((interface, _EVERY_PROTOCOL))
+    made.bind((interface, _EVERY_PROTOCOL if receives else 0))
     made.setblocking(False)
     return made
 

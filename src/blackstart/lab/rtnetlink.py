@@ -12,8 +12,11 @@ import contextlib
 import os
 import socket
 import struct
+from collections.abc import Iterator
 
 _NEWLINK, _NEWADDR, _DELADDR, _NEWROUTE, _NEWRULE, _DELRULE = 16, 20, 21, 24, 32, 33
+_NEWQDISC, _GETQDISC, _NEWFILTER, _DELFILTER = 36, 38, 44, 45
+_DUMP, _REPLACE, _DONE = 0x300, 0x100, 3
 _REQUEST, _ACK, _EXCLUSIVE, _CREATE = 1, 4, 0x200, 0x400
 _ERROR = 2
 _NESTED = 0x8000
@@ -24,6 +27,11 @@ _LOOPBACK_NETWORK = (socket.inet_aton("127.0.0.0"), 8)
 _TABLE_LOCAL, _TABLE_ACROSS = 255, 97
 _TO_TABLE, _UNICAST, _STATIC, _ON_LINK = 1, 1, 4, 253
 _ACROSS_FIRST, _LOCAL_NEXT = 1, 2
+# Of linux/pkt_sched.h and linux/pkt_cls.h.
+_CLSACT, _CLSACT_HANDLE, _INGRESS = 0xFFFFFFF1, 0xFFFF0000, 0xFFFFFFF2
+_STOLEN, _REDIRECT, _TERMINAL = 4, 1, 1
+_ROOT, _NETEM_HANDLE, _NETEM = 0xFFFFFFFF, 0x10000, b"netem\0"
+_ALL_PROTOCOLS = socket.htons(3)
 Range = tuple[int, int]
 _NO_LINK_LOCAL = 1  # IN6_ADDR_GEN_MODE_NONE
 
@@ -94,6 +102,66 @@ class Netlink:
         """Take an IPv4 address away; the routes that use it go with it."""
         self._ask(_DELADDR, 0, _address(index, address, prefix))
 
+    def set_netem(self, index: int, options: bytes) -> None:
+        """Let the kernel's netem do this (see `lab.netem`) to what goes out there; what waits keeps its time."""
+        body = _queueing(index, _ROOT, _NETEM_HANDLE) + _attribute(1, _NETEM) + _attribute(2, options)
+        self._ask(_NEWQDISC, _CREATE | _REPLACE, body)
+
+    def netem_counts(self, index: int) -> tuple[int, int]:
+        """(packets that netem has taken there, those of them that it dropped), since it was first asked."""
+        for data in self._dump(_GETQDISC, _queueing(index, 0)):
+            (where,) = struct.unpack_from("=i", data, 4)
+            found = _attributes(data[20:])
+            if where == index and found.get(1) == _NETEM:
+                counts = _attributes(found[7])
+                (passed,) = struct.unpack_from("=I", counts[1], 8)
+                waiting, _, dropped = struct.unpack_from("=III", counts[3])
+                return passed + waiting + dropped, dropped
+        return 0, 0
+
+    def add_ingress(self, index: int) -> None:
+        """Give this interface a place for rules on what comes in."""
+        body = _queueing(index, _CLSACT, _CLSACT_HANDLE) + _attribute(1, _text("clsact"))
+        self._ask(_NEWQDISC, _CREATE | _EXCLUSIVE, body)
+
+    def redirect(self, index: int, to: int, priority: int, mac: bytes = b"") -> None:
+        """What comes in there (for this Ethernet address; all, if none is given) goes out of interface `to` instead.
+
+        priority: the smaller is asked first; one rule each.
+        """
+        keys = b""
+        if mac:  # found before the network header, where offsets count from
+            keys += struct.pack("!II", 0xFFFFFFFF, int.from_bytes(mac[:4], "big")) + struct.pack("=ii", -14, 0)
+            keys += struct.pack("!II", 0xFFFF0000, int.from_bytes(mac[4:], "big") << 16) + struct.pack("=ii", -10, 0)
+        else:
+            keys += bytes(16)
+        selector = struct.pack("=BBBxHHhhI", _TERMINAL, 0, len(keys) // 16, 0, 0, 0, 0, 0) + keys
+        mirred = struct.pack("=IIiiiiI", 0, 0, _STOLEN, 0, 0, _REDIRECT, to)
+        action = _attribute(1, _text("mirred")) + _attribute(2 | _NESTED, _attribute(2, mirred))
+        options = _attribute(5, selector) + _attribute(7 | _NESTED, _attribute(1 | _NESTED, action))
+        body = _queueing(index, _INGRESS, 0, priority << 16 | _ALL_PROTOCOLS)
+        body += _attribute(1, _text("u32")) + _attribute(2 | _NESTED, options)
+        self._ask(_NEWFILTER, _CREATE | _EXCLUSIVE, body)
+
+    def redirect_no_more(self, index: int, priority: int) -> None:
+        """Take the rule of this priority away."""
+        body = _queueing(index, _INGRESS, 0, priority << 16 | _ALL_PROTOCOLS) + _attribute(1, _text("u32"))
+        self._ask(_DELFILTER, 0, body)
+
+    def _dump(self, kind: int, body: bytes) -> Iterator[bytes]:
+        """The bodies of all messages that answer this."""
+        self._sequence += 1
+        head = struct.pack("=IHHII", 16 + len(body), kind, _REQUEST | _DUMP, self._sequence, 0)
+        self._socket.send(head + body)
+        while True:
+            answer, at = self._socket.recv(1 << 17), 0
+            while at < len(answer):
+                length, answered = struct.unpack_from("=IH", answer, at)
+                if answered in (_DONE, _ERROR):
+                    return
+                yield answer[at + 16 : at + length]
+                at += length + -length % 4
+
     def _ask(self, kind: int, flags: int, body: bytes) -> None:
         self._sequence += 1
         head = struct.pack("=IHHII", 16 + len(body), kind, flags | _REQUEST | _ACK, self._sequence, 0)
@@ -115,6 +183,10 @@ def _address(index: int, address: str, prefix: int) -> bytes:
     return struct.pack("=BBBBI", socket.AF_INET, prefix, 0, 0, index) + _attribute(2, number) + _attribute(1, number)
 
 
+def _queueing(index: int, parent: int, handle: int = 0, info: int = 0) -> bytes:
+    return struct.pack("=BxHiIII", socket.AF_UNSPEC, 0, index, handle, parent, info)
+
+
 def _rule(priority: int, table: int, destination_bits: int = 0) -> bytes:
     head = struct.pack("=BBBBBBBBI", socket.AF_INET, destination_bits, 0, 0, table, 0, 0, _TO_TABLE, 0)
     return head + _attribute(6, struct.pack("=I", priority))
@@ -123,6 +195,15 @@ def _rule(priority: int, table: int, destination_bits: int = 0) -> bytes:
 def _attribute(kind: int, data: bytes) -> bytes:
     length = 4 + len(data)
     return struct.pack("=HH", length, kind) + data + bytes(-length % 4)
+
+
+def _attributes(data: bytes) -> dict[int, bytes]:
+    found, at = {}, 0
+    while at + 4 <= len(data):
+        length, kind = struct.unpack_from("=HH", data, at)
+        found[kind & ~_NESTED] = data[at + 4 : at + length]
+        at += max(4, length + -length % 4)
+    return found
 
 
 def _text(name: str) -> bytes:

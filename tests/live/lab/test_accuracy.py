@@ -6,10 +6,11 @@ Limits have room for a busy machine; the figures of a quiet one stand in docs/be
 from __future__ import annotations
 
 import statistics
+import threading
 
 import pytest
 
-from blackstart.lab import Burst, Lab, NetworkChaos
+from blackstart.lab import Burst, Impairment, Lab, NetworkChaos
 from tests.live.lab.traffic import Seen, measure
 
 pytestmark = pytest.mark.live
@@ -25,6 +26,31 @@ def test_an_unfaulted_link_loses_and_changes_nothing(pair: Lab, chaos: NetworkCh
     found = seen(pair)
     assert found.numbers == list(range(COUNT)) and found.damaged == 0
     assert found.quantile_ms(0.5) < 5
+
+
+def test_faults_that_come_and_go_lose_and_double_nothing(pair: Lab, chaos: NetworkChaos) -> None:
+    """What no fault means bypasses the keeper; here a fault that changes nothing takes it there again and again."""
+    before = pair.ask({"do": "counts"})[0]["forwarded"]
+    over, met = threading.Event(), []
+
+    def toggle() -> None:
+        while not over.wait(0.02):
+            with chaos.apply(LINK, Impairment()) as passing:
+                over.wait(0.02)
+            met.append(passing.counts()["seen"])
+
+    toggling = threading.Thread(target=toggle)
+    toggling.start()
+    try:
+        found = seen(pair)
+    finally:
+        over.set()
+        toggling.join()
+    forwarded = pair.ask({"do": "counts"})[0]["forwarded"] - before
+    assert sorted(found.numbers) == list(range(COUNT)) and found.damaged == 0
+    assert 0 < sum(met) <= forwarded
+    if pair.ask({"do": "counts"})[0]["shortened"]:
+        assert forwarded < COUNT
 
 
 @pytest.mark.parametrize("percent", [10, 30, 50])
