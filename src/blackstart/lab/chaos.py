@@ -212,8 +212,8 @@ class NetworkChaos:
     def _apply(
         self, pairs: Sequence[tuple[str, str]], wish: Impairment | None, duration_s: float, told: str
     ) -> Applied:
-        if not 0 <= duration_s <= 1e6:
-            raise LabError(f"duration_s is {duration_s:g}", where="duration_s", next_step="give seconds, at least 0")
+        if not isinstance(duration_s, int | float) or not 0 <= duration_s <= 1e6:
+            raise LabError(f"duration_s is {duration_s!r}", where="duration_s", next_step="give seconds, at least 0")
         impairment = None if wish is None else msgspec.to_builtins(wish)
         message = {"do": "apply", "pairs": pairs, "impairment": impairment, "lasts_s": duration_s}
         self._applied.append(Applied(self.lab, self.lab.ask(message)[0]["number"], told))
@@ -235,7 +235,7 @@ def _pairs(lab: Lab, where: Where, one_way: bool) -> list[tuple[str, str]]:
         name = lab[where if isinstance(where, str) else where.name].name
         sent = [(name, other) for other in lab.hosts if other != name]
         return sent if one_way else sent + [(other, name) for _, other in sent]
-    if len(where) != 2:
+    if not isinstance(where, tuple | list) or len(where) != 2:
         raise LabError(f"{where!r} is neither a host nor a pair of hosts", next_step='such as ("client", "server")')
     one, other = (lab[end if isinstance(end, str) else end.name].name for end in where)
     if one == other:

@@ -7,7 +7,7 @@ nothing about where it acts: that is the chaos's business.
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
@@ -86,10 +86,14 @@ class Impairment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
         _check(self, "delay_ms", 0, DELAY_MS_MAX)
         _check(self, "jitter_ms", 0, DELAY_MS_MAX)
         _check(self, "rate_kbit", 0, 1e9)
-        _check(self, "copies", 1, 100)
-        _check(self, "gap", 1, 1_000_000)
-        _check(self, "queue_packets", 1, 1_000_000)
-        _check(self, "port", 0, 65535)
+        _check(self, "copies", 1, 100, whole=True)
+        _check(self, "gap", 1, 1_000_000, whole=True)
+        _check(self, "queue_packets", 1, 1_000_000, whole=True)
+        _check(self, "port", 0, 65535, whole=True)
+        for name, kind in (("distribution", Distribution), ("protocol", Protocol)):
+            if getattr(self, name) not in get_args(kind):
+                step = f"give one of {', '.join(filter(None, get_args(kind)))}"
+                raise LabError(f"{name} is {getattr(self, name)!r}", where=name, next_step=step)
         if self.reorder_percent and not self.delay_ms:
             raise LabError(
                 "reorder_percent needs a delay: packets overtake the ones that are delayed", next_step="give delay_ms"
@@ -101,7 +105,8 @@ class Impairment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
                 parse(f"{self.when} {_ANY_VERB}")
             except RuleError as error:
                 step = "write it like @3, @10+5, 20% or 2*"
-                raise LabError(f"{self.when!r} does not say when: {error.what}", next_step=step) from None
+                why = error.what.partition("\n")[0]
+                raise LabError(f"{self.when!r} does not say when: {why}", where="when", next_step=step) from None
 
     @property
     def acts_on_packets(self) -> bool:
@@ -119,8 +124,10 @@ def _check_percentages(value: msgspec.Struct, names: str) -> None:
         _check(value, name, 0, 100)
 
 
-def _check(value: msgspec.Struct, name: str, least: float, most: float) -> None:
+def _check(value: msgspec.Struct, name: str, least: float, most: float, *, whole: bool = False) -> None:
     number = getattr(value, name)
+    if whole and isinstance(number, float):
+        raise LabError(f"{name} is {number!r}, not a whole number", where=name, next_step=_between(least, most))
     if not isinstance(number, int | float) or isinstance(number, bool) or not math.isfinite(number):
         raise LabError(f"{name} is {number!r}, not a number", where=name, next_step=_between(least, most))
     if not least <= number <= most:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import gc
+import ipaddress
 import os
 import select
 import signal
@@ -37,6 +38,7 @@ _GET_INDEX = 0x8933  # SIOCGIFINDEX
 _OWN_NETWORK = "/proc/thread-self/ns/net"
 _NETWORK_RIGHTS = ("net_admin", "net_raw", "net_bind_service")
 EXEC_FAILED = 127
+ADOPTED = "lab"  # how the lab's interfaces in somebody else's namespace are called
 NEAR_PORTS, FAR_PORTS = (32768, 46000), (46001, 60999)
 
 
@@ -55,7 +57,11 @@ class Inside:
     def index(self, number: int) -> int:
         """The kernel's number of the lab's so-manieth interface there."""
         interface = f"{self.prefix}{number}"
-        request = fcntl.ioctl(self.socket.fileno(), _GET_INDEX, struct.pack("16sI20x", interface.encode(), 0))
+        try:
+            request = fcntl.ioctl(self.socket.fileno(), _GET_INDEX, struct.pack("16sI20x", interface.encode(), 0))
+        except OSError:
+            step = "make a new lab: somebody removed it"
+            raise LabError(f"host {self.name!r} has no {interface} any more", where=self.name, next_step=step) from None
         return int(struct.unpack_from("=I", request, 16)[0])
 
 
@@ -101,7 +107,9 @@ class Keeper:
         attached: list[int] = []
         try:
             reply = getattr(self, f"_do_{message.pop('do')}")(descriptors=descriptors, attached=attached, **message)
-        except (OSError, BlackstartError) as error:
+        except BlackstartError as error:
+            reply = {"error": error.what, "where": error.where, "next": error.next_step}
+        except (OSError, msgspec.ValidationError) as error:
             reply = {"error": str(error)}
         finally:
             for descriptor in descriptors:
@@ -151,13 +159,19 @@ class Keeper:
 
     def _adopt(self, name: str, namespace: int) -> Inside:
         """Somebody else's network namespace: only the lab's interfaces are added to it, under names of their own."""
-        _enter(namespace)
-        return Inside(name, os.dup(namespace), "lab")
+        try:
+            _enter(namespace)
+        except OSError as error:
+            step = "name a process or a network namespace, as root (or of a user namespace of your own)"
+            raise LabError(f"host {name!r} cannot be adopted: {error.strerror}", where=name, next_step=step) from None
+        return Inside(name, os.dup(namespace), ADOPTED)
 
     def _add_interface(self, host: Inside, number: int, wanted: Mapping[str, Any]) -> None:
         name = f"{host.prefix}{number}"
         outside = f"port{len(self._relay.ports)}"
         mac = bytes.fromhex(wanted["mac"])
+        if host.prefix == ADOPTED:
+            _refuse_clash(host, name, wanted)
         # Locally administered, and another first byte than the hosts' own.
         self._netlink.add_veth(outside, b"\x06" + mac[1:], name, mac, host.namespace)
         here, index = socket.if_nametoindex(outside), host.index(number)
@@ -316,6 +330,21 @@ class Keeper:
         """Take the host's interface down, or up again: the program sees it, unlike a partition."""
         inside = self._hosts[host]
         inside.netlink.set_up(inside.index(interface), up=up)
+
+
+def _refuse_clash(host: Inside, interface: str, wanted: Mapping[str, Any]) -> None:
+    """What an adopted host has already stays as it is."""
+    network = ipaddress.IPv4Network(f"{wanted['address'] or '0.0.0.0'}/{wanted['prefix']}", strict=False)
+    taken = next((one for one in host.netlink.addresses() if ipaddress.IPv4Address(one) in network), "")
+    if wanted["address"] and taken:
+        step = f"a lab uses {network}: take that address away, or adopt another host"
+        raise LabError(f"host {host.name!r} has the address {taken} already", where=host.name, next_step=step)
+    try:
+        fcntl.ioctl(host.socket.fileno(), _GET_INDEX, struct.pack("16sI20x", interface.encode(), 0))
+    except OSError:
+        return
+    step = "it may be in another lab: close that first"
+    raise LabError(f"host {host.name!r} has an interface {interface} already", where=host.name, next_step=step)
 
 
 def _enter(namespace: int) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from blackstart.core.randomness import Seed
 from blackstart.lab.impairment import Impairment
-from blackstart.lab.netem import can, options
+from blackstart.lab.qdisc import can, options
 from blackstart.lab.rtnetlink import Netlink
 
 if TYPE_CHECKING:

@@ -295,7 +295,8 @@ class Lab:
         if "error" in answer:
             for descriptor in came:
                 os.close(descriptor)
-            raise LabError(answer["error"], where=str(message.get("host", "")))
+            where = answer.get("where") or str(message.get("host", ""))
+            raise LabError(answer["error"], where=where, next_step=answer.get("next", ""))
         return answer, came
 
 
@@ -305,8 +306,13 @@ def _namespace(where: int | str, opened: contextlib.ExitStack) -> int:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
-        raise LabError(f"this network namespace cannot be opened: {error.strerror}", where=path) from None
+        step = "name a process that runs, or a path such as /run/netns/NAME"
+        what = f"this network namespace cannot be opened: {error.strerror}"
+        raise LabError(what, where=path, next_step=step) from None
     opened.callback(os.close, descriptor)
+    if os.fstat(descriptor).st_ino == os.stat("/proc/self/ns/net").st_ino:
+        step = "adopt a process or a container that has a network of its own"
+        raise LabError("this is the network that blackstart itself runs in", where=path, next_step=step)
     return descriptor
 
 

@@ -12,10 +12,9 @@ import contextlib
 import os
 import socket
 import struct
-from collections.abc import Iterator
 
 _NEWLINK, _NEWADDR, _DELADDR, _NEWROUTE, _NEWRULE, _DELRULE = 16, 20, 21, 24, 32, 33
-_NEWQDISC, _GETQDISC, _NEWFILTER, _DELFILTER = 36, 38, 44, 45
+_GETADDR, _NEWQDISC, _GETQDISC, _NEWFILTER, _DELFILTER = 22, 36, 38, 44, 45
 _DUMP, _REPLACE, _DONE = 0x300, 0x100, 3
 _REQUEST, _ACK, _EXCLUSIVE, _CREATE = 1, 4, 0x200, 0x400
 _ERROR = 2
@@ -98,12 +97,18 @@ class Netlink:
         """Give an interface an IPv4 address; the route to its network comes with it."""
         self._ask(_NEWADDR, _CREATE | _EXCLUSIVE, _address(index, address, prefix))
 
+    def addresses(self) -> list[str]:
+        """All IPv4 addresses there are."""
+        body = struct.pack("=BBBBI", socket.AF_INET, 0, 0, 0, 0)
+        found = (_attributes(data[8:]) for data in self._dump(_GETADDR, body))
+        return [socket.inet_ntoa(one[2] if 2 in one else one[1]) for one in found if 2 in one or 1 in one]
+
     def delete_address(self, index: int, address: str, prefix: int) -> None:
         """Take an IPv4 address away; the routes that use it go with it."""
         self._ask(_DELADDR, 0, _address(index, address, prefix))
 
     def set_netem(self, index: int, options: bytes) -> None:
-        """Let the kernel's netem do this (see `lab.netem`) to what goes out there; what waits keeps its time."""
+        """Let the kernel's netem do this (see `lab.qdisc`) to what goes out there; what waits keeps its time."""
         body = _queueing(index, _ROOT, _NETEM_HANDLE) + _attribute(1, _NETEM) + _attribute(2, options)
         self._ask(_NEWQDISC, _CREATE | _REPLACE, body)
 
@@ -148,8 +153,9 @@ class Netlink:
         body = _queueing(index, _INGRESS, 0, priority << 16 | _ALL_PROTOCOLS) + _attribute(1, _text("u32"))
         self._ask(_DELFILTER, 0, body)
 
-    def _dump(self, kind: int, body: bytes) -> Iterator[bytes]:
+    def _dump(self, kind: int, body: bytes) -> list[bytes]:
         """The bodies of all messages that answer this."""
+        found: list[bytes] = []
         self._sequence += 1
         head = struct.pack("=IHHII", 16 + len(body), kind, _REQUEST | _DUMP, self._sequence, 0)
         self._socket.send(head + body)
@@ -158,8 +164,8 @@ class Netlink:
             while at < len(answer):
                 length, answered = struct.unpack_from("=IH", answer, at)
                 if answered in (_DONE, _ERROR):
-                    return
-                yield answer[at + 16 : at + length]
+                    return found
+                found.append(answer[at + 16 : at + length])
                 at += length + -length % 4
 
     def _ask(self, kind: int, flags: int, body: bytes) -> None:

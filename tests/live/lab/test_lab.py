@@ -156,7 +156,9 @@ def test_leaving_heals_though_the_body_fails(pair: Lab) -> None:
         (lambda c: c.partition("client", "client"), "both sides"), (lambda c: c.roam("client", "10.97.0.3"), "taken"),
         (lambda c: c.roam("client", "192.0.2.1"), "no address in lan"), (lambda c: c.roam("client", "x"), "IPv4"),
         (lambda c: c.roam("client", interface=4), "interface 4"), (lambda c: c.partition_by("bridge"), "3 hosts"),
-        (lambda c: c.apply_loss(("client", "server", "x"), 1), "pair"),
+        (lambda c: c.apply_loss(("client", "server", "x"), 1), "pair"), (lambda c: c.apply_loss(7, 1), "pair"),
+        (lambda c: c.apply_loss(LINK, 1, duration_s="x"), "'x'"),
+        (lambda c: c.apply_delay("all", 5, 5, "gauss"), "gauss"),
     ],
 )  # fmt: skip
 def test_what_has_no_meaning_is_refused_and_changes_nothing(
@@ -228,6 +230,41 @@ def test_a_container_can_be_adopted_and_is_left_as_it_was() -> None:
         container.kill()
     with pytest.raises(LabError, match="cannot be opened"), opened("a", adopted={"b": "/nowhere"}):
         pass
+
+
+def test_the_network_of_blackstart_itself_is_never_adopted() -> None:
+    with pytest.raises(LabError, match="blackstart itself runs in"), opened("a", adopted={"b": os.getpid()}):
+        pass
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: another's network namespace is joined")
+@pytest.mark.parametrize(
+    ("there", "said"),
+    [
+        ("ip link set lo up; ip addr add 10.97.0.3/32 dev lo", "has the address 10.97.0.3 already"),
+        ("ip link add lab0 type veth peer name other", "has an interface lab0 already"),
+    ],
+)
+def test_what_an_adopted_host_has_is_not_taken_from_it(there: str, said: str) -> None:
+    with subprocess.Popen(["unshare", "-n", "sh", "-c", f"{there}; echo; exec cat"], stdin=-1, stdout=-1) as container:
+        assert container.stdout is not None and container.stdout.read(1)
+        with pytest.raises(LabError, match=said), opened("a", adopted={"b": container.pid}):
+            pass
+        container.kill()
+
+
+def test_chaos_on_a_link_that_is_deleted_says_so_or_does_nothing() -> None:
+    with opened("a", "b", "c") as lab, NetworkChaos(lab) as chaos:
+        loss = chaos.apply_loss("b", 50)
+        lab["b"].run(["ip", "link", "del", "eth0"], check=True)
+        chaos.apply_delay(("a", "b"), 5).heal()
+        assert loss.counts()["dropped"] == 0
+        for act in (chaos.roam, chaos.switch_off):
+            with pytest.raises(LabError, match="host 'b' has no eth0 any more"):
+                act("b")
+        loss.heal()
+        with chaos.apply_loss(("a", "c"), 0):
+            assert lab["a"].run(["ping", "-c", "1", "-W", "5", "c"]).returncode == 0
 
 
 OWNER = """

@@ -42,7 +42,8 @@ def test_json_and_repr_come_back_equal(wish: Impairment) -> None:
         ({"jitter_ms": -1}, "jitter_ms"), ({"copies": 0}, "copies"), ({"gap": 0}, "gap"),
         ({"rate_kbit": -1}, "rate_kbit"), ({"queue_packets": 0}, "queue_packets"),
         ({"reorder_percent": 10}, "delay"), ({"port": 80}, "protocol"), ({"port": 99999, "protocol": "tcp"}, "port"),
-        ({"when": "@"}, "when"), ({"when": "sometimes"}, "when"),
+        ({"distribution": "gauss"}, "distribution"), ({"protocol": "sctp"}, "protocol"), ({"copies": 1.5}, "copies"),
+        ({"port": 80.0, "protocol": "tcp"}, "port"), ({"when": "@"}, "when"), ({"when": "sometimes"}, "when"),
     ],
 )  # fmt: skip
 def test_values_without_a_meaning_are_refused_by_name(fields: dict[str, Any], word: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 from blackstart.core.randomness import Seed
 from blackstart.lab import Impairment
 from blackstart.lab.kernel_engine import Kernel
-from blackstart.lab.netem import options
+from blackstart.lab.qdisc import options
 from blackstart.lab.relay import Entry, Port
 from blackstart.lab.rtnetlink import Netlink
 from blackstart.lab.shortcuts import Shortcuts

@@ -7,7 +7,7 @@ import struct
 import pytest
 
 from blackstart.lab import Burst, Impairment
-from blackstart.lab.netem import can, options, table
+from blackstart.lab.qdisc import can, options, table
 
 WHOLE = 0xFFFFFFFF
 
