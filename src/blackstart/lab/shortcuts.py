@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from blackstart.lab.relay import Port
 
 # With more hosts on a network the rules, one for each pair, cost more than they save.
-HOSTS_MAX = 16
+HOSTS_MAX = 8
 _LAST = 60_000
 
 
