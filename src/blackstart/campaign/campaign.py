@@ -122,7 +122,9 @@ class Campaign:
         wanted = [clean.start for clean in calibration.chain[:2]]
         if calibration.is_service:
             return tuple(wanted)  # a workload that says the same ids twice tells a loss of the first only
-        return tuple(reversed(wanted)) if not calibration.refuses_rerun else tuple(wanted)
+        if calibration.refuses_rerun:
+            return tuple(wanted)
+        return tuple(reversed(wanted[: len(calibration.chain) - 1] or wanted))  # each with a re-run that is known
 
     def choose(self, seen: Observation) -> list[Candidate]:
         """The candidates in the order in which they are tried."""

@@ -235,7 +235,8 @@ class Observer:
         for start, keep in (("S1", "S2"), ("S2", "S3")):
             following = self._recorded(start, keep)
             if not went_well(following.run):
-                self.notes.append("the program refuses a second run: restart by re-run does not apply")
+                if start == "S1":
+                    self.notes.append("the program refuses a second run: restart by re-run does not apply")
                 break
             recorded.append(following)
             if self.bench.service is not None:

@@ -211,7 +211,8 @@ def _findings(tally: Tally, options: Options) -> tuple[tuple[Finding, ...], list
         elif suspicion.reproduction.shown:
             shown[cause] = suspicion
         elif suspicion.label == DEFECT:
-            why = f"{first.verdict.consequence} was seen once and reproduced {suspicion.reproduction}"
+            again = f"reproduced {suspicion.reproduction}" if suspicion.repeats else "there was no time to repeat it"
+            why = f"{first.verdict.consequence} was seen once and {again}"
             unproven.append(Omission(what=first.fault, why=why))
     failures = [failure for suspicion in shown.values() for failure in suspicion.failures]
     return tuple(_finding(found, shown[found.fingerprint], options) for found in group(failures)), unproven

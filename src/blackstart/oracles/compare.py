@@ -195,6 +195,15 @@ def holds_all_of(state: FileState | None, other: FileState | None) -> bool:
     return mine is not None and theirs is not None and not _bag(theirs) - _bag(mine)
 
 
+def holds_share_of(state: FileState | None, other: FileState | None, share: float) -> bool:
+    """Whether at least this share of the other's values is there too, at places of the same name."""
+    mine, theirs = leaves_of(state), leaves_of(other)
+    if not mine or not theirs:
+        return False
+    wanted = _bag(theirs)
+    return (wanted & _bag(mine)).total() >= share * wanted.total()
+
+
 def _bag(leaves: Leaves) -> Counter[tuple[str, str]]:
     return Counter((general(place), value) for place, value in leaves if value not in _EMPTY)
 

@@ -14,7 +14,7 @@ from blackstart.core.reading import FileState
 from blackstart.core.verdict import Verdict, failed, passed, unknown
 from blackstart.oracles.compare import is_broken, is_empty, is_extended, is_one_of
 from blackstart.oracles.legal import versions_of
-from blackstart.oracles.speech import spoke
+from blackstart.oracles.speech import saying, spoke
 from blackstart.oracles.view import View
 from blackstart.oracles.waits import Trouble, died, hangs
 from blackstart.oracles.words import difference
@@ -110,7 +110,8 @@ def judge_restart(view: View, name: str) -> tuple[Verdict, ...]:
         return (passed(name, "it works again with the good file put back"),)
     consequence = {SIGNALED: "crashed", DEADLINE: "hung"}.get(good.end.how, "corrupt")
     ending = f"exit status {good.end.code}" if consequence == "corrupt" else consequence
-    text = f"it still fails ({ending}) with the good {', '.join(damaged) or 'file'} put back"
+    said = saying(view, good)
+    text = f"it still fails ({ending}) with the good {', '.join(damaged) or 'file'} put back{said}"
     return (failed(name, consequence, text, paths=damaged),)
 
 

@@ -11,6 +11,7 @@ from blackstart.core.calibration import Calibration
 from blackstart.core.history import DEADLINE, EXITED, SIGNALED, History, Reset, Run
 from blackstart.core.verdict import NOTE, Verdict, failed, passed, unknown
 from blackstart.oracles import damage
+from blackstart.oracles.speech import saying
 from blackstart.oracles.view import DAMAGE_KINDS, View
 
 NAME = "restart"
@@ -37,7 +38,7 @@ def judge(history: History, calibration: Calibration) -> tuple[Verdict, ...]:
 
 def _failure(view: View, last: Run) -> Verdict:
     helped = [reset for reset in view.history.resets if reset.helped]
-    seen = f"two restarts in a row fail: the last one {how(last)}{_words(view, last)}"
+    seen = f"two restarts in a row fail: the last one {how(last)}{saying(view, last)}"
     if helped:
         reset = min(helped, key=lambda one: (len(one.put_back) + len(one.removed), len(one.put_back)))
         return _by_reset(view, reset, seen)
@@ -82,11 +83,6 @@ def how(run: Run) -> str:
     if end.how == DEADLINE:
         return f"{'is not ready' if run.life is not None else 'has not ended'} after {end.elapsed_s:.1f} s"
     return "was killed"
-
-
-def _words(view: View, run: Run) -> str:
-    lines = [line.strip() for line in view.text(run, "stderr").splitlines() if line.strip()]
-    return f", saying: {lines[-1][:200]}" if lines else ""
 
 
 def _slowness(view: View, run: Run) -> str:

@@ -58,6 +58,12 @@ def spoke(view: View, run: Run) -> bool | None:
     return None if unclear else False
 
 
+def saying(view: View, run: Run) -> str:
+    """`, saying: …` with the last line on stderr; `` if there is none."""
+    lines = [line.strip() for line in view.text(run, "stderr").splitlines() if line.strip()]
+    return f", saying: {lines[-1][:200]}" if lines else ""
+
+
 def message(text: str, clean: str, *, any_line: bool = False) -> str:
     """The first line that is a message; `` if there is none. any_line: every line that the clean run lacks is one."""
     known = clean.split("\n")

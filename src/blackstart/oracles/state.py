@@ -12,6 +12,7 @@ from blackstart.core.history import EXITED, History, Run
 from blackstart.core.verdict import FAILED, Verdict, failed, passed, unknown
 from blackstart.oracles import damage
 from blackstart.oracles.legal import CORRUPT, LEGAL, LOST, legal_after, legal_unrecovered
+from blackstart.oracles.once import judge_once
 from blackstart.oracles.outputs import reached
 from blackstart.oracles.view import CLOCK_KINDS, DAMAGE_KINDS, View
 
@@ -23,10 +24,11 @@ def judge(history: History, calibration: Calibration) -> tuple[Verdict, ...]:
     view = View(history, calibration)
     if history.kind in DAMAGE_KINDS:
         return damage.judge_state(view, NAME)
-    if calibration.refuses_rerun:
-        return (passed(NAME, "the program refuses a second run, so recovery by re-run does not apply"),)
     if view.clean is None or view.first is None:
         return (unknown(NAME, f"there is no clean run from {history.start} to compare with"),)
+    if calibration.refuses_rerun:
+        nothing = passed(NAME, "the program refuses a second run, so recovery by re-run does not apply")
+        return (judge_once(view, NAME) if history.kind not in CLOCK_KINDS else ()) or (nothing,)
     if not view.restarts:
         return (unknown(NAME, "the target was not restarted"),)
     last = view.restarts[-1]

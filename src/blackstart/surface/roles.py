@@ -27,6 +27,8 @@ _SYSTEM = ("/usr/", "/lib/", "/lib64/", "/lib32/", "/bin/", "/sbin/", "/etc/", "
 _CODE = (".py", ".pyc", ".so", ".jar", ".class", ".rb", ".js", ".mjs", ".cjs", ".pl", ".pm", ".sh", ".bash", ".lua",
          ".tcl", ".php", ".awk")  # fmt: skip
 _CODE_PLACES = ("/__pycache__/", "/site-packages/", "/dist-packages/", "/node_modules/", "/pyvenv.cfg")
+# By the Base Directory Specification and the File System Hierarchy what lies there can be made again.
+_CACHES = (f"{HOME}/.cache/", "/var/cache/")
 _NOT_FILES = ("/dev/", "/proc/", "/sys/")
 _PROGRAM_FOLDER = re.compile(r"^(?P<prefix>.*[^/])/(?:bin|sbin|libexec|shims)/[^/]+$")
 _DATA_FOLDERS = ("share/", "state/", "etc/", "var/", "cache/")
@@ -180,6 +182,8 @@ def _role(path: str, use: Use, stood: Sequence[bool], deletion: Deletion | None,
         return "scratch" if use.written or use.moved_onto or use.moved_away else ""
     if _is_log(use) or (use.sources and all(_is_log(used.get(source, Use())) for source in use.sources)):
         return "log"
+    if path.startswith(_CACHES) and not (deletion and deletion.answers_changed):
+        return "cache"
     if not is_read:
         return "output"
     if deletion and not deletion.answers_changed and deletion.answers_could_differ and deletion.rebuilt_equal:

@@ -185,8 +185,10 @@ def test_the_check_decides_first() -> None:
     assert judge(checked("0\n7 notes\n", notes(1)), yardstick).consequence == "lost"
 
 
-def test_a_program_that_refuses_a_second_run_is_not_judged() -> None:
-    assert judge(killed(None, None), calibration(refuses_rerun=True)).outcome == PASSED
+def test_a_program_that_refuses_a_second_run_is_judged_by_what_the_first_one_left() -> None:
+    once = calibration(refuses_rerun=True)
+    assert judge(killed(notes(1), None), once).outcome == PASSED
+    assert judge(killed(None, notes(2)), once).consequence == "lost"
 
 
 def test_without_a_restart_nothing_is_known() -> None:
