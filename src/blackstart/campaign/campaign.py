@@ -120,10 +120,8 @@ class Campaign:
     def starts(self, calibration: Calibration) -> tuple[str, ...]:
         """The start states of trials, the more telling first: a re-run has something to lose."""
         wanted = [clean.start for clean in calibration.chain[:2]]
-        if calibration.is_service:
+        if calibration.is_service or calibration.refuses_rerun:
             return tuple(wanted)  # a workload that says the same ids twice tells a loss of the first only
-        if calibration.refuses_rerun:
-            return tuple(wanted)
         return tuple(reversed(wanted[: len(calibration.chain) - 1] or wanted))  # each with a re-run that is known
 
     def choose(self, seen: Observation) -> list[Candidate]:
