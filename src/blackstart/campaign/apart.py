@@ -1,34 +1,54 @@
-"""Whether the companions may live in a network of their own: tried once, with nothing broken, before kind `link` is.
+"""Whether the companions may live in a network of their own: tried once, with nothing broken, before what is between.
 
-What a target and its companion share besides the loopback's ports (abstract unix sockets, IPv6, interfaces) is no
-longer shared there. A program that needs it would fail for that reason, and not for what is done to the link.
+What a target and its companion share besides the loopback's ports (abstract unix sockets, interfaces; over a link also
+IPv6, through proxies also UDP) is no longer shared there. A program that needs it would fail for that reason, and not
+for what is broken.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
+
 from blackstart.campaign.serving import patience_of
 from blackstart.campaign.worker import Outcome
 from blackstart.core.calibration import Calibration
-from blackstart.core.history import STOPPED
+from blackstart.core.history import EXITED, STOPPED
 from blackstart.core.verdict import FAILED
-from blackstart.faults.link import PLAIN, Link, companion_ports
+from blackstart.faults import link, peer
+from blackstart.faults.link import Link
+from blackstart.faults.peer import Peer
 from blackstart.trials import Plan
 
 CONTROL = "control"
+_WHAT = {
+    "link": "no bad links: with its companions in a network of their own",
+    "peer": "no broken peers: with its companions behind proxies",
+}
 
 
-def control(calibration: Calibration) -> Plan | None:
-    """The null trial with the companions apart; None where there is no companion to be put apart."""
+def controls(calibration: Calibration, kinds: Collection[str]) -> Iterator[Plan]:
+    """The null trials with the companions apart, one for each of these kinds; none where there is nothing to be put."""
     clean = calibration.chain[0]
-    ports = companion_ports(clean)
-    if not calibration.is_service or not ports:
-        return None
-    faults = (Link(what=PLAIN, ports=ports),)
-    return Plan(kind="null", start=clean.start, faults=faults, patience=patience_of(calibration))
+    ports = link.companion_ports(clean)
+    point = peer.first_connect(clean, calibration)
+    if "link" in kinds and ports and calibration.is_service:
+        yield _control(calibration, Link(what=link.PLAIN, ports=ports))
+    if "peer" in kinds and point is not None:
+        yield _control(calibration, Peer(point=point, how=peer.PLAIN))
 
 
-def objection(outcome: Outcome) -> str:
-    """Why the kind `link` cannot be tried after this control; `` if it can."""
+def _control(calibration: Calibration, fault: Link | Peer) -> Plan:
+    start, patience = calibration.chain[0].start, patience_of(calibration)
+    return Plan(kind="null", start=start, faults=(fault,), patience=patience, rerun=not calibration.refuses_rerun)
+
+
+def kind_of(plan: Plan) -> str:
+    """The kind that this is a control of."""
+    return plan.faults[0].kind
+
+
+def objection(outcome: Outcome, kind: str) -> str:
+    """Why the kind cannot be tried after this control; `` if it can."""
     history = outcome.history
     failed = [verdict for verdict in outcome.verdicts if verdict.outcome == FAILED]
     notes = [injected.note for injected in history.injected if not injected.fired]
@@ -36,6 +56,6 @@ def objection(outcome: Outcome) -> str:
     why = history.trouble or next(iter(notes), "")
     if not why and failed:
         why = "; ".join(failed[0].evidence) or failed[0].consequence
-    if not why and (first is None or first.end.how != STOPPED):
-        why = "the service does not come up"
-    return f"no bad links: with its companions in a network of their own {why}" if why else ""
+    if not why and (first is None or first.end.how not in (STOPPED, EXITED)):
+        why = "it does not come up"
+    return f"{_WHAT[kind]} {why}" if why else ""

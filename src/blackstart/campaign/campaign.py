@@ -19,7 +19,7 @@ from blackstart.campaign.execute import Queue, Task, each, workers
 from blackstart.campaign.observe import Observation, Observer
 from blackstart.campaign.power import with_recordings
 from blackstart.campaign.scout import scout
-from blackstart.campaign.serving import patience_of, service_of
+from blackstart.campaign.serving import companions_of, patience_of, service_of
 from blackstart.campaign.tally import NOT_FIRED, Keep, KeepNothing, Suspicion, Tally
 from blackstart.campaign.worker import Outcome, Workshop
 from blackstart.core.calibration import Calibration
@@ -81,13 +81,15 @@ class Campaign:
         service = service_of(self.options, target, check, isolation)
         if service is not None:
             self._leave_out("power", "no power cuts: they are tried on jobs only")
+        companions = companions_of(self.options, target, isolation)
         self.progress.phase("scouting")
-        directories, made = scout(self.options, target, opened, isolation, service)
+        directories, made = scout(self.options, target, opened, isolation, service, companions)
         layout = ground.layout(self.options, target, directories, opened, made)
         if layout.made:
             where = ", ".join(layout.made)
             self._leave_out("power", f"no power cuts: the state {where} lies in a directory too large to be copied")
         observer = Observer(layout, isolation, target, check, self.budget_s * CALIBRATION_SHARE, service)
+        observer.bench.companions = companions
         try:
             seen = observer.observe(self.progress)
             # The answers of a check while a run is under way are made of such a recording, too.
@@ -115,6 +117,7 @@ class Campaign:
             calibration=seen.calibration,
             images={name: seen.zygote.root(name) for name in starts},
             service=seen.bench.service,
+            companions=seen.bench.companions,
         )
 
     def starts(self, calibration: Calibration) -> tuple[str, ...]:
@@ -160,15 +163,13 @@ class Campaign:
             (queue.urgent if number < NULLS_MIN else queue.others).append(Task(plan, "null"))
         self.progress.phase("null trials")
         share_s = self.budget_s * CALIBRATION_SHARE
-        apart_plan = apart.control(seen.calibration) if "link" in self.kinds else None
-        if apart_plan is not None:
-            queue.urgent.append(Task(apart_plan, apart.CONTROL))
+        queue.urgent.extend(Task(plan, apart.CONTROL) for plan in apart.controls(seen.calibration, self.kinds))
         with workers(shop, self.jobs) as executor:
             for task, outcome in each(executor, queue, self.jobs, lambda: self.elapsed_s() > share_s):
                 if task.why != apart.CONTROL:
                     self.null(outcome)
-                elif why := apart.objection(outcome):
-                    self._leave_out("link", why)
+                elif why := apart.objection(outcome, kind := apart.kind_of(task.plan)):
+                    self._leave_out(kind, why)
         self.tally.calibration_s = self.elapsed_s()
         if self.elapsed_s() > self.budget_s:
             raise Undecided(
@@ -180,10 +181,9 @@ class Campaign:
     def null(self, outcome: Outcome) -> None:
         """Note what a null trial showed."""
         self.tally.nulls += 1
-        for verdict in outcome.verdicts:
-            if verdict.outcome == FAILED:
-                evidence = "; ".join(verdict.evidence)
-                self.tally.muted.setdefault(verdict.oracle, f"it fails without any fault: {evidence}")
+        for verdict in [verdict for verdict in outcome.verdicts if verdict.outcome == FAILED]:
+            why = f"it fails without any fault: {'; '.join(verdict.evidence)}"
+            self.tally.muted.setdefault(verdict.oracle, why)
 
     def try_all(self, seen: Observation, shop: Workshop, ordered: list[Candidate]) -> None:
         """Do the trials until they or the budget end; Ctrl-C ends them too."""

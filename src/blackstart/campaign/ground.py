@@ -121,11 +121,10 @@ def check_command(options: Options, target: Command) -> Command | None:
 def service(options: Options, target: Command, check: Command | None) -> Service | None:
     """How the service is reached and used; None where nothing says that it is one."""
     if not options.ready:
-        for name, value in (("--workload", options.workload), ("--with", options.companions)):
-            if value:
-                raise BlackstartError(
-                    f"{name} is for services", next_step=f"say how one sees that it is ready: --ready {FORMS}"
-                )
+        if options.workload:
+            raise BlackstartError(
+                "--workload is for services", next_step=f"say how one sees that it is ready: --ready {FORMS}"
+            )
         return None
     shell = partial(_shell, target=target)
     return Service(
@@ -134,8 +133,12 @@ def service(options: Options, target: Command, check: Command | None) -> Service
         check=shell(f"BLACKSTART_ACKNOWLEDGED=/proc/$$/fd/0; export BLACKSTART_ACKNOWLEDGED; {options.check}")
         if check
         else None,
-        companions=tuple(shell(line) for line in options.companions),
     )
+
+
+def companions(options: Options, target: Command) -> tuple[Command, ...]:
+    """Each `--with` as a shell command line in the target's directory and environment."""
+    return tuple(_shell(line, target) for line in options.companions)
 
 
 def _shell(line: str, target: Command) -> Command:

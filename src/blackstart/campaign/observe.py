@@ -268,8 +268,7 @@ class Observer:
         return periodic(self.bench, self.patience)
 
     def _put_together(self, recorded: list[_Recorded], refuses: bool) -> Observation:
-        bench = self.bench
-        masker = bench.masker
+        bench, masker = self.bench, self.bench.masker
         traces = [one.trace for one in recorded]
         images = [bench.read(STARTS[k]) for k in range(len(recorded) + 1) if STARTS[k] in self.zygote.names()]
         chain = tuple(self._clean(STARTS[k], one) for k, one in enumerate(recorded))
@@ -280,15 +279,9 @@ class Observer:
                     self.notes.append(f"no time to try what {path} is to the program: it is taken for state")
                     break
                 deletions[path] = self._deletion(path, chain[1])
-        found = roles(
-            traces,
-            images,
-            deletions,
-            masker,
-            arguments=self._arguments(),
-            scripts=ground.scripts(self._arguments()),
-            moments=[one.moment for one in recorded],
-        )
+        words, moments = self._arguments(), [one.moment for one in recorded]
+        scripts = ground.scripts(words)
+        found = roles(traces, images, deletions, masker, arguments=words, scripts=scripts, moments=moments)
         calibration = Calibration(
             mask=masker.mask,
             roles=found,
@@ -305,6 +298,8 @@ class Observer:
             },
             clock_reads=self.clock_reads,
             effects=self._effects(),
+            peers=tuple(bench.peers),
+            questions=bench.questions,
         )
         bench.calibration = calibration
         uncovered = {masker(what): why for what, why in self.uncovered.items()}

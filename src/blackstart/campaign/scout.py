@@ -31,16 +31,21 @@ FIRST_PATIENCE = Patience(deadline_s=30.0, hard_s=60.0)
 
 
 def scout(
-    options: Options, target: Command, opened: tuple[str, ...], isolation: str, service: Service | None = None
+    options: Options,
+    target: Command,
+    opened: tuple[str, ...],
+    isolation: str,
+    service: Service | None = None,
+    companions: tuple[Command, ...] = (),
 ) -> tuple[list[str], list[str]]:
     """(directories, made): those declared, and where a clean run on overlays changed something; what it made anew."""
     directories = list(ground.declared(options))
-    run, trace, changed = _scouted(options, target, opened, isolation, directories, service)
+    run, trace, changed = _scouted(options, target, opened, isolation, directories, service, companions)
     if run.end.how == EXITED and run.end.code != 0:
         # An overlay is not quite a file system; on a copy of the working directory it may work.
         if ground.is_small(target.cwd) and target.cwd not in directories:
             directories.append(target.cwd)
-            run, trace, changed = _scouted(options, target, opened, isolation, directories, service)
+            run, trace, changed = _scouted(options, target, opened, isolation, directories, service, companions)
     (must_work if service is None else must_serve)(run, trace)
     read = [o.path for o in trace if o.call in OPENING and o.kind == FILE]
     found, made = ground.state_directories(changed)
@@ -56,12 +61,13 @@ def _scouted(
     isolation: str,
     directories: list[str],
     service: Service | None,
+    companions: tuple[Command, ...],
 ) -> tuple[Run, tuple[Operation, ...], list[str]]:
     """(run, trace, changed paths) of one clean run with these directories as copies and all else on overlays."""
     layout = ground.layout(options, target, directories, opened)
     with ground.open_zygote(layout, isolation) as zygote:
         zygote.capture("S0")
-        bench = bench_on(zygote, target, None, Mask(), service)
+        bench = bench_on(zygote, target, None, Mask(), service, companions)
         with zygote.sandbox("S0") as sandbox:
             recorder = Recorder(mask=bench.masker)
             run, conducted = bench.start(
@@ -119,11 +125,25 @@ def _door_advice(peers: list[str]) -> str:
     sockets = [p.removeprefix("socket:unix:") for p in peers if p.startswith("socket:unix:/")]
     if sockets:
         return f"open that door by name: --allow socket:{sockets[0]}"
-    return "start what it needs inside the command itself: blackstart run -- sh -c 'SERVER & CLIENT'"
+    return "start what it needs beside it: --with 'SERVER'"
 
 
 def bench_on(
-    zygote: Zygote, target: Command, check: Command | None, mask: Mask, service: Service | None = None
+    zygote: Zygote,
+    target: Command,
+    check: Command | None,
+    mask: Mask,
+    service: Service | None = None,
+    companions: tuple[Command, ...] = (),
 ) -> Bench:
     masker = Masker(rooted(mask, target.cwd, target.env["HOME"]))
-    return Bench(zygote=zygote, command=target, check=check, masker=masker, prober=Prober(zygote), service=service)
+    prober = Prober(zygote)
+    return Bench(
+        zygote=zygote,
+        command=target,
+        check=check,
+        masker=masker,
+        prober=prober,
+        service=service,
+        companions=companions,
+    )

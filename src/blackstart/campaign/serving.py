@@ -37,6 +37,17 @@ def service_of(options: Options, target: Command, check: Command | None, isolati
     return service
 
 
+def companions_of(options: Options, target: Command, isolation: str) -> tuple[Command, ...]:
+    """What the target needs, started first beside it."""
+    found = ground.companions(options, target)
+    if found and isolation == LANDLOCK:
+        raise Undecided(
+            "companions need a network of their own, which this mode of isolation does not give",
+            next_step="run it in namespaces; `blackstart doctor` says what refuses them here",
+        )
+    return found
+
+
 def must_serve(run: Run, trace: Iterable[Operation]) -> None:
     """Raise Undecided where the service did not come up, stay up, and do its work."""
     where = " | ".join(_said(run))

@@ -37,6 +37,7 @@ class Workshop(msgspec.Struct, frozen=True, kw_only=True):
     check: Command | None
     calibration: Calibration
     images: dict[str, str]
+    companions: tuple[Command, ...] = ()
     service: Service | None = None
 
 
@@ -63,6 +64,7 @@ def open_bench(shop: Workshop) -> Bench:
         prober=Prober(zygote),
         calibration=shop.calibration,
         service=shop.service,
+        companions=shop.companions,
     )
 
 

@@ -50,7 +50,7 @@ Only = Annotated[
     typer.Option(
         "--only",
         metavar="KIND,...",
-        help="These kinds: errno, kill, signal, file, db, power, disk, limit, kill-one, time.",
+        help="These kinds: errno, kill, signal, file, db, power, disk, limit, kill-one, time, link, peer, dns.",
     ),
 ]
 SeedOption = Annotated[int | None, typer.Option("--seed", metavar="N", help="The seed of every draw; else a new one.")]
@@ -83,7 +83,7 @@ Workload = Annotated[
 ]
 With = Annotated[
     list[str] | None,
-    typer.Option("--with", metavar="CMD", help="What the service needs, started first beside it; repeatable."),
+    typer.Option("--with", metavar="CMD", help="What the program needs, started first beside it; repeatable."),
 ]
 Models = Annotated[
     list[str] | None,

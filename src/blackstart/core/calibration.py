@@ -92,7 +92,8 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     slowest_s: of all clean runs (of a service: to get ready, or to stop); slowest_work_s: of their workloads;
     nulls: how many null trials; muted: oracle -> why; write_behind: acknowledgements precede the write of their
     effect, with the evidence; clock_reads: how often the wall clock was read after the target's work had begun (0
-    also where that cannot be faulted); effects: of a service, what it does by itself again and again.
+    also where that cannot be faulted); effects: of a service, what it does by itself again and again; peers: masked
+    paths of the sockets that lead to companions; questions: how many the target asked our resolver.
     """
 
     mask: Mask = Mask()
@@ -109,3 +110,5 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     is_service: bool = False
     clock_reads: int = 0
     effects: tuple[Effect, ...] = ()
+    peers: tuple[str, ...] = ()
+    questions: int = 0

@@ -78,6 +78,9 @@ class Life(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     cut off with the target; fired_s: a fault acted first; healed_s: all that can be healed while it runs was healed;
     again_s: it was ready after that; stop_s: it was told to stop; held_up: what it did when it had not stopped in time;
     tried: whether it used the processor or wrote anything between healing and the end of the time to settle;
+    again: what the workload said the last time that it ran after that, if it did; again_workload: how that one ended;
+    connects: how often the service connected to anything after healing; pause_s: the longest wait with a limit of its
+    own that it was seen in at the end of that;
     census: just before it was told to stop; effects: what it did by itself after it was ready again, where that was
     watched for: name -> moments; back_off_s: the longest time that something then waited which began to wait after the
     fault, and which would have ended only after the watching.
@@ -92,6 +95,10 @@ class Life(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     stop_s: float = -1.0
     held_up: Wait | None = None
     tried: bool = False
+    again: tuple[Act, ...] = ()
+    again_workload: str = ""
+    connects: int = 0
+    pause_s: float = 0.0
     census: Census = Census()
     effects: dict[str, tuple[float, ...]] = {}
     back_off_s: float = 0.0
@@ -143,12 +150,25 @@ class Injected(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     stack: tuple[str, ...] = ()
 
 
+class Peer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What was done in one start to one peer: address: as the gate calls it; hits: how often the fault acted on what
+    passed; refused: whether nobody listened for a while; healed: whether it was well again before the target's end;
+    after: how many connections came to it after that.
+    """
+
+    address: str
+    hits: int = 0
+    refused: bool = False
+    healed: bool = False
+    after: int = 0
+
+
 class Run(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One start of the target inside a trial.
 
     phase: `run` (the first start, in which most faults fall), `restart`, `restart-again`, ...; image: the state after
     it, before anybody else started; readings: answers of `--check` and other probes asked on a *copy* of that state;
-    left: command lines of processes alive after the main one ended; life: of a service.
+    left: command lines of processes alive after the main one ended; life: of a service; peers: those that were broken.
     """
 
     phase: str
@@ -159,6 +179,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     left: tuple[str, ...] = ()
     trace: tuple[Operation, ...] = ()
     life: Life | None = None
+    peers: tuple[Peer, ...] = ()
 
     def text(self, stream: str) -> bytes:
         """All bytes of one stream, joined."""

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import msgspec
 
-KINDS = ("errno", "kill", "signal", "file", "db", "power", "disk", "limit", "kill-one", "time", "link")
+KINDS = (
+    "errno", "kill", "signal", "file", "db", "power", "disk", "limit", "kill-one", "time", "link", "peer", "dns"
+)  # fmt: skip
 ISOLATIONS = ("", "namespaces", "landlock")
 
 

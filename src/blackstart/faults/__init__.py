@@ -9,6 +9,7 @@ from blackstart.core.calibration import Calibration, CleanRun
 from blackstart.faults import (
     db,
     disk,
+    dns,
     errno,
     failing_sync,
     file,
@@ -16,6 +17,7 @@ from blackstart.faults import (
     kill_one,
     limit,
     link,
+    peer,
     power,
     second_cut,
     signals,
@@ -44,6 +46,8 @@ KINDS = {
     "kill-one": kill_one.candidates,
     "time": time.candidates,
     "link": link.candidates,
+    "peer": peer.candidates,
+    "dns": dns.candidates,
 }
 
 # Every fault value, for reading plans back.
@@ -61,6 +65,8 @@ AnyFault = (
     | time.Jump
     | signals.Signal
     | link.Link
+    | peer.Peer
+    | dns.Dns
 )
 
 __all__ = ["KINDS", "AnyFault", "Candidate", "Fault", "Scene"]

@@ -8,25 +8,44 @@ image. `account` says afterwards whether it reached the target: a fault that did
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import msgspec
 
-from blackstart.core.history import Injected
+from blackstart.core.history import Injected, Peer
 from blackstart.core.trace import Operation
 from blackstart.gate import Tamper, WallClock
 from blackstart.power import Recording
+from blackstart.proxy import Proxy
+from blackstart.proxy.resolver import Resolver
 from blackstart.sandbox import Joint, Sandbox, Zygote
 from blackstart.targets import Conducted
 
+T = TypeVar("T")
 RUN, RESTART = "run", "restart"
 
 
 class CannotInject(Exception):
     """There is nothing to break at this moment (the file is not there); the text says what. The trial is unknown."""
+
+
+class Broken(Protocol):
+    """What breaks one peer in one start, and knows what came of it; asked in the loop of the proxies."""
+
+    def told(self, path: str) -> Peer: ...
+
+
+class Peers(Protocol):
+    """The proxies between the target and what it connects to."""
+
+    def proxy(self, path: str) -> Proxy | None: ...
+    def call(self, work: Coroutine[Any, Any, T]) -> T: ...
+    def breaks(self, path: str, broken: Broken) -> None: ...
+    @property
+    def resolver(self) -> Resolver: ...
 
 
 @dataclass
@@ -38,8 +57,8 @@ class Scene:
     the machine's) take effect at the next start, and so do signals: by the index of the tamper that they go with, and
     those on a service's way out; when_ready: what breaks something once a service is ready, true when it did, and how
     long in seconds that stays at least;
-    recording: of the clean run from `start`, for power cuts; joint: for a trial whose companions live in a network of
-    their own.
+    recording: of the clean run from `start`, for power cuts; joint: for a trial whose companions are not behind proxies
+    but joined to the target by this; peers: gives the proxies, None where there are no companions.
     """
 
     zygote: Zygote
@@ -56,6 +75,7 @@ class Scene:
     recording: Recording | None = None
     wall: WallClock | None = None
     joint: Callable[[Sandbox], Joint] | None = None
+    peers: Callable[[], Peers | None] = lambda: None
 
     @contextmanager
     def armed(self, *orders: Tamper) -> Iterator[None]:

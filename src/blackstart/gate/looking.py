@@ -34,6 +34,11 @@ class Looking:
         """The caller's process id, as seen from here."""
         return self._thread.process.pid
 
+    @property
+    def descriptor(self) -> int:
+        """The descriptor that the call names, -1 if none."""
+        return self._operation.fd
+
     def site(self) -> tuple[str, ...]:
         """Where in the program it is made: `file:function:line`, innermost first."""
         return self._sites.frames(self._thread)

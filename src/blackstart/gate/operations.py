@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import struct
+from collections import deque
 from collections.abc import Callable
 
 from blackstart.core.trace import FILE, OTHER, Operation
@@ -19,7 +20,7 @@ from blackstart.gate.tasks import Process, Thread
 _AT_CWD = -100
 _SIZE_MAX = (1 << 63) - 1
 _NEGATIVE = 1 << 63
-_VECTOR_MAX = 1024
+_VECTOR_MAX, _CONNECTS_MAX = 1024, 10_000
 _KNOWN_MAX = 65536
 # A target that makes up names without end is not counted without end.
 _COUNTED_MAX = 1_000_000
@@ -38,13 +39,15 @@ def signed(value: int) -> int:
 
 class Reader:
     """Makes Operations. data_max: how many bytes written are kept of each; positions: whether offsets of plain writes
-    are asked for (a look into /proc each).
+    are asked for (a look into /proc each); connects: when, and to what; connected: the latter, not masked.
     """
 
     def __init__(
         self, places: Places, mask: Callable[[str], str], *, data_max: int = 0, positions: bool = False
     ) -> None:
         self.places = places
+        self.connects: deque[tuple[float, str]] = deque(maxlen=_CONNECTS_MAX)
+        self.connected: set[str] = set()
         self.data_max = data_max
         self.positions = positions
         self._mask = mask
@@ -78,6 +81,9 @@ class Reader:
                 offset = position
         masked, counts = self._known.get(path) or self._know(path)
         name = call.name
+        if call.address >= 0 and name == "connect":
+            self.connected.add(path)
+            self.connects.append((at_s, masked))
         nth = counts[name] = counts.get(name, 0) + 1
         return Operation(
             index=index,

@@ -45,8 +45,8 @@ _RECEIVE, _SEND, _CONTINUE = notify.RECEIVE, notify.SEND, notify.CONTINUE
 class Recorder(msgspec.Struct, frozen=True):
     """What is kept of each operation. mask: run-specific path -> masked path; data: the bytes written, at most
     `data_max` of each and `data_total_max` of all; sites: where in the program the calls are made that change or sync
-    something, and all calls below `roots`; offsets: of plain writes too, which have none among their arguments; roots:
-    keep only what happens below these paths, and to streams and sockets (none: all); limit: how many are kept.
+    something or go to what was connected, all below `roots`; offsets: of plain writes too, which have no such argument;
+    roots: keep only what happens below these paths, and to streams and sockets (none: all); limit: how many are kept.
     """
 
     mask: Callable[[str], str] | None = None
@@ -69,7 +69,7 @@ class Supervisor:
     the standard streams (see places.stream_names; None: descriptors 0, 1, 2 of the first thread); stacks: read the
     exact stack of each first firing by a debugger (10-150 ms, for findings); wall: the clock that it reads.
 
-    trace, firings, hits (per tamper), uncovered (path -> why) and is_ended are to be read at any time.
+    trace, firings, hits (per tamper), connects (when, to what), uncovered (path -> why), is_ended: to be read any time.
     """
 
     def __init__(
@@ -91,13 +91,11 @@ class Supervisor:
         self.trace: list[Operation] = []
         self.uncovered: dict[str, str] = {}
         self.is_ended = False
-        self._listener = listener
-        self._on_operation = on_operation
+        self._listener, self._on_operation = listener, on_operation
         self._record, self._wall = record, wall
         self._clock = clock
         self._started_s = self._now_s = clock.monotonic()
-        self._index = 0
-        self._data_left = record.data_total_max if record else 0
+        self._index, self._data_left = 0, record.data_total_max if record else 0
         source = random or Seed(0).source("gate")
         self._armed = [Armed(index, tamper, source) for index, tamper in enumerate(tampers)]
         self._tasks = Tasks()
@@ -106,6 +104,7 @@ class Supervisor:
         mask = mask or (record.mask if record else None) or str
         data_max = record.data_max if record and record.data else 0
         self._reader = Reader(self._places, mask, data_max=data_max, positions=bool(record and record.offsets))
+        self.connects = self._reader.connects
         self._sites = Sites(self._reader.masked)
         self._architecture = AUDIT_ARCH[tables.machine()]
         self._calls = tables.numbers(tables.CALLS, tables.machine())
@@ -333,7 +332,8 @@ class Supervisor:
         path = operation.path
         if record.roots and path.startswith("/") and not path.startswith(record.roots):
             return operation
-        if record.sites and (operation.changes or operation.call in SYNCING or (record.roots and path[:1] == "/")):
+        wants_site = operation.changes or operation.call in SYNCING or path in self._reader.connected
+        if record.sites and (wants_site or (record.roots and path[:1] == "/")):
             operation = msgspec.structs.replace(operation, site=self._sites.label(thread, operation.call, path))
         if len(self.trace) >= record.limit:
             self._not_covered("trace", f"only the first {record.limit} operations were kept")
@@ -360,7 +360,7 @@ class Supervisor:
             if operation.kind == FILE:
                 self._not_covered(operation.path, "mapped shared and writable: its writes are not seen")
         elif name in ("connect", "bind"):  # later calls on this socket go by its name
-            _ = operation or self._reader.operation(call, thread, event, -1, 0.0)
+            _ = operation or self._reader.operation(call, thread, event, -1, self._now_s - self._started_s)
         else:
             if name in tables.BOOKKEEPING:
                 change = change_by(call, thread.process, event, operation)

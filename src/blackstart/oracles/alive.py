@@ -1,9 +1,10 @@
 """Is a service well again once what was broken is healed?
 
 `dead` only where it makes no attempt at all: not a call, not a tick of the processor in the time to settle. One that
-still tries may be backing off: that is unknown, with what was seen. What it did by itself again and again must come
-again, too. It does not if it was watched for three periods, did nothing that it does not do otherwise, and nothing in
-it began to wait for longer than that.
+still tries may be backing off: that is unknown, with what was seen. Where the workload runs once more after healing, it
+must work again: one that stands while its work fails, and neither tries nor waits to, is `dead` too. What it did by
+itself again and again must come again, too. It does not if it was watched for three periods, did nothing that it does
+not do otherwise, and nothing in it began to wait for longer than that.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from collections.abc import Sequence
 
 from blackstart.core.calibration import Calibration, Effect
 from blackstart.core.history import STOPPED, History, Life
-from blackstart.core.verdict import Verdict, failed, passed, unknown
+from blackstart.core.verdict import PASSED, Verdict, failed, passed, unknown
 from blackstart.oracles.view import View
 
-NAME = "alive"
+NAME, OK = "alive", "ok"
 _TELLING = "write writev pwrite64 rename renameat2 sendto sendmsg connect".split()
 
 
@@ -29,12 +30,28 @@ def judge(history: History, calibration: Calibration) -> tuple[Verdict, ...]:
     if life.healed_s < 0 or first.end.how != STOPPED:
         return (passed(NAME, "it was not up when the fault was healed"),)
     if life.again_s >= 0:
-        gone = _gone(life, calibration.effects)
-        return gone or (passed(NAME, f"ready again {life.again_s - life.healed_s:.2f} s after healing"),)
+        works = (_works(life),) if life.again_workload else ()
+        gone = (*(one for one in works if one.outcome != PASSED), *_gone(life, calibration.effects))
+        return gone or works or (passed(NAME, f"ready again {life.again_s - life.healed_s:.2f} s after healing"),)
     waited = f"{life.stop_s - life.healed_s:.1f} s after everything was healed it does not answer"
     if life.tried:
         return (unknown(NAME, f"recovering: {waited}, but it still does something"),)
     return (failed(NAME, "dead", f"{waited}, though it runs: not one call, no use of the processor"),)
+
+
+def _works(life: Life) -> Verdict:
+    """Whether the workload does its work again."""
+    bad = [act for act in life.again if act.how != OK]
+    if not bad and life.again_workload.startswith("exit status 0"):
+        return passed(NAME, "it does its work again after healing")
+    since_s = life.stop_s - life.healed_s
+    what = f"`{bad[0].how} {bad[0].id}`" if bad else life.again_workload
+    text = f"{since_s:.1f} s after everything was healed it does not do its work: {what}"
+    if life.connects:
+        return failed(NAME, "dead", f"{text}, though it has connected {life.connects} times since")
+    if life.pause_s > since_s:
+        return unknown(NAME, f"recovering: {text}; it waits for at most {life.pause_s:.0f} s")
+    return failed(NAME, "dead", f"{text}, and it has not tried to connect again")
 
 
 def _gone(life: Life, effects: Sequence[Effect]) -> tuple[Verdict, ...]:

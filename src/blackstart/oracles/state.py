@@ -11,10 +11,11 @@ from blackstart.core.calibration import Calibration
 from blackstart.core.history import EXITED, History, Run
 from blackstart.core.verdict import FAILED, Verdict, failed, passed, unknown
 from blackstart.oracles import damage
-from blackstart.oracles.legal import CORRUPT, LEGAL, LOST, legal_after, legal_unrecovered
+from blackstart.oracles.compare import is_broken
+from blackstart.oracles.legal import CORRUPT, LEGAL, LOST, legal_after, legal_unrecovered, versions_of
 from blackstart.oracles.once import judge_once
 from blackstart.oracles.outputs import reached
-from blackstart.oracles.view import CLOCK_KINDS, DAMAGE_KINDS, View
+from blackstart.oracles.view import CLOCK_KINDS, DAMAGE_KINDS, PEER_KINDS, View
 
 NAME = "state"
 
@@ -28,13 +29,15 @@ def judge(history: History, calibration: Calibration) -> tuple[Verdict, ...]:
         return (unknown(NAME, f"there is no clean run from {history.start} to compare with"),)
     if calibration.refuses_rerun:
         nothing = passed(NAME, "the program refuses a second run, so recovery by re-run does not apply")
-        return (judge_once(view, NAME) if history.kind not in CLOCK_KINDS else ()) or (nothing,)
+        return (() if history.kind in CLOCK_KINDS + PEER_KINDS else judge_once(view, NAME)) or (nothing,)
     if not view.restarts:
         return (unknown(NAME, "the target was not restarted"),)
     last = view.restarts[-1]
     if history.kind in CLOCK_KINDS:
         failing = [one for one in _by_check(view, last) if one.outcome == FAILED]
         return tuple(failing) or (passed(NAME, "what it keeps may depend on the time, which was changed"),)
+    if history.kind in PEER_KINDS:
+        return _still_reads(view, last)
     if not view.ends_as_clean(last):
         return _unrecovered(view, last)
     return _by_check(view, last) or _by_content(view, last)
@@ -67,6 +70,16 @@ def _by_content(view: View, last: Run) -> tuple[Verdict, ...]:
         elif outcome != LEGAL:
             unsure.append(path)
     return _verdicts(view, found, unsure)
+
+
+def _still_reads(view: View, last: Run) -> tuple[Verdict, ...]:
+    """`corrupt` where a file no longer reads as all its clean versions did."""
+    failing = [one for one in _by_check(view, last) if one.outcome == FAILED]
+    found = {path: is_broken(view.state(last, path), versions_of(view, path)) for path in view.judged()}
+    broken = {path: why for path, why in found.items() if why}
+    if broken and not failing:
+        return (failed(NAME, "corrupt", *(f"{path} {why}" for path, why in broken.items()), paths=broken),)
+    return tuple(failing) or (passed(NAME, "it still reads; what it holds may depend on what the peer was asked"),)
 
 
 def _was_refused(view: View, path: str) -> bool:

@@ -19,6 +19,8 @@ JUDGED_ROLES = ("state", "output")
 DAMAGE_KINDS = ("file", "db")
 # After these, contents may differ with the time: only how the target ends and starts is judged.
 CLOCK_KINDS = ("time",)
+# After these, contents may differ with what the peer was asked for, and how often: they must still read.
+PEER_KINDS = ("peer", "dns")
 
 
 # The masker of the last mask: a mask learnt once judges thousands of histories, and paths are masked once per masker.

@@ -1,15 +1,28 @@
-"""Reaching an upstream: the first that answers, begun with another one for each connection."""
+"""Where sockets are made; reaching an upstream: the first that answers, begun with another one for each connection."""
 
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Sequence
 from ssl import SSLContext
 
 from blackstart.core.errors import BlackstartError
-from blackstart.proxy import address
+from blackstart.proxy import address, listener
 from blackstart.proxy.connection import End
 from blackstart.proxy.record import Record
+
+
+class Network:
+    """Where a proxy's sockets are made: here. A proxy between two other networks is given another one."""
+
+    async def listen(self, wanted: address.Address) -> socket.socket:
+        """A bound socket, which listens if it is one of a stream; AddressError where that is not possible."""
+        return await listener.bind(wanted)
+
+    async def reach(self, upstreams: Sequence[str], record: Record, secure: SSLContext | None) -> End:
+        """The socket of an upstream, noted in the record; OSError or AddressError if none answers."""
+        return await dial(upstreams, record, secure)
 
 
 async def dial(upstreams: Sequence[str], record: Record, secure: SSLContext | None) -> End:

@@ -22,7 +22,7 @@ from blackstart.proxy import address, listener
 from blackstart.proxy.address import AddressError
 from blackstart.proxy.connection import Connection, End
 from blackstart.proxy.datagrams import Datagrams
-from blackstart.proxy.dialling import dial
+from blackstart.proxy.dialling import Network
 from blackstart.proxy.interfaces import DoorToxic, Fault, StreamToxic, Visit
 from blackstart.proxy.record import Record
 from blackstart.proxy.tls import Tls
@@ -47,11 +47,18 @@ class Proxy:
 
     listen: where clients come (as wanted, then as bound); upstreams: where they are carried, in turn, past those that
     do not answer; enabled: whether it listens; toxics: in the order in which they were added; bytes: per direction, of
-    connections that are over; closed: records of the last of these.
+    connections that are over; closed: records of the last of these; came: how many connections there were.
     """
 
     def __init__(
-        self, name: str, listen: str, upstream: str | Iterable[str], *, seed: Seed | None = None, tls: Tls | None = None
+        self,
+        name: str,
+        listen: str,
+        upstream: str | Iterable[str],
+        *,
+        seed: Seed | None = None,
+        tls: Tls | None = None,
+        network: Network | None = None,
     ) -> None:
         self.name = name
         self.listen = listen
@@ -64,7 +71,8 @@ class Proxy:
         self.bytes = {UPSTREAM: 0, DOWNSTREAM: 0}
         self.lock = asyncio.Lock()
         self.seed = (seed or Seed.fresh()).child("proxy", name)
-        self._number = 0
+        self._network = network or Network()
+        self.came = 0
         self._listener: listener.Listener | None = None
         self._datagrams: Datagrams | None = None
         self._arriving: set[asyncio.Task[None]] = set()
@@ -106,7 +114,7 @@ class Proxy:
         except AddressError as error:
             raise AddressError(f"listen {address.network_of(self.listen)}: {error.what}") from error
         self._check_toxics(wanted.network)
-        sock = await listener.bind(wanted)
+        sock = await self._network.listen(wanted)
         self.listen = str(address.of_socket(sock, wanted.network))
         if wanted.network == address.UDP:
             self._datagrams = Datagrams(sock, self)
@@ -271,8 +279,8 @@ class Proxy:
     # Connections.
 
     def _welcome(self, sock: socket.socket, peer: str) -> None:
-        self._number += 1
-        task = asyncio.get_running_loop().create_task(self._serve(sock, peer, self._number))
+        self.came += 1
+        task = asyncio.get_running_loop().create_task(self._serve(sock, peer, self.came))
         self._arriving.add(task)
         task.add_done_callback(self._arriving.discard)
 
@@ -289,7 +297,7 @@ class Proxy:
             secure = self._contexts[0]
             loop = asyncio.get_running_loop()
             _, client = await loop.connect_accepted_socket(lambda: End(secure is not None), sock, ssl=secure)
-            server = await dial(self.upstreams, record, self._contexts[1])
+            server = await self._network.reach(self.upstreams, record, self._contexts[1])
         except (OSError, BlackstartError) as error:
             self._note_end(record, f"upstream: {getattr(error, 'strerror', None) or error}")
             if client is not None:

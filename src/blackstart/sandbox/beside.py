@@ -15,9 +15,14 @@ from blackstart.sandbox import kernel, launcher, wire
 _CHILD_SUBREAPER = 36
 
 
-def keep(order: dict[str, Any], descriptors: list[int], events: socket.socket) -> NoReturn:
-    """Start the order's program; tell on `events` how it ended; go when nothing of it is left."""
+def keep(order: dict[str, Any], descriptors: list[int], events: socket.socket, network: int) -> NoReturn:
+    """Start the order's program; tell on `events` how it ended; go when nothing of it is left.
+
+    network: a descriptor of the network that it lives in, -1: the target's.
+    """
     try:
+        if network >= 0:
+            kernel.enter_namespace(network, kernel.NEWNET)
         os.setsid()
         kernel.prctl(_CHILD_SUBREAPER, 1)
         child = os.fork()

@@ -24,6 +24,7 @@ from blackstart.sandbox.descent import descendants
 
 KILL_LIMIT_S = 15.0
 _SIOCSIFFLAGS = 0x8914
+_NETWORK = "/proc/self/ns/net"
 
 
 class Server:
@@ -35,10 +36,9 @@ class Server:
         self._main = 0
         self._number = 0
         self._spare: tuple[int, socket.socket] | None = None
+        self._apart = -1  # the network of what is started apart from the target; made when it is first asked for
         # By process id: the number of the program beside the target that it keeps.
         self._keepers: dict[int, int] = {}
-        # The second network, if it was asked for: a descriptor of its namespace.
-        self._apart = -1
         reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -65,8 +65,7 @@ class Server:
             elif message["do"] == "beside":
                 answer = self._start_beside(message, descriptors)
             elif message["do"] == "socket":
-                with socket.socket(message["family"], message["type"] | socket.SOCK_CLOEXEC) as made:
-                    handed.append(made.detach())
+                handed.append(self._make_socket(message["family"], message["type"], apart=message["apart"]))
                 answer = {}
             elif message["do"] == "networks":
                 handed += self._networks()
@@ -111,25 +110,42 @@ class Server:
         return {"pid": child}
 
     def _start_beside(self, order: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
+        network = self._network_apart() if order["apart"] else -1
         keeper = os.fork()
         if keeper == 0:
-            if order["apart"]:
-                kernel.enter_namespace(self._apart, kernel.NEWNET)
-            beside.keep(order, descriptors, self._events)
+            beside.keep(order, descriptors, self._events, network)
         self._keepers[keeper] = order["number"]
         return {"pid": keeper}
 
     def _networks(self) -> list[int]:
         """Descriptors of the user namespace, of the target's network and of a second one, made when first asked for."""
         user, own = (os.open(f"/proc/self/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC) for kind in ("user", "net"))
+        return [user, own, os.dup(self._network_apart())]
+
+    def _network_apart(self) -> int:
+        """The second network of this sandbox: a descriptor of its namespace."""
         if self._apart < 0:
-            kernel.unshare(kernel.NEWNET)
+            own = os.open(_NETWORK, os.O_RDONLY | os.O_CLOEXEC)
             try:
+                kernel.unshare(kernel.NEWNET)
                 bring_up_loopback()
-                self._apart = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+                self._apart = os.open(_NETWORK, os.O_RDONLY | os.O_CLOEXEC)
             finally:
                 kernel.enter_namespace(own, kernel.NEWNET)
-        return [user, own, os.dup(self._apart)]
+                os.close(own)
+        return self._apart
+
+    def _make_socket(self, family: int, kind: int, *, apart: bool) -> int:
+        """A socket stays in the network in which it was made."""
+        if not apart:
+            return socket.socket(family, kind | socket.SOCK_CLOEXEC).detach()
+        there, own = self._network_apart(), os.open(_NETWORK, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            kernel.enter_namespace(there, kernel.NEWNET)
+            return socket.socket(family, kind | socket.SOCK_CLOEXEC).detach()
+        finally:
+            kernel.enter_namespace(own, kernel.NEWNET)
+            os.close(own)
 
     def _reap(self) -> bool:
         """Collect the dead; False when there is nobody left, dead or alive."""

@@ -14,6 +14,7 @@ import select
 import signal
 import socket
 import struct
+import threading
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import TracebackType
@@ -36,9 +37,9 @@ _PASSCRED = 16
 
 
 class Resident(Protocol):
-    """A program beside the target that lives as long as the sandbox; number: of its start."""
+    """What lives beside the target as long as the sandbox; numbers: of the starts that belong to it."""
 
-    number: int
+    numbers: list[int]
 
     def close(self) -> None: ...
 
@@ -73,6 +74,7 @@ class Sandbox:
         self._keeper_of: dict[int, int] = {}
         self._ended_beside: dict[int, int] = {}
         self.joint: Joint | None = None
+        self._lock = threading.RLock()  # what lives beside the target may ask for sockets in a thread of its own
         try:
             self._pidfd = os.pidfd_open(pid1)
         except ProcessLookupError:
@@ -106,12 +108,13 @@ class Sandbox:
             ) from None
 
     def _order(self, do: str, *descriptors: int, deadline_s: float = START_LIMIT_S, **more: Any) -> wire.Message:
-        self.wait_ready()
-        try:
-            wire.send(self._orders, {"do": do, **more}, descriptors)
-        except wire.Closed:
-            raise SandboxUnavailable("the sandbox is closed") from None
-        answer = self._receive(deadline_s)
+        with self._lock:
+            self.wait_ready()
+            try:
+                wire.send(self._orders, {"do": do, **more}, descriptors)
+            except wire.Closed:
+                raise SandboxUnavailable("the sandbox is closed") from None
+            answer = self._receive(deadline_s)
         if "error" in answer:
             raise SandboxUnavailable(f"the sandbox could not {do}: {answer['error']}")
         return answer
@@ -143,18 +146,13 @@ class Sandbox:
         self._inhabited = True
         control, theirs = socket.socketpair()
         control.setsockopt(socket.SOL_SOCKET, _PASSCRED, 1)
-        order: dict[str, Any] = {
-            **self._program(argv, env, cwd),
-            "number": self._number,
-            "filter": filter.hex() if filter else "",
-            "drop": list(drop_capabilities),
-            "limits": dict(limits),
-        }
+        order = {**self._program(argv, env, cwd), "number": self._number, "apart": apart}
+        order |= {"filter": filter.hex() if filter else "", "drop": list(drop_capabilities), "limits": dict(limits)}
         with control, theirs:
             order["streams"], streams, made = self._zygote.streams.safe((stdin, stdout, stderr))
             try:
                 self._zygote.activate(self.image)
-                answer = self._order("beside" if beside else "start", *streams, theirs.fileno(), apart=apart, **order)
+                answer = self._order("beside" if beside else "start", *streams, theirs.fileno(), **order)
             finally:
                 for descriptor in made:
                     os.close(descriptor)
@@ -201,11 +199,18 @@ class Sandbox:
         """How the program of that start ended, as wait gives it; None while it runs. Known once `event` was asked."""
         return self._ended_beside.get(number)
 
-    def new_socket(self, family: int, kind: int = socket.SOCK_STREAM) -> socket.socket:
-        """A socket of the sandbox's own network, not connected yet: with it we reach the target from outside."""
-        self.wait_ready()
-        wire.send(self._orders, {"do": "socket", "family": family, "type": kind})
-        message, descriptors = wire.receive(self._orders, START_LIMIT_S)
+    def new_socket(self, family: int, kind: int = socket.SOCK_STREAM, *, apart: bool = False) -> socket.socket:
+        """A socket of the sandbox's own network, not connected yet: with it we reach the target from outside.
+
+        apart: of its second network, in which what was started apart lives.
+        """
+        with self._lock:
+            self.wait_ready()
+            try:
+                wire.send(self._orders, {"do": "socket", "family": family, "type": kind, "apart": apart})
+                message, descriptors = wire.receive(self._orders, START_LIMIT_S)
+            except (wire.Closed, wire.Late, OSError):
+                raise SandboxUnavailable("the sandbox is closed") from None
         if not descriptors:
             raise SandboxUnavailable(f"the sandbox could not make a socket: {message.get('error', '')}")
         return socket.socket(fileno=descriptors[0])
@@ -213,9 +218,10 @@ class Sandbox:
     def networks(self) -> tuple[int, int, int]:
         """Descriptors, the caller's to close: of the user namespace that owns the networks, of the target's network,
         and of a second one that has a loopback of its own and no way out."""
-        self.wait_ready()
-        wire.send(self._orders, {"do": "networks"})
-        message, descriptors = wire.receive(self._orders, START_LIMIT_S)
+        with self._lock:
+            self.wait_ready()
+            wire.send(self._orders, {"do": "networks"})
+            message, descriptors = wire.receive(self._orders, START_LIMIT_S)
         if len(descriptors) != 3:
             raise SandboxUnavailable(f"the sandbox has no second network: {message.get('error', '')}")
         return descriptors[0], descriptors[1], descriptors[2]
@@ -225,13 +231,14 @@ class Sandbox:
         return self._keeper_of[number]
 
     def kill(self, spared: Collection[int] = ()) -> None:
-        """SIGKILL to everything inside, collected; the namespaces stay for another `start`.
+        """SIGKILL to everything inside but residents, collected; the namespaces stay for another `start`.
 
-        spared: numbers of starts beside the target that go on.
+        spared: numbers of other starts beside the target that go on.
         """
         if self._closed:
             return
-        answer = self._order("kill", deadline_s=KILL_LIMIT_S, spares=list(spared))
+        spared = [*spared, *(number for resident in self.residents for number in resident.numbers)]
+        answer = self._order("kill", deadline_s=KILL_LIMIT_S, spares=spared)
         self._spare = 0
         self._inhabited = bool(spared) or bool(answer["left"])
         if answer["left"]:

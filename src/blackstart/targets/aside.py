@@ -1,4 +1,4 @@
-"""What runs beside a service in its sandbox and outside the gate: a companion, a workload, a check."""
+"""A program beside the target in its sandbox: what uses it, what asks it, what it needs."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from blackstart.targets.command import Command, Pipes
 
 
 class Aside:
-    """A program beside the target: its number, its process, its outputs."""
+    """One start of such a program: its number, its process, its outputs.
+
+    stdin: what it reads, -1 for nothing; apart: it lives in the sandbox's second network.
+    """
 
     def __init__(
         self, sandbox: Sandbox, command: Command, now_s: Callable[[], float], stdin: int = -1, *, apart: bool = False
     ) -> None:
-        """apart: it lives in the sandbox's second network."""
         self.pipes = Pipes(now_s)
         source = stdin if stdin >= 0 else os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -35,12 +37,12 @@ class Aside:
             if stdin < 0:
                 os.close(source)
             self.pipes.started()
-        self.number, self._pid = started.number, started.pid
+        self.number, self.pid = started.number, started.pid
 
     def kill(self) -> None:
         """End its process group."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._pid, signal.SIGKILL)
+            os.killpg(self.pid, signal.SIGKILL)
 
     def close(self) -> None:
         """Give its pipes back."""

@@ -17,7 +17,7 @@ import msgspec
 
 from blackstart.core.clock import SYSTEM, Clock
 from blackstart.core.errors import SandboxLimit
-from blackstart.core.history import DEADLINE, EXITED, KILLED, SIGNALED, End, Life, Output, Wait
+from blackstart.core.history import DEADLINE, EXITED, KILLED, SIGNALED, End, Life, Output, Peer, Wait
 from blackstart.core.reading import Reading
 from blackstart.core.trace import Operation
 from blackstart.gate import BOOKKEEPING, Firing, Recorder, Supervisor, Tamper, WallClock, closure, stream_names
@@ -82,6 +82,7 @@ class Conducted(msgspec.Struct, frozen=True, kw_only=True):
     readings: tuple[Reading, ...] = ()
     wall: WallClock | None = None
     packets: dict[str, int] = {}
+    peers: tuple[Peer, ...] = ()
 
 
 class OnOperation(Protocol):

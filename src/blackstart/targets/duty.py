@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import msgspec
 
-from blackstart.sandbox import Joint, Sandbox
 from blackstart.targets.command import Command
 from blackstart.targets.readiness import Ready
 
@@ -15,13 +14,12 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     """How a service is reached and used.
 
     ready: how one sees that it is up; workload: what uses it (None: it idles for idle_s); check: what asks its state;
-    companions: what it needs, started first; stop_limit_s: between TERM and KILL.
+    stop_limit_s: between TERM and KILL.
     """
 
     ready: Ready
     workload: Command | None = None
     check: Command | None = None
-    companions: tuple[Command, ...] = ()
     idle_s: float = 1.0
     stop_limit_s: float = 10.0
 
@@ -31,11 +29,10 @@ class Duty(msgspec.Struct, frozen=True, kw_only=True):
 
     works: whether the workload runs; asks: whether the check does; acknowledged: ids that the check is told; heal:
     ends the faults that do not end by themselves (None: there are none); settle_s: how long it then has to be well
-    again; signals_at_stop: sent just after TERM; joint: makes what joins the companions, who then live in the
-    sandbox's second network, with the target's (None: they share its network); when_ready: done as soon as it is
-    ready, again until it is true or a second has passed; hold_s: how long at least after that the faults stay; watch_s:
-    how long it is watched when it is ready again, or shorter, until it did something of each of `effects` by itself
-    (none: of what it did at all).
+    again; signals_at_stop: sent just after TERM; works_again: whether the workload runs once more after healing;
+    when_ready: done as soon as it is ready, again until it is true or a second has passed; hold_s: how long at least
+    after that the faults stay; watch_s: how long it is watched when it is ready again, or shorter, until it did
+    something of each of `effects` by itself (none: of what it did at all).
     """
 
     works: bool = True
@@ -44,7 +41,7 @@ class Duty(msgspec.Struct, frozen=True, kw_only=True):
     heal: Callable[[], None] | None = None
     settle_s: float = 5.0
     signals_at_stop: tuple[int, ...] = ()
-    joint: Callable[[Sandbox], Joint] | None = None
+    works_again: bool = False
     when_ready: Callable[[], bool] | None = None
     hold_s: float = 0.0
     watch_s: float = 0.0

@@ -1,4 +1,4 @@
-"""A service as a target: one start from companions and readiness through its work to its stop.
+"""A service as a target: one start from readiness through its work to its stop.
 
 It is the same start as a job's, with the same gate and the same pipes, but nothing of it is awaited in one go: the loop
 serves the target until it is ready, until the workload has ended, until it has settled, until it has stopped. What
@@ -16,11 +16,11 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from blackstart.core.clock import SYSTEM, Clock
-from blackstart.core.errors import BlackstartError, SandboxLimit
+from blackstart.core.errors import SandboxLimit
 from blackstart.core.history import STOPPED, Act, End, Life, Wait
 from blackstart.core.reading import Reading
 from blackstart.core.trace import Operation
-from blackstart.sandbox import Resident, Sandbox
+from blackstart.sandbox import Sandbox
 from blackstart.targets import census
 from blackstart.targets.aside import Aside
 from blackstart.targets.command import Command, Conducted, GateOrder, OnOperation, Start, account, ended
@@ -31,12 +31,12 @@ from blackstart.targets.watch import REPEAT_S, Diagnosis, Patience
 from blackstart.targets.watching import Watching
 from blackstart.targets.workload import acts
 
-COMPANION_LIMIT_S, CHECK_LIMIT_S = 15.0, 30.0
+CHECK_LIMIT_S = 30.0
 # How long a program past its limit is looked at, to say what it does.
 LOOK_S, LOOK_EVERY_S = 6.0, 0.25
 # Waiting again and again is told from waiting for somebody only by its length.
 STOP_LOOK_S = REPEAT_S + 5
-BLIND_SETTLE_S = 1.0
+BLIND_SETTLE_S, AGAIN_S = 1.0, 1.0
 # After the target's end its users still read and tell the answers that they were sent.
 LAST_WORDS_S = 0.3
 _TICK_S = 0.02
@@ -62,7 +62,6 @@ class _Serving(Start):
         self._by_descriptor: dict[int, Aside] = {}
         self._asker = Asker(service.ready, sandbox, self._said, self.elapsed_s)
         self._poll = select.poll()
-        self._packets_before: Mapping[str, int] = {}
         self._waits: set[tuple[int, str, int]] = set()
 
     @property
@@ -73,11 +72,11 @@ class _Serving(Start):
     def end(self) -> None:
         """Nothing of the target is alive afterwards; what was started beside it goes on."""
         if not self.is_over:
-            self.sandbox.kill([one.number for one in (*self._asides, *self.sandbox.residents)])
+            self.sandbox.kill([one.number for one in self._asides])
             self.is_over = True
 
     def close(self) -> None:
-        """End what is left but the companions, and give everything back."""
+        """End what is left, and give everything back."""
         try:
             self._asker.close()
             self.end()
@@ -93,24 +92,11 @@ class _Serving(Start):
     def open(
         self, command: Command, gate: GateOrder | None, on_operation: OnOperation | None, drop: Sequence[str]
     ) -> None:
-        """Companions, then the target; from then on `live` must serve it."""
-        for resident in self.sandbox.residents:
-            assert isinstance(resident, Aside)
-            self._listen(resident)
-        if self.duty.joint is not None and not self.sandbox.residents:
-            self.sandbox.joint = self.duty.joint(self.sandbox)
-        for companion in self.service.companions[len(self.sandbox.residents) :]:
-            self._start_companion(companion)
-        self._packets_before = self.sandbox.joint.counts() if self.sandbox.joint else {}
+        """Start the target; from then on `live` must serve it."""
         self.begin(command, gate, on_operation, drop)
         gates = (self.supervisor.fileno(),) if self.supervisor else ()
         for descriptor in (self.sandbox.fileno(), *gates, *self.pipes.descriptors()):
             self._poll.register(descriptor, select.POLLIN)
-
-    def packets(self) -> dict[str, int]:
-        """Those between target and companions, by what faults did to them in this start."""
-        now = self.sandbox.joint.counts() if self.sandbox.joint else {}
-        return {fate: count - self._packets_before.get(fate, 0) for fate, count in now.items()}
 
     def live(self) -> Wait | None:
         """From start to stop; what it does instead of getting ready, if it does not."""
@@ -131,6 +117,8 @@ class _Serving(Start):
         if not self.is_down and self.duty.heal is not None:
             self._heal()
             self._settle()
+            if self.duty.works_again and self.service.workload is not None:
+                self._work_again(self.service.workload)
         if not self.is_down and self.duty.asks and self.service.check is not None:
             self.readings.append(self._ask_check(self.service.check))
         if not self.is_down:
@@ -180,53 +168,44 @@ class _Serving(Start):
         if self.life.fired_s < 0 and self.supervisor and self.supervisor.firings:
             self._note(fired_s=self.elapsed_s())
 
-    def _start_aside(self, command: Command, stdin: int = -1, *, apart: bool = False) -> Aside:
-        aside = Aside(self.sandbox, command, self.elapsed_s, stdin, apart=apart)
+    def _start_aside(self, command: Command, stdin: int = -1) -> Aside:
+        aside = Aside(self.sandbox, command, self.elapsed_s, stdin)
         self._asides.append(aside)
-        self._listen(aside)
-        return aside
-
-    def _listen(self, aside: Aside) -> None:
         for descriptor in aside.pipes.descriptors():
             self._by_descriptor[descriptor] = aside
             self._poll.register(descriptor, select.POLLIN)
-
-    def _start_companion(self, command: Command) -> None:
-        """Start it and wait until it listens; it stays over all starts in this sandbox."""
-        joint = self.sandbox.joint
-        before = census.listeners(self._network_of(*self.sandbox.residents[:1]))
-        aside = self._start_aside(command, apart=joint is not None)
-        end_s = self.elapsed_s() + COMPANION_LIMIT_S
-        while census.listeners(self._network_of(aside)) <= before:
-            self._step(_TICK_S)
-            self.sandbox.event()
-            status = self.sandbox.ended_beside(aside.number)
-            if status is not None or self.elapsed_s() > end_s:
-                said = aside.pipes.text("stderr") or aside.pipes.text("stdout")
-                raise BlackstartError(
-                    f"the companion {command.argv[-1]!r} "
-                    + ("ended before the target was started" if status is not None else "does not listen on anything"),
-                    where=" | ".join(said.strip().splitlines()[-3:]),
-                    next_step="make --with name a program that stays in the foreground and listens on a port",
-                    exit_status=3,
-                )
-        if joint is not None:
-            joint.reach(census.ports(self._network_of(aside)))
-        self._asides.remove(aside)
-        self.sandbox.residents.append(aside)
-
-    def _network_of(self, companion: Resident | None = None) -> int:
-        """A process in the network in which companions live, as far as there is one yet."""
-        if self.sandbox.joint is None:
-            return self.sandbox.pid1
-        return self.sandbox.beside_pid(companion.number) if companion else 0
+        return aside
 
     def _work(self) -> None:
         """Run the workload to its end, or idle."""
         if self.service.workload is None:
             self._until(_after(self.elapsed_s, self.service.idle_s), self.service.idle_s + 1)
             return
-        aside = self._start_aside(self.service.workload)
+        found, told = self._use(self.service.workload)
+        self.life = msgspec.structs.replace(self.life, acts=found, workload=told)
+
+    def _work_again(self, workload: Command) -> None:
+        """Let the workload run until all that it asks for is done again, or the service has had its time for that.
+
+        A pause that grows with each vain try is about as long as all the tries before it.
+        """
+        outage_s = max(0.0, self.life.healed_s - self.life.fired_s) if self.life.fired_s >= 0 else 0.0
+        end_s = self.elapsed_s() + max(self.duty.settle_s, 2 * outage_s + 5.0)
+        while not self.is_down:
+            found, told = self._use(workload)
+            self.life = msgspec.structs.replace(self.life, again=found, again_workload=told)
+            is_well = told.startswith("exit status 0") and all(act.how == "ok" for act in found)
+            if is_well or self.elapsed_s() >= end_s:
+                break
+            self._until(_after(self.elapsed_s, AGAIN_S), AGAIN_S + 1)
+        pause_s = max((thread.limit_s or 0.0 for thread in self._look_now().threads), default=0.0)
+        connects = self.supervisor.connects if self.supervisor else ()
+        after = sum(at_s > self.life.healed_s for at_s, _ in connects)
+        self.life = msgspec.structs.replace(self.life, connects=after, pause_s=pause_s)
+
+    def _use(self, workload: Command) -> tuple[tuple[Act, ...], str]:
+        """(what the workload said, how it ended) of one run of it."""
+        aside = self._start_aside(workload)
 
         def is_over() -> bool:
             return self.sandbox.ended_beside(aside.number) is not None
@@ -248,9 +227,7 @@ class _Serving(Start):
             told = f"it had not ended after {limit_s:.0f} s"
         aside.kill()
         said = aside.pipes.text("stderr").strip().splitlines()[-2:]
-        self.life = msgspec.structs.replace(
-            self.life, acts=acts(aside.pipes.outputs), workload=" | ".join([told, *said]) if told else ""
-        )
+        return acts(aside.pipes.outputs), " | ".join([told, *said]) if told else ""
 
     def _heal(self) -> None:
         """End what does not end by itself; what the gate has not done yet may still come while it stops."""
@@ -360,10 +337,9 @@ def serve(
     signals: Mapping[int, tuple[int, ...]] = {},
     clock: Clock = SYSTEM,
 ) -> Conducted:
-    """Start the service, let it work, stop it. Afterwards nothing of it is alive; companions go on in this sandbox.
+    """Start the service, let it work, stop it. Afterwards nothing of it is alive.
 
-    Raises TargetError when it cannot be executed, BlackstartError when a companion does not come up, SandboxLimit when
-    the sandbox cannot hold it.
+    Raises TargetError when it cannot be executed, SandboxLimit when the sandbox cannot hold it.
     """
     start = _Serving(sandbox, service, duty, patience or Patience(), clock)
     start.signals.plan(signals)
@@ -372,9 +348,8 @@ def serve(
         wait = start.live()
         conducted = account(start, start.status, wait)
         return msgspec.structs.replace(
-            conducted, end=_end(start, conducted.end), life=start.life, readings=tuple(start.readings),
-            packets=start.packets(),
-        )  # fmt: skip
+            conducted, end=_end(start, conducted.end), life=start.life, readings=tuple(start.readings)
+        )
     finally:
         start.close()
 

@@ -5,7 +5,7 @@ It starts the target, or the check, on an image and turns what came out into a `
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,17 +21,19 @@ from blackstart.core.trace import Operation
 from blackstart.gate import Firing, Recorder, Tamper, WallClock
 from blackstart.gate.calls import expand
 from blackstart.probes import Prober
-from blackstart.sandbox import Sandbox, Zygote
+from blackstart.sandbox import Joint, Sandbox, Zygote
 from blackstart.targets import Command, Conducted, Duty, Patience, Service, conduct, serve
 from blackstart.targets.command import GateOrder, OnOperation
+from blackstart.trials.company import Company
 
 
 @dataclass
 class Bench:
     """zygote: owner of the images; command, check: what is started; service: how that is reached and used, None of
-    a job; masker: real path -> masked path; calibration: the yardstick (empty while it is being made); pid_step:
-    how far pids are advanced before a restart; lanes: by start state, what serves many crash states in turn;
-    confirmed: failures seen in a sandbox of their own.
+    a job; companions: what it needs, started first in each sandbox; masker: real path -> masked path; calibration: the
+    yardstick (empty while it is being made); pid_step: how far pids are advanced before a restart; lanes: by start
+    state, what serves many crash states in turn; confirmed: failures seen in a sandbox of their own; peers: masked
+    paths of the sockets that were seen to lead to companions; questions: how many it asked the resolver.
     """
 
     zygote: Zygote
@@ -40,10 +42,13 @@ class Bench:
     masker: Masker
     prober: Prober
     service: Service | None = None
+    companions: tuple[Command, ...] = ()
     calibration: Calibration = field(default_factory=Calibration)
     pid_step: int = 300
     lanes: dict[str, object] = field(default_factory=dict)
     confirmed: set[tuple[str, ...]] = field(default_factory=set)
+    peers: dict[str, None] = field(default_factory=dict)
+    questions: int = 0
     _serial: count[int] = field(default_factory=count)
 
     @contextmanager
@@ -55,6 +60,15 @@ class Bench:
             yield name
         finally:
             self.zygote.drop(name)
+
+    def company(
+        self, sandbox: Sandbox, joint: Callable[[Sandbox], Joint] | None = None, *, proxied: bool = False
+    ) -> Company | None:
+        """The target's company in this sandbox, begun when first asked for; None if it needs none."""
+        if not self.companions:
+            return None
+        there = (resident for resident in sandbox.residents if isinstance(resident, Company))
+        return next(there, None) or Company(sandbox, self.companions, joint, proxied=proxied)
 
     def start(
         self,
@@ -72,11 +86,11 @@ class Bench:
         duty: Duty | None = None,
         wall: WallClock | None = None,
         stacks: bool = False,
+        joint: Callable[[Sandbox], Joint] | None = None,
     ) -> tuple[Run, Conducted]:
-        """One start of the target on this sandbox; the Run holds the image as it was afterwards.
-
-        duty: what a service does when it is ready; a job knows that itself.
-        """
+        """One start of the target on this sandbox; the Run holds the image afterwards; duty: of a service."""
+        company = self.company(sandbox, joint)
+        before = sandbox.joint.counts() if sandbox.joint else {}
         gate = self._order(calls, tampers, recorder, wall, stacks=stacks) if calls or tampers or wall else None
         start = conduct if self.service is None else partial(serve, service=self.service, duty=duty or Duty())
         conducted = self._usual(
@@ -90,9 +104,10 @@ class Bench:
                 signals=signals,
             )
         )
-        readings = conducted.readings
-        if self.check and self.service is None:
-            readings = (self.ask_check(image, phase),)
+        if company is not None:
+            conducted = self._with_company(conducted, company, before)
+        asks = self.check and self.service is None
+        readings = (self.ask_check(image, phase),) if asks else conducted.readings
         run = Run(
             phase=phase,
             end=conducted.end,
@@ -101,8 +116,18 @@ class Bench:
             readings=readings,
             left=conducted.left,
             life=conducted.life,
+            peers=conducted.peers,
         )
         return run, conducted
+
+    def _with_company(self, conducted: Conducted, company: Company, before: Mapping[str, int]) -> Conducted:
+        """The account with what passed between the two; what a recorded run reached and asked is noted."""
+        connected = (o.masked for o in conducted.trace if o.call == "connect")
+        self.peers |= {path: None for path in connected if company.leads_to(path) is not None}
+        self.questions = max(self.questions, company.resolver.asked if conducted.trace else 0)
+        now = company.sandbox.joint.counts() if company.sandbox.joint else {}
+        packets = {fate: count - before.get(fate, 0) for fate, count in now.items()}
+        return msgspec.structs.replace(conducted, peers=company.told(), packets=packets)
 
     def real(self, masked: str, image: str) -> str:
         """The path in this image that this masked path stands for; a path without `*` needs no look."""

@@ -60,6 +60,10 @@ class Trial:
             real = partial(bench.real, image=image)
             scene = Scene(zygote=bench.zygote, image=image, start=plan.start, real=real, seed=plan.seed)
             with bench.zygote.sandbox(image) as sandbox:
+                proxied = any(getattr(fault, "is_proxied", False) for fault in plan.faults)
+                scene.peers = partial(bench.company, sandbox, proxied=proxied)
+                if proxied:
+                    scene.peers()  # before the first start, whichever start it is broken in
                 with ExitStack() as passing:
                     found = self.first(sandbox, scene, passing, lasting)
                 crash = "" if is_damage else self._keep_crash(image, lasting)
@@ -162,6 +166,7 @@ class Trial:
             duty=duty,
             wall=scene.wall,
             stacks=self.plan.stacks,
+            joint=scene.joint,
         )
         self.runs.append(run)
         for fault, first in armed:
@@ -177,8 +182,8 @@ class Trial:
             asks=phase != RUN,  # in the middle of its recovery a service may refuse to answer
             acknowledged=kept,
             heal=passing.close if passing else None,
+            works_again=bool(self.bench.companions) and self.plan.kind in ("null", "peer", "dns"),
             signals_at_stop=tuple(scene.signals_at_stop),
-            joint=scene.joint,
             when_ready=_all_of(scene.when_ready) if scene.when_ready else None,
             hold_s=scene.hold_s,
             watch_s=max((effect.watch_s for effect in effects), default=0.0),

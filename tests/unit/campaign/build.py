@@ -119,6 +119,7 @@ class NoBench:
     command = None
     check = None
     service = None
+    companions = ()
 
 
 def observation(calibration: Calibration = CALIBRATION) -> Observation:

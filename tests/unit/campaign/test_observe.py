@@ -56,8 +56,8 @@ def test_a_needed_door_is_named() -> None:
     assert "--allow socket:/run/db.sock" in error.next_step
 
 
-def test_a_needed_peer_is_to_be_started_inside() -> None:
-    assert "sh -c" in refused(run(how=EXITED, code=1), connecting("socket:inet:1.2.3.4:80")).next_step
+def test_a_needed_peer_is_to_be_started_beside_it() -> None:
+    assert "--with" in refused(run(how=EXITED, code=1), connecting("socket:inet:1.2.3.4:80")).next_step
 
 
 def test_abstract_sockets_are_no_doors() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from blackstart.core.history import EXITED, End
+from blackstart.core.history import EXITED, End, Peer
 from blackstart.core.trace import Operation
 from blackstart.faults.scene import Scene
 from blackstart.gate import Firing, WallClock
@@ -27,7 +27,7 @@ class Caller:
     """Stands for a waiting call."""
 
     def __init__(self, process: int = 1, short: bool = True) -> None:
-        self.process, self.short = process, short
+        self.process, self.short, self.descriptor = process, short, -1
 
     def is_short(self, of: str) -> bool:
         return self.short
@@ -38,7 +38,11 @@ def scene(disk: Disk | None = None) -> Scene:
 
 
 def conducted(
-    *firings: tuple[int, str], delivered: bool = True, hits: tuple[int, ...] = (), wall: WallClock | None = None
+    *firings: tuple[int, str],
+    delivered: bool = True,
+    hits: tuple[int, ...] = (),
+    wall: WallClock | None = None,
+    peers: tuple[Peer, ...] = (),
 ) -> Conducted:
     """What a start gave whose gate did this: (index of the tamper, note) each."""
     return Conducted(
@@ -46,6 +50,7 @@ def conducted(
         outputs=(),
         hits=hits,
         wall=wall,
+        peers=peers,
         firings=tuple(
             Firing(
                 tamper_index=index,

@@ -6,11 +6,14 @@ from blackstart.core.history import EXITED, End
 from blackstart.faults import KINDS
 from blackstart.faults.db import Break
 from blackstart.faults.disk import Full
+from blackstart.faults.dns import Dns
 from blackstart.faults.errno import Errno
 from blackstart.faults.file import Damage, met
 from blackstart.faults.kill import Kill
 from blackstart.faults.kill_one import KillOne
 from blackstart.faults.limit import Limit
+from blackstart.faults.link import Link
+from blackstart.faults.peer import Peer
 from blackstart.faults.point import Point
 from blackstart.faults.signals import Signal
 from blackstart.faults.time import Jump
@@ -74,6 +77,7 @@ def test_damage_counts_when_the_target_turned_to_the_file() -> None:
 
 MORE = (
     Full(point=POINT), Limit(what="size", most=1), KillOne(point=POINT, role="app"), Jump(point=POINT, seconds=1.0),
+    Link(what="cut", ports=(1,), point=POINT), Peer(point=POINT, how="silent"), Dns(how="mute"),
 )  # fmt: skip
 
 

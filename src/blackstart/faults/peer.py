@@ -1,0 +1,280 @@
+"""Kind `peer`: what the target connects to is gone, silent, slow or cut off, and is well again after a while.
+
+The target reaches its companions through a proxy of ours. At a chosen call on the socket, while the caller waits in
+the gate, the proxy begins to break that peer; so the same step of the program meets the same failure each time. Peers
+always come back: a job's after OUTAGE_S, a service's when its workload is over. Who tries again for ever is right then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import ClassVar
+
+import msgspec
+
+from blackstart.core import history
+from blackstart.core.calibration import Calibration, CleanRun
+from blackstart.core.clock import SYSTEM
+from blackstart.core.history import Injected
+from blackstart.core.trace import Operation
+from blackstart.faults.kill import crash_before
+from blackstart.faults.point import Point, spread, unplanned
+from blackstart.faults.scene import RESTART, RUN, Candidate, CannotInject, Peers, Scene, fired_in_gate
+from blackstart.gate import HERE, Caller, notify
+from blackstart.proxy import Proxy, Toxic
+from blackstart.proxy.connection import Connection
+from blackstart.proxy.interfaces import Fault
+from blackstart.proxy.pipe import Pipe
+from blackstart.proxy.toxic import DOWNSTREAM, UPSTREAM
+from blackstart.proxy.toxics.accept_close import AcceptClose
+from blackstart.proxy.toxics.down import Down
+from blackstart.proxy.toxics.latency import Latency
+from blackstart.targets import Conducted
+
+PLAIN, REFUSED, SILENT, RESET, PARTIAL, CLOSED, SLOW = (
+    "plain", "refused", "silent", "reset", "partial", "closed", "slow"
+)  # fmt: skip
+OUTAGE_S, SLOW_MS = 2.0, 2000
+# How long the proxy may take to see a connection that the target has made already.
+SEEN_S, _TICK_S = 2.0, 0.005
+# Between the first half of an answer and its end: the client has read that half by then.
+_HALF_S = 0.05
+_SENDS = frozenset(("write", "writev", "sendto", "sendmsg", "sendmmsg"))
+_WORDS = {
+    PLAIN: "is behind a proxy",
+    REFUSED: "is gone: open connections end, new ones are refused",
+    SILENT: "goes silent: what is sent is taken, and never answered",
+    RESET: "resets the connection in the middle of its answer",
+    PARTIAL: "closes the connection in the middle of its answer",
+    CLOSED: "closes new connections at once",
+    SLOW: f"answers {SLOW_MS // 1000} s late",
+}
+# At a connect, and at a send; those that have found most first.
+_AT_CONNECT, _AT_SEND = (SILENT, REFUSED, RESET, PARTIAL, CLOSED, SLOW), (SILENT, REFUSED, RESET, PARTIAL)
+
+
+class Peer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="peer", tag_field="fault"):
+    """From this point on the peer is broken; back_s: it is well again after so long (0: when everything is healed)."""
+
+    kind: ClassVar[str] = "peer"
+    is_proxied: ClassVar[bool] = True
+    point: Point
+    how: str
+    back_s: float = 0.0
+    phase: str = RUN
+
+    @property
+    def lasting(self) -> bool:
+        """Healed before the restart."""
+        return False
+
+    def __str__(self) -> str:
+        peer = self.point.path.removeprefix("socket:")
+        back = f", for {self.back_s:.0f} s" if self.back_s and self.how not in (RESET, PARTIAL) else ""
+        during = " during recovery" if self.phase == RESTART else ""
+        return f"{peer} {_WORDS[self.how]}{back}, from {self.point.call} @{self.point.nth} on{during}"
+
+    @contextmanager
+    def inject(self, scene: Scene) -> Iterator[None]:
+        path = self.point.path
+        peers = scene.peers()
+        proxy = peers.proxy(path) if peers else None
+        if peers is None or proxy is None:
+            raise CannotInject(f"{path.removeprefix('socket:')} is not reached through a proxy of ours")
+        breaking = _Breaking(self, peers, proxy)
+        order = msgspec.structs.replace(self.point.tamper(f"@{self.point.nth} {HERE}"), act=breaking.strike)
+        peers.breaks(path, breaking)
+        with scene.armed(order):
+            try:
+                yield
+            finally:
+                peers.call(breaking.heal())
+
+    def account(self, conducted: Conducted, first_tamper: int) -> Injected:
+        """Fired means: something that passed was hit, or nobody listened any more."""
+        injected = fired_in_gate(self.kind, str(self), conducted, first_tamper, self.point.operation)
+        peer = next((one for one in conducted.peers if one.address == self.point.path), None)
+        if not injected.fired or self.how == PLAIN:
+            return injected
+        if peer is None or not (peer.hits or peer.refused):
+            return msgspec.structs.replace(injected, fired=0, note="nothing passed that could have been hit")
+        told = "nobody listened" if peer.refused else f"{peer.hits} times something that passed was hit"
+        return msgspec.structs.replace(injected, note=told)
+
+
+class _Silence(msgspec.Struct, frozen=True):
+    """What comes is taken, and goes nowhere. One that is back knows nothing of old connections: RST to their data."""
+
+    type: ClassVar[str] = "silence"
+
+    async def run(self, pipe: Pipe) -> None:
+        while await pipe.read():
+            if pipe.shared.get("is_over"):
+                pipe.reset()
+                return
+            pipe.act()
+        await pipe.interruption()
+
+
+class _Cut(msgspec.Struct, frozen=True):
+    """The first half of what comes next, then the end."""
+
+    type: ClassVar[str] = "cut"
+    reset: bool
+
+    async def run(self, pipe: Pipe) -> None:
+        data = await pipe.read()
+        if not data:
+            return
+        pipe.act()
+        await pipe.write(data[: len(data) // 2])
+        await pipe.wait(_HALF_S)
+        (pipe.reset if self.reset else pipe.close)()
+
+
+class _Chosen(Toxic):
+    """A toxic for some connections, by their numbers."""
+
+    def __init__(self, fault: Fault, is_it: Callable[[int], bool]) -> None:
+        super().__init__(f"{fault.type}", DOWNSTREAM, fault)
+        self._is_it = is_it
+
+    def strikes(self, number: int | str) -> bool:
+        return self._is_it(int(number))
+
+
+class _Breaking:
+    """The fault at work on one proxy. All but `strike` runs in the loop of the proxies."""
+
+    def __init__(self, fault: Peer, peers: Peers, proxy: Proxy) -> None:
+        self._fault = fault
+        self._peers = peers
+        self._proxy = proxy
+        self._toxics: list[Toxic] = []
+        self._came_when_healed = -1
+        self._timer: asyncio.Task[None] | None = None
+
+    def strike(self, caller: Caller) -> tuple[bool, str]:
+        """Break it now; the caller goes on afterwards."""
+        client = "" if self._fault.point.call == "connect" else _own_address(caller)
+        self._peers.call(self._strike(client))
+        return True, ""
+
+    async def _strike(self, client: str) -> None:
+        for toxic in await self._wanted(client):
+            self._toxics.append(toxic)
+            await self._proxy.add(toxic)
+        if self._fault.back_s:
+            self._timer = asyncio.get_running_loop().create_task(self._come_back())
+
+    async def _wanted(self, client: str) -> list[Toxic]:
+        how = self._fault.how
+        if how == PLAIN:
+            return []
+        if how == SILENT:
+            return [Toxic(f"silence {way}", way, _Silence()) for way in (UPSTREAM, DOWNSTREAM)]
+        if how in (RESET, PARTIAL):
+            number = await self._number(client)
+            return [_Chosen(_Cut(reset=how == RESET), lambda one: one == number)]
+        faults: dict[str, Fault] = {REFUSED: Down(), CLOSED: AcceptClose(), SLOW: Latency(latency=SLOW_MS)}
+        return [Toxic(how, DOWNSTREAM, faults[how])]
+
+    async def _number(self, client: str) -> int:
+        """The connection that the caller uses, or is about to make."""
+        if self._fault.point.call == "connect":
+            return self._proxy.came + 1
+        end_s = SYSTEM.monotonic() + SEEN_S
+        while not (found := self._of(client)) and SYSTEM.monotonic() < end_s:
+            await asyncio.sleep(_TICK_S)
+        return max((one.number for one in found), default=-1)
+
+    def _of(self, client: str) -> list[Connection]:
+        """The connections of this client; of one without an address all."""
+        return [one for one in self._proxy.connections if not client or one.record.client == client]
+
+    async def _come_back(self) -> None:
+        await asyncio.sleep(self._fault.back_s)
+        await self.heal()
+
+    async def heal(self) -> None:
+        """End it; what it made of connections stays."""
+        if self._came_when_healed >= 0 or not self._toxics:
+            return
+        self._came_when_healed = self._proxy.came
+        for toxic in self._toxics:
+            if isinstance(toxic.fault, _Silence):
+                toxic.shared["is_over"], toxic.active = True, False
+            else:
+                await self._proxy.remove(toxic.name)
+
+    def told(self, path: str) -> history.Peer:
+        """What it did, and what came of it."""
+        healed = self._came_when_healed >= 0
+        return history.Peer(
+            address=path,
+            hits=sum(self._proxy.hits(toxic) for toxic in self._toxics),
+            refused=any(toxic.door for toxic in self._toxics),
+            healed=healed,
+            after=self._proxy.came - self._came_when_healed if healed else 0,
+        )
+
+
+def _own_address(caller: Caller) -> str:
+    """The address of the caller's end of its connection, as records have it; "" where it has none."""
+    try:
+        with socket.socket(fileno=notify.borrow_descriptor(caller.process, caller.descriptor)) as borrowed:
+            name = borrowed.getsockname()
+    except OSError:
+        return ""
+    if not isinstance(name, tuple):
+        return ""
+    host = name[0].removeprefix("::ffff:")
+    return f"[{host}]:{name[1]}" if ":" in host else f"{host}:{name[1]}"
+
+
+def candidates(clean: CleanRun, calibration: Calibration) -> Iterator[Candidate]:
+    """Each way of failing at each distinct call on the socket of each peer; and one while it recovers."""
+    worth = [o for o in clean.trace if o.masked in calibration.peers and o.call in ("connect", *_SENDS)]
+    back_s = 0.0 if calibration.is_service else OUTAGE_S
+    for point, places in spread(worth):
+        hows = _AT_CONNECT if point.call == "connect" else _AT_SEND
+        for order, how in enumerate(hows):
+            yield Candidate(
+                fault=Peer(point=point, how=how, back_s=back_s),
+                start=clean.start,
+                rank=(order // 2 + _late(point, calibration), 2),
+                cause=("peer", how, point.path, point.call),
+                path=point.path,
+                places=places,
+            )
+    yield from _during_recovery(worth, clean, back_s)
+
+
+def first_connect(clean: CleanRun, calibration: Calibration) -> Point | None:
+    """Where the target first turns to a companion."""
+    found = (o for o in clean.trace if o.masked in calibration.peers and o.call == "connect" and o.nth == 1)
+    return next((point for point, _ in spread(found)), None)
+
+
+def _late(point: Point, calibration: Calibration) -> int:
+    """1 for what is tried later: of a job all but the first call, of a service what fails before it is in mid-work."""
+    return int(point.nth == 1) if calibration.is_service else int(point.nth > 1)
+
+
+def _during_recovery(worth: list[Operation], clean: CleanRun, back_s: float) -> Iterator[Candidate]:
+    changed = next((o.masked for o in clean.trace if o.changes), "")
+    crash = crash_before(changed, clean) if changed else None
+    connects = [o for o in worth if o.call == "connect" and o.nth == 1]
+    for point, places in spread(connects) if crash is not None else ():
+        yield Candidate(
+            fault=Peer(point=unplanned(point), how=REFUSED, back_s=back_s, phase=RESTART),
+            crash=crash,
+            start=clean.start,
+            rank=(6, 3),
+            cause=("peer during recovery", point.path),
+            path=point.path,
+            places=places,
+        )

@@ -1,0 +1,309 @@
+"""The target's company in one sandbox: the programs that it needs, and a resolver for their names.
+
+They share the target's network, unless what is between them is to be broken: then they live in a network of their own,
+and in the target's a proxy listens wherever one of them does in theirs. So target and workload reach them at their
+usual addresses, and a fault finds the one place through which everything passes. A unix socket changes its owner: ours
+takes its name, and leads to theirs. The proxy runs outside the sandbox, in a thread of its own, for the target's calls
+may all be standing in the gate meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import socket
+import struct
+import threading
+from collections.abc import Callable, Coroutine, Sequence
+from ssl import SSLContext
+from typing import Any, TypeVar
+
+from blackstart.core.clock import SYSTEM
+from blackstart.core.errors import BlackstartError
+from blackstart.core.history import Peer
+from blackstart.core.randomness import Seed
+from blackstart.faults.scene import Broken
+from blackstart.proxy import AddressError, Proxy, Record
+from blackstart.proxy.address import UNIX, Address
+from blackstart.proxy.connection import End
+from blackstart.proxy.dialling import Network
+from blackstart.proxy.resolver import Resolver
+from blackstart.sandbox import Joint, Sandbox
+from blackstart.targets import Command
+from blackstart.targets.aside import Aside
+from blackstart.targets.census import listeners, ports
+from blackstart.trials import names
+
+T = TypeVar("T")
+COMPANION_LIMIT_S = 15.0
+_TICK_S = 0.02
+_CALL_S = 20.0
+_BACKLOG = 1024
+_EVERYWHERE = ("0.0.0.0", "::")
+_INTERNET = re.compile("[0-9A-F]{8}([0-9A-F]{24})?:[0-9A-F]{4}")
+
+
+class Company:
+    """A resident of one sandbox. path: of a peer, as a connect to it shows: `socket:inet:127.0.0.1:80`.
+
+    joint: makes what joins a network of the companions' own with the target's; proxied: proxies do.
+    """
+
+    def __init__(
+        self,
+        sandbox: Sandbox,
+        commands: Sequence[Command],
+        joint: Callable[[Sandbox], Joint] | None = None,
+        *,
+        proxied: bool = False,
+    ) -> None:
+        self.numbers: list[int] = []
+        self._is_apart = proxied or joint is not None
+        self.sandbox = sandbox
+        self._cwd = commands[0].cwd
+        self._asides: list[Aside] = []
+        self._proxies: dict[Address, Proxy] = {}
+        self._networks: list[_Between] = []
+        self._broken: dict[str, Broken] = {}
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="blackstart-company", daemon=True)
+        self._thread.start()
+        sandbox.residents.append(self)
+        self.resolver = Resolver()
+        if joint is not None:
+            sandbox.joint = joint(sandbox)
+        for command in commands:
+            self._start(command)
+        self._addresses = self._listening()
+        self.call(self._open(self._addresses if proxied else []))
+
+    def call(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do this in the proxies' loop and give its result."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(_CALL_S)
+
+    # Companions.
+
+    def _start(self, command: Command) -> None:
+        """Start one and wait until it listens; it stays over all starts of the target in this sandbox."""
+        before = self._heard()
+        aside = Aside(self.sandbox, command, SYSTEM.monotonic, apart=self._is_apart)
+        self._asides.append(aside)
+        self.numbers.append(aside.number)
+        for descriptor in aside.pipes.descriptors():
+            self._loop.call_soon_threadsafe(self._loop.add_reader, descriptor, self._drain, aside, descriptor)
+        end_s = SYSTEM.monotonic() + COMPANION_LIMIT_S
+        while self._heard() <= before:
+            SYSTEM.sleep(_TICK_S)
+            self.sandbox.event()
+            status = self.sandbox.ended_beside(aside.number)
+            if status is not None or SYSTEM.monotonic() > end_s:
+                SYSTEM.sleep(_TICK_S)
+                said = aside.pipes.text("stderr") or aside.pipes.text("stdout")
+                raise BlackstartError(
+                    f"the companion {command.argv[-1]!r} "
+                    + ("ended before the target was started" if status is not None else "does not listen on anything"),
+                    where=" | ".join(said.strip().splitlines()[-3:]),
+                    next_step="make --with name a program that stays in the foreground and listens on a port",
+                    exit_status=3,
+                )
+
+        if self.sandbox.joint is not None:
+            self.sandbox.joint.reach(ports(self.sandbox.beside_pid(aside.number)))
+
+    def _drain(self, aside: Aside, descriptor: int) -> None:
+        if not aside.pipes.read(descriptor):
+            self._loop.remove_reader(descriptor)
+
+    def _heard(self) -> set[str]:
+        """Where the companions listen, as the kernel shows it."""
+        if not self._is_apart:
+            return listeners(self.sandbox.pid1)
+        return set().union(*(listeners(self.sandbox.beside_pid(aside.number)) for aside in self._asides))
+
+    def _listening(self) -> list[Address]:
+        found = (_address(row, self._cwd) for row in sorted(self._heard()))
+        return list(dict.fromkeys(address for address in found if address is not None))
+
+    # Peers.
+
+    async def _open(self, addresses: Sequence[Address]) -> None:
+        for address in addresses:
+            both = address.host == "::" and Address(address.network, "0.0.0.0", address.port) not in addresses
+            network = _Between(self.sandbox, address, takes_both=both)
+            self._networks.append(network)
+            proxy = Proxy(str(address), str(address), str(address), seed=Seed(0), network=network)
+            try:
+                await proxy.start()
+            except AddressError:
+                continue  # a unix socket of a name that is too long, or gone: it is reached without us
+            self._proxies[address] = proxy
+        for host in names.servers(self.sandbox.pid1):
+            with contextlib.suppress(OSError):  # somebody else answers there
+                await self.resolver.serve(names.ear(self.sandbox, host))
+
+    def proxy(self, path: str) -> Proxy | None:
+        """The proxy through which a connect to this path goes; None if there is none."""
+        address = self.leads_to(path)
+        return None if address is None else self._proxies.get(address)
+
+    def leads_to(self, path: str) -> Address | None:
+        """Where a companion listens that a connect to this path reaches; None if it goes elsewhere."""
+        wanted = _of_path(path, self._cwd)
+        if wanted is None:
+            return None
+        everywhere = (Address(wanted.network, host, wanted.port) for host in _EVERYWHERE if wanted.network != UNIX)
+        return next((one for one in (wanted, *everywhere) if one in self._addresses), None)
+
+    def breaks(self, path: str, broken: Broken) -> None:
+        """Remember what breaks this peer in the start that follows."""
+        self._broken[path] = broken
+
+    def told(self) -> tuple[Peer, ...]:
+        """What was done to each peer in this start, and what came to it; then all of it is forgotten."""
+        broken, self._broken = self._broken, {}
+        self.resolver.asked = 0
+        return tuple(self.call(_tell(path, one)) for path, one in broken.items())
+
+    def close(self) -> None:
+        """End the proxies; the companions end with the sandbox."""
+        if self._loop.is_closed():
+            return
+        with contextlib.suppress(TimeoutError):
+            self.call(self._end())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(_CALL_S)
+        for aside in self._asides:
+            aside.close()
+        for network in self._networks:
+            network.close()
+        self._loop.close()
+
+    async def _end(self) -> None:
+        for aside in self._asides:
+            for descriptor in aside.pipes.descriptors():
+                self._loop.remove_reader(descriptor)
+        for proxy in self._proxies.values():
+            await proxy.delete()
+        self.resolver.close()
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+
+
+class _Between(Network):
+    """Listens in the target's network, and reaches the same address in that of its companions.
+
+    takes_both: an IPv6 socket that takes IPv4 as well.
+    """
+
+    def __init__(self, sandbox: Sandbox, address: Address, *, takes_both: bool) -> None:
+        self._sandbox = sandbox
+        self._address = address
+        self._takes_both = takes_both
+        self._theirs = self._directory = -1
+
+    async def listen(self, wanted: Address) -> socket.socket:
+        try:
+            return self._listen_unix() if wanted.network == UNIX else self._listen(wanted)
+        except OSError as error:
+            raise AddressError(f"listen {wanted}: {error.strerror}") from error
+
+    def _listen(self, wanted: Address) -> socket.socket:
+        sock = self._sandbox.new_socket(_family(wanted))
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if sock.family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not self._takes_both)
+            sock.bind((wanted.host, wanted.port))
+            sock.listen(_BACKLOG)
+            sock.setblocking(False)
+        except OSError:
+            sock.close()
+            raise
+        return sock
+
+    def _listen_unix(self) -> socket.socket:
+        """Take the name of their socket; theirs is reached through a descriptor from then on."""
+        place = f"/proc/{self._sandbox.pid1}/root{self._address.host}"
+        if self._directory < 0:
+            self._directory = os.open(os.path.dirname(place), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        directory = self._directory
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            name = os.path.basename(place)
+            if self._theirs < 0:
+                self._theirs = os.open(name, os.O_PATH | os.O_CLOEXEC, dir_fd=directory)
+            mode = os.stat(self._theirs)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=directory)
+            short = f"/proc/self/fd/{directory}/{name}"
+            sock.bind(short)
+            os.chmod(short, mode.st_mode & 0o7777)
+            sock.listen(_BACKLOG)
+            sock.setblocking(False)
+        except OSError:
+            sock.close()
+            raise
+        return sock
+
+    def close(self) -> None:
+        """Give the descriptors back."""
+        for descriptor in (self._theirs, self._directory):
+            if descriptor >= 0:
+                os.close(descriptor)
+
+    async def reach(self, upstreams: Sequence[str], record: Record, secure: SSLContext | None) -> End:
+        record.upstream = str(self._address)
+        address: Any = f"/proc/self/fd/{self._theirs}"
+        if self._address.network == UNIX:
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        else:
+            sock = self._sandbox.new_socket(_family(self._address), apart=True)
+            host = self._address.host
+            address = ({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), self._address.port)
+        try:
+            sock.setblocking(False)
+            loop = asyncio.get_running_loop()
+            await loop.sock_connect(sock, address)
+            return (await loop.create_connection(End, sock=sock))[1]
+        except OSError:
+            sock.close()
+            raise
+
+
+async def _tell(path: str, broken: Broken) -> Peer:
+    return broken.told(path)
+
+
+def _family(address: Address) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address.host else socket.AF_INET
+
+
+def _address(row: str, cwd: str) -> Address | None:
+    """From `0100007F:1F90` of /proc/net/tcp, or a path of /proc/net/unix; abstract names are not taken over."""
+    if not _INTERNET.fullmatch(row):
+        return None if row.startswith("@") else Address(UNIX, os.path.join(cwd, row))
+    host, _, port = row.partition(":")
+    words = [int(host[at : at + 8], 16) for at in range(0, len(host), 8)]
+    family = socket.AF_INET if len(words) == 1 else socket.AF_INET6
+    text = socket.inet_ntop(family, struct.pack(f"={len(words)}I", *words))
+    return Address("tcp", text, int(port, 16))
+
+
+def _of_path(path: str, cwd: str) -> Address | None:
+    """From what the gate calls a socket."""
+    for start in ("socket:inet:", "socket:inet6:"):
+        if path.startswith(start):
+            host, _, port = path.removeprefix(start).rpartition(":")
+            return Address("tcp", host.strip("[]"), int(port))
+    if path.startswith("socket:unix:") and not path.startswith("socket:unix:@"):
+        return Address(UNIX, os.path.join(cwd, path.removeprefix("socket:unix:")))
+    return None
+
+
+def name_of(address: Address) -> str:
+    """As the surface calls it."""
+    if address.network == UNIX:
+        return f"unix:{address.host}"
+    return f"inet{'6' if ':' in address.host else ''}:{address.bare}"
