@@ -242,7 +242,7 @@ class Campaign:
             self.repeated(task, failing, outcome, queue)
             return
         result = _result(verdicts)
-        self.tally.count(place_of(msgspec.to_builtins(task.plan)), result)
+        self.tally.count(place_of(msgspec.to_builtins(task.plan)), result, outcome.history)
         self.progress.done(result)
         for verdict in verdicts:
             if verdict.outcome == UNKNOWN and verdict.why:

@@ -16,8 +16,10 @@ from zoneinfo import ZoneInfo
 
 from blackstart.core.errors import BlackstartError, TargetError
 from blackstart.core.options import Options
+from blackstart.core.trace import OPENING, Operation
 from blackstart.guard import Ledger
 from blackstart.sandbox import Layout, Zygote
+from blackstart.sandbox.layout import LIMIT_BYTES
 from blackstart.targets import Command, Service, parse_ready
 from blackstart.targets.readiness import FORMS
 
@@ -228,6 +230,32 @@ def state_directories(changed: Iterable[str]) -> tuple[list[str], list[str]]:
             made[new] = directory
     inner = [d for d in found if not _is_below(d, found)]
     return sorted(inner), sorted(new for new, directory in made.items() if not _is_below(f"{directory}/", found))
+
+
+def with_roots(
+    directories: Iterable[str], made: Iterable[str], trace: Iterable[Operation]
+) -> tuple[list[str], list[str]]:
+    """(directories, made) as `state_directories` gives them; in place of some of them the one above, where a lock was
+    made there that is gone again.
+
+    What such a lock guards is one state: a kill leaves it there, and it must be seen, and put away, with the rest.
+    """
+    below = list(directories)
+    locks = (o.path for o in trace if o.call in OPENING and o.flags & os.O_EXCL and o.flags & os.O_CREAT)
+    gone = {os.path.dirname(path) for path in locks if not os.path.lexists(path)}
+    roots = [d for d in gone if any(_is_below(one, [d]) for one in below) and _size_bytes(d) <= LIMIT_BYTES]
+    kept = sorted(d for d in {*below, *roots} if not _is_below(d, roots))
+    return kept, [new for new in made if not _is_below(new, roots)]
+
+
+def _size_bytes(directory: str) -> int:
+    """All that lies in it, as far as it can be read."""
+    size = 0
+    for place, _, names in os.walk(directory):
+        for name in names:
+            with suppress(OSError):
+                size += os.lstat(os.path.join(place, name)).st_blocks * 512
+    return size
 
 
 def _is_below(path: str, directories: Iterable[str]) -> bool:

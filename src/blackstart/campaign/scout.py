@@ -49,6 +49,7 @@ def scout(
     (must_work if service is None else must_serve)(run, trace)
     read = [o.path for o in trace if o.call in OPENING and o.kind == FILE]
     found, made = ground.state_directories(changed)
+    found, made = ground.with_roots(found, made, trace)
     if isolation == LANDLOCK:  # there are no overlays in which something could be made
         found, made = [*found, *map(os.path.dirname, made)], []
     return list(dict.fromkeys([*directories, *found, *ground.read_directories(read, target.cwd)])), made

@@ -12,6 +12,7 @@ import msgspec
 from blackstart import __version__
 from blackstart.campaign import baseline
 from blackstart.campaign.campaign import Campaign
+from blackstart.campaign.impact import impacts
 from blackstart.campaign.observe import Observation
 from blackstart.campaign.tally import NOT_FIRED, Suspicion, Tally
 from blackstart.core.masking import ROOTED
@@ -83,6 +84,7 @@ def report_of(
         trials=_trials(tally, options, planned),
         findings=findings,
         coverage=_coverage(tally, seen, findings),
+        impact=impacts(tally.samples),
         muted=tuple(Omission(what=what, why=why) for what, why in sorted(tally.muted.items())),
         uncovered=(*_uncovered(seen), *unproven),
         notes=(*seen.notes, *_common(tally.unknown)),

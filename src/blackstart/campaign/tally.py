@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from blackstart.campaign.execute import Task
+from blackstart.campaign.impact import Sample, sample
 from blackstart.campaign.worker import Outcome
+from blackstart.core.history import History
 from blackstart.findings import Failure, Reproduction, reproduction
 from blackstart.report.points import Place
 from blackstart.trials import Plan
@@ -54,6 +56,7 @@ class Tally:
 
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
     places: dict[Place, dict[str, int]] = field(default_factory=dict)
+    samples: dict[str, list[Sample]] = field(default_factory=dict)
     suspicions: dict[str, Suspicion] = field(default_factory=dict)
     watched: set[tuple[str, str]] = field(default_factory=set)  # (call, path) of repeating waits
     leases: set[tuple[str, ...]] = field(default_factory=set)  # files that were seen to be locks with a time limit
@@ -75,8 +78,11 @@ class Tally:
         """No further trial is done: what is left was cut."""
         self.cut = self.chosen - self.total
 
-    def count(self, place: Place, outcome: str) -> None:
-        """Count a trial's outcome for its kind and for its place."""
+    def count(self, place: Place, outcome: str, history: History) -> None:
+        """Count a trial's outcome for its kind and for its place, and what it did to those who use a service."""
+        taken = sample(history)
+        if taken is not None:
+            self.samples.setdefault(place.kind, []).append(taken)
         for counts in (self.counts.setdefault(place.kind, {}), self.places.setdefault(place, {})):
             counts[outcome] = counts.get(outcome, 0) + 1
 

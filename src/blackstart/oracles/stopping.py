@@ -82,7 +82,12 @@ def _left(view: View, run: Run) -> list[Verdict]:
     clean = [files.files for files in view.calibration.chain]
     # One stale temporary file is no failure; a lock says that somebody is there.
     locks = [path for path, role in view.calibration.roles.items() if role == "lock"]
-    there = sorted(p for p in locks if view.state(run, p) is not None and not any(p in files for files in clean))
+    # Who is kept from removing it leaves it there; whether that is in the way the restart tells.
+    kept = {one.operation.masked for one in view.history.injected if one.operation is not None}
+    there = sorted(
+        p for p in locks
+        if p not in kept and view.state(run, p) is not None and not any(p in files for files in clean)
+    )  # fmt: skip
     if there and run.phase == "run" and "*" not in "".join(there):
         text = f"it has stopped, and leaves {', '.join(there)}, which a clean stop removes"
         found.append(failed(NAME, "unclean", text, paths=there))

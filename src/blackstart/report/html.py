@@ -18,7 +18,7 @@ import msgspec
 from blackstart.core.frames import shown_frame
 from blackstart.core.units import format_duration
 from blackstart.report.folding import folded
-from blackstart.report.model import CoveredPoint, Finding, Moment, Report, SurfaceFile
+from blackstart.report.model import CoveredPoint, Finding, Impact, Moment, Report, SurfaceFile
 from blackstart.report.terminal import ending, headline, ordered
 from blackstart.report.text import plain, shell_line
 
@@ -123,6 +123,7 @@ def _parts(report: Report) -> dict[str, Any]:
         "by_role": _by_role(report.surface.files),
         "fixed": [one for one in change.gone if one.tried] if change else [],
         "unseen": [one for one in change.gone if not one.tried] if change else [],
+        "curves": {one.kind: curves(one) for one in report.impact},
         "settings": [(name, _setting(value)) for name, value in report.options.items() if value],
         "has_story": any(finding.timeline for finding in findings),
     }
@@ -166,6 +167,20 @@ def lanes(finding: Finding) -> list[dict[str, Any]]:
         }
         for run, stretch, length in zip(runs, stretches, lengths, strict=True)
     ]
+
+
+def curves(impact: Impact) -> list[dict[str, Any]]:
+    """Time to recover as steps, (left, width, height) in per cent: across the seconds, upwards the share well again."""
+    drawn = []
+    for known in impact.recoveries:
+        longest = known.watched_s or 1.0
+        ends = [*(at_s for at_s, _ in known.curve[1:]), longest]
+        steps = [
+            (round(100 * at_s / longest, 2), round(100 * (end_s - at_s) / longest, 2), round(100 - 100 * not_yet, 2))
+            for (at_s, not_yet), end_s in zip(known.curve, ends, strict=False)
+        ]
+        drawn.append({"known": known, "steps": steps, "longest": format_duration(round(longest, 2))})
+    return drawn
 
 
 def _shades(stretch: Sequence[Moment], length: float) -> Iterable[tuple[float, float]]:

@@ -159,6 +159,43 @@ class ScenarioResult(msgspec.Struct, frozen=True, kw_only=True):
     why: str = ""
 
 
+class Served(msgspec.Struct, frozen=True, kw_only=True):
+    """What the workload of a service saw at one stage of the trials: when is before, during or after the fault.
+
+    asked, answered: its lines, and those that said ok; p50_ms, p99_ms: latency of those, -1 where it was not told.
+    """
+
+    when: str
+    asked: int = 0
+    answered: int = 0
+    p50_ms: float = -1.0
+    p99_ms: float = -1.0
+
+
+class Recovery(msgspec.Struct, frozen=True, kw_only=True):
+    """How long a service took to be well again, counted from injection or healing (since).
+
+    trials, recovered: how many tell, and in how many it was; median_s: -1 where not even half were seen to; watched_s:
+    the longest; curve: (seconds, share not yet well), by Kaplan and Meier.
+    """
+
+    since: str
+    trials: int
+    recovered: int
+    median_s: float = -1.0
+    watched_s: float = 0.0
+    curve: tuple[tuple[float, float], ...] = ()
+
+
+class Impact(msgspec.Struct, frozen=True, kw_only=True):
+    """What the faults of one kind cost those who use a service; trials: how many were measured."""
+
+    kind: str
+    trials: int
+    served: tuple[Served, ...] = ()
+    recoveries: tuple[Recovery, ...] = ()
+
+
 class Moment(msgspec.Struct, frozen=True, kw_only=True):
     """One moment of a trial: at_s counts from the first start on, restarts follow without a gap; run: its phase."""
 
@@ -248,7 +285,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     version: of blackstart; run: its number in the store; mode: run or plan; started: ISO 8601 in UTC; options: the
     settings of the run other than the command, so that a replay elsewhere has them; muted: oracles that failed on a
     null trial; refused: what was asked for and not done; uncovered: what no fault reached; notes: observations that
-    are no failures; coverage: trials by class of points of failure; change: None for a first run; baseline: None where
+    are no failures; coverage: trials by class of points of failure; impact: of a
+    service, what its users saw of it; change: None for a first run; baseline: None where
     none was given.
     """
 
@@ -271,6 +309,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     findings: tuple[Finding, ...] = ()
     coverage: tuple[CoveredPoint, ...] = ()
     scenarios: tuple[ScenarioResult, ...] = ()
+    impact: tuple[Impact, ...] = ()
     change: Change | None = None
     baseline: BaselineUse | None = None
     muted: tuple[Omission, ...] = ()

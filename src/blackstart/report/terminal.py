@@ -19,7 +19,19 @@ from blackstart.core.frames import shown_frame
 from blackstart.core.units import format_duration
 from blackstart.core.verdict import CONSEQUENCES
 from blackstart.report.folding import folded
-from blackstart.report.model import EXIT_STATUS, SEVERITIES, Change, Finding, Omission, Report, ReportDoor, SurfaceFile
+from blackstart.report.model import (
+    EXIT_STATUS,
+    SEVERITIES,
+    Change,
+    Finding,
+    Impact,
+    Omission,
+    Recovery,
+    Report,
+    ReportDoor,
+    Served,
+    SurfaceFile,
+)
 from blackstart.report.text import plain, shell_line
 
 WIDTH = 80
@@ -111,6 +123,7 @@ def show(out: Console, report: Report) -> None:
             _heading(out, f"Change against run {report.change.against}")
             show_change(out, report, report.change)
         _trials(out, report)
+        _impact(out, report.impact)
     for label, items in (("Muted", report.muted), ("Refused", report.refused), ("Not covered", report.uncovered)):
         if items:
             _heading(out, label)
@@ -294,6 +307,25 @@ def _trials(out: Console, report: Report) -> None:
     if calibration.masked:
         _row(out, "masked", _listed(calibration.masked, 5))
     _row(out, "seed", str(report.seed))
+
+
+def _impact(out: Console, impacts: Sequence[Impact]) -> None:
+    """What those who use a service saw, a line for each kind and stage."""
+    if impacts:
+        _heading(out, "Impact on those who use it")
+    for one in impacts:
+        stages = [stage for stage in one.served if stage.asked]
+        _row(out, one.kind, [_stage(stage) for stage in stages] + [_recovered(known) for known in one.recoveries])
+
+
+def _stage(stage: Served) -> str:
+    took = f"; p50 {stage.p50_ms:.1f} ms, p99 {stage.p99_ms:.1f} ms" if stage.p99_ms >= 0 else ""
+    return f"{stage.when}: {stage.answered} of {stage.asked} answered ({stage.answered / stage.asked:.0%}){took}"
+
+
+def _recovered(known: Recovery) -> str:
+    half = f"half within {known.median_s:.2f} s" if known.median_s >= 0 else f"not half within {known.watched_s:.1f} s"
+    return f"well again in {known.recovered} of {known.trials}, counted from {known.since}: {half}"
 
 
 def _planned(out: Console, report: Report) -> None:

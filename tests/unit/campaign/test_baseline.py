@@ -9,6 +9,7 @@ import pytest
 from blackstart.campaign.baseline import entry_for, read
 from blackstart.campaign.summary import finding_of
 from blackstart.core.errors import BlackstartError
+from blackstart.core.history import History
 from blackstart.core.verdict import PASSED
 from blackstart.findings.baseline import added
 from blackstart.report.model import Report
@@ -32,7 +33,7 @@ def ran(path: Path, *, fails: bool = True) -> Report:
     made, _, _ = campaign(baseline=str(path))
     if fails:
         shown(made, LOST)
-    made.tally.count(Place(kind="kill", call="write", path="$CWD/a"), PASSED)
+    made.tally.count(Place(kind="kill", call="write", path="$CWD/a"), PASSED, History(start="S0", kind="kill"))
     return report(made)
 
 

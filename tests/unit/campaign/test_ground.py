@@ -13,6 +13,7 @@ import pytest
 from blackstart.campaign import ground
 from blackstart.core.errors import BlackstartError, TargetError
 from blackstart.core.options import Options
+from blackstart.core.trace import Operation
 
 HOST = {"HOME": "/nonexistent", "PATH": "/usr/bin:/bin", "LANG": "de_DE", "BLACKSTART_DEBUG": "1", "TZ": "Asia/Tokyo"}
 
@@ -218,3 +219,19 @@ def test_our_own_results_are_not_shown_inside(tmp_path: Path) -> None:
 def test_any_bytes_survive_in_arguments(tmp_path: Path) -> None:
     odd = os.fsdecode(b"caf\xe9 \xff")
     assert ground.command(options(tmp_path, "true", odd), HOST).argv == ("true", odd)
+
+
+def test_a_lock_that_is_gone_again_makes_what_it_guards_one_state(tmp_path: Path) -> None:
+    for name in ("data/base", "data/log", "other"):
+        (tmp_path / name).mkdir(parents=True)
+
+    def seen(path: str, flags: int) -> list[Operation]:
+        return [Operation(index=0, call="openat", path=str(tmp_path / path), flags=flags)]
+
+    inner, outer = [f"{tmp_path}/data/base", f"{tmp_path}/data/log"], [f"{tmp_path}/data"]
+    exclusive = os.O_CREAT | os.O_EXCL
+    assert ground.with_roots(inner, [f"{tmp_path}/data/new"], seen("data/pid", exclusive)) == (outer, [])
+    assert ground.with_roots(inner, [], seen("data/pid", os.O_CREAT)) == (inner, [])
+    assert ground.with_roots(inner, [], seen("other/pid", exclusive)) == (inner, [])
+    (tmp_path / "data/pid").touch()
+    assert ground.with_roots(inner, [], seen("data/pid", exclusive)) == (inner, [])

@@ -12,8 +12,9 @@ import msgspec
 import pytest
 
 from blackstart.core.calibration import Effect
-from blackstart.core.history import EXITED, KILLED, STOPPED, Act, End, History, Life, Output, Run, Wait
+from blackstart.core.history import EXITED, KILLED, STOPPED, Act, End, History, Injected, Life, Output, Run, Wait
 from blackstart.core.reading import Reading
+from blackstart.core.trace import Operation
 from blackstart.core.verdict import FAILED, PASSED, POLICY, UNKNOWN, Verdict
 from blackstart.oracles import alive, judge_all, promises, readable, stopping
 
@@ -153,6 +154,16 @@ def test_children_that_go_on_are_leaked_unless_clean_stops_leave_them_too() -> N
         SERVICE, chain=tuple(msgspec.structs.replace(c, left=("daemon",)) for c in SERVICE.chain)
     )
     assert one(stopping.judge(trial(run), daemon)) == (PASSED, "")
+
+
+@pytest.mark.parametrize(("path", "found"), [("$CWD/notes.json", (FAILED, "unclean")), ("$CWD/pid", (PASSED, ""))])
+def test_a_lock_that_stays_is_unclean_unless_its_own_removal_was_what_failed(path: str, found: tuple[str, str]) -> None:
+    locks = msgspec.structs.replace(SERVICE, roles={**SERVICE.roles, "$CWD/pid": "lock"})
+    unlinked = Operation(index=0, call="unlink", path=path.replace("$CWD", "/w"), masked=path)
+    broken = Injected(fault="unlink fails with EIO", kind="errno", fired=1, operation=unlinked)
+    run = start("run", image=image({NOTES: notes(2), "$CWD/pid": file(b"12")}))
+    seen = msgspec.structs.replace(trial(run, kind="errno"), injected=(broken,))
+    assert one(stopping.judge(seen, locks)) == found
 
 
 def test_files_must_read_where_nobody_asks_what_it_has() -> None:

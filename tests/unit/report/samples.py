@@ -9,13 +9,16 @@ from blackstart.report.model import (
     Cut,
     Finding,
     Gone,
+    Impact,
     KindCounts,
     Moment,
     Omission,
     PlannedTrial,
+    Recovery,
     Report,
     ReportDoor,
     ScenarioResult,
+    Served,
     Surface,
     SurfaceFile,
     TrialsSummary,
@@ -140,6 +143,27 @@ FULL = Report(
         CoveredPoint(kind="kill", call="write", path="$CWD/notes.json", role="state", phase="restart", not_fired=1),
         CoveredPoint(kind="kill", call="write", path=HOSTILE, role="output", passed=1, failed=1),
         CoveredPoint(kind="signal", what="TERM", passed=2),
+    ),
+    impact=(
+        Impact(
+            kind="kill",
+            trials=4,
+            served=(
+                Served(when="before", asked=20, answered=20, p50_ms=1.5, p99_ms=9.25),
+                Served(when="during", asked=10, answered=4),
+                Served(when="after"),
+            ),
+            recoveries=(
+                Recovery(
+                    since="healing",
+                    trials=4,
+                    recovered=3,
+                    median_s=0.5,
+                    watched_s=5.0,
+                    curve=((0.25, 0.75), (0.5, 0.5), (1.5, 0.25)),
+                ),
+            ),
+        ),
     ),
     scenarios=(
         ScenarioResult(
