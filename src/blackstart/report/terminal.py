@@ -19,6 +19,7 @@ from blackstart.core.frames import shown_frame
 from blackstart.core.units import format_duration
 from blackstart.core.verdict import CONSEQUENCES
 from blackstart.report.folding import folded
+from blackstart.report.impact import sentences
 from blackstart.report.model import (
     EXIT_STATUS,
     SEVERITIES,
@@ -26,10 +27,8 @@ from blackstart.report.model import (
     Finding,
     Impact,
     Omission,
-    Recovery,
     Report,
     ReportDoor,
-    Served,
     SurfaceFile,
 )
 from blackstart.report.text import plain, shell_line
@@ -314,18 +313,7 @@ def _impact(out: Console, impacts: Sequence[Impact]) -> None:
     if impacts:
         _heading(out, "Impact on those who use it")
     for one in impacts:
-        stages = [stage for stage in one.served if stage.asked]
-        _row(out, one.kind, [_stage(stage) for stage in stages] + [_recovered(known) for known in one.recoveries])
-
-
-def _stage(stage: Served) -> str:
-    took = f"; p50 {stage.p50_ms:.1f} ms, p99 {stage.p99_ms:.1f} ms" if stage.p99_ms >= 0 else ""
-    return f"{stage.when}: {stage.answered} of {stage.asked} answered ({stage.answered / stage.asked:.0%}){took}"
-
-
-def _recovered(known: Recovery) -> str:
-    half = f"half within {known.median_s:.2f} s" if known.median_s >= 0 else f"not half within {known.watched_s:.1f} s"
-    return f"well again in {known.recovered} of {known.trials}, counted from {known.since}: {half}"
+        _row(out, one.kind, sentences(one))
 
 
 def _planned(out: Console, report: Report) -> None:
