@@ -1,17 +1,20 @@
 """The demo: blackstart breaks a notebook that people really write, then the same one with a careful writer.
 
-Both run in temporary directories with a few notes; nothing else is touched. TinyDB is installed beside this Python if
-it is missing.
+Both run in directories of their own beside this Python, which stay, so that a finding can be replayed there; nothing
+else is touched. TinyDB is installed beside this Python if it is missing.
 """
 
+import os
+import shlex
+import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 HERE = Path(__file__).parent
 BLACKSTART = Path(sys.executable).parent / "blackstart"
+DEMO = Path(sys.prefix) / "demo"
 NOTES = ["call the plumber", "water the tomatoes", "oil the garden door", "pay the rent", "order more seeds"]
 
 
@@ -24,15 +27,20 @@ def need_tinydb() -> None:
 def break_notes(script: str, title: str) -> int:
     """Run blackstart on one script; its exit status."""
     print(f"\n== {title}\n", flush=True)
-    with tempfile.TemporaryDirectory(prefix="notes-") as directory:
-        for note in NOTES:
-            add = [sys.executable, str(HERE / script), "add", note]
-            subprocess.run(add, cwd=directory, check=True, stdout=subprocess.DEVNULL)
-        command = [sys.executable, str(HERE / script), "add", "buy milk"]
-        run = [str(BLACKSTART), "run", "--budget", "50s", "--seed", "1", "--", *command]
-        began = time.monotonic()
-        status = subprocess.run(run, cwd=directory, check=False).returncode
-        print(f"\n({time.monotonic() - began:.0f} s, exit status {status})", flush=True)
+    directory = DEMO / Path(script).stem
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    for note in NOTES:
+        add = [sys.executable, str(HERE / script), "add", note]
+        subprocess.run(add, cwd=directory, check=True, stdout=subprocess.DEVNULL)
+    command = [sys.executable, str(HERE / script), "add", "buy milk"]
+    run = [str(BLACKSTART), "run", "--budget", "50s", "--seed", "1", "--", *command]
+    began = time.monotonic()
+    status = subprocess.run(run, cwd=directory, check=False).returncode
+    print(f"\n({time.monotonic() - began:.0f} s, exit status {status})", flush=True)
+    if status == 1:
+        there, program = map(shlex.quote, (os.path.relpath(directory), os.path.relpath(BLACKSTART, directory)))
+        print(f"See a finding again, by its id:  cd {there} && {program} replay ID", flush=True)
     return status
 
 

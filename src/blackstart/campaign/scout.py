@@ -114,6 +114,12 @@ def must_work(run: Run, trace: tuple[Operation, ...]) -> None:
             where=where,
             next_step="give it a file to read: --stdin FILE",
         )
+    if "cross-device" in where.lower():
+        raise Undecided(
+            f"the clean run in the sandbox failed ({how}): there each directory of state is a file system of its own",
+            where=where,
+            next_step="let its temporary files be made beside what it keeps, as with --env TMPDIR=DIRECTORY",
+        )
     raise Undecided(
         f"the clean run in the sandbox failed: {how}",
         where=where,

@@ -24,6 +24,10 @@ _UNREADABLE = (
     "a status other than 0, and write nothing over it."
 )
 _STATUS = "End with a status other than 0 where the work was not done: scripts and timers look at nothing else."
+UNCHECKED = (
+    "Check the result of every write, close, fsync and rename of the new file; on an error remove it, keep the old "
+    "one, say what could not be saved, and end with a status other than 0."
+)
 _BY_CONSEQUENCE = {
     "lost": _ATOMIC + " Acknowledge (print, answer) only after that.",
     "corrupt": _ATOMIC,

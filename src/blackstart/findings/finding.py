@@ -14,7 +14,7 @@ import msgspec
 from blackstart.core.history import EXITED, History, Injected
 from blackstart.core.trace import Operation
 from blackstart.core.verdict import DEFECT, FAILED, NOTE, POLICY, Verdict
-from blackstart.findings.advice import advice, power_advice
+from blackstart.findings.advice import UNCHECKED, advice, power_advice
 from blackstart.findings.fingerprint import context, fingerprint
 
 CRITICAL, MAJOR, MINOR, LOW = "critical", "major", "minor", "low"
@@ -179,7 +179,16 @@ def _advice(failure: Failure, call: str) -> str:
     is_read = failure.operation is not None and failure.operation.reads
     has_said = any(text.startswith("it says that") for text in verdict.evidence[:1])
     kind = failure.history.kind
+    if kind in ("errno", "disk", "limit") and not is_read and _is_unchecked(failure):
+        return UNCHECKED
     return advice(verdict.consequence, kind, call, verdict.label, is_read=is_read, has_said=has_said)
+
+
+def _is_unchecked(failure: Failure) -> bool:
+    """Whether a failing call on another file (the new one, which is then renamed) did harm, and nothing was said."""
+    paths = failure.verdict.paths
+    is_silent = any(text.endswith("said nothing") for text in failure.verdict.evidence)
+    return is_silent and bool(paths and failure.masked) and failure.masked not in paths
 
 
 def _where(failure: Failure) -> str:

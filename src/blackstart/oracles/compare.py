@@ -17,6 +17,7 @@ from blackstart.core.reading import Content, FileState, Leaves
 FORMS = {"json": "JSON", "toml": "TOML", "ini": "an INI file", "csv": "CSV", "xml": "XML", "yaml": "YAML",
          "sqlite": "an SQLite database", "text": "text", "bytes": "binary data"}  # fmt: skip
 _EMPTY = ("[]", "{}")
+_ROW_BYTES = 16
 # The number of a line, or the offset of a row of bytes in hexadecimal.
 _POSITION = re.compile(r"@?[0-9a-f]+")
 States = Iterable[FileState | None]
@@ -125,8 +126,12 @@ def torn(state: FileState, known: States) -> str:
     for one in known:
         for place, value in leaves_of(one) or ():
             models.setdefault(general(place), set()).add(value)
+    is_binary = state.content is not None and state.content.form == "bytes"
+    if is_binary and state.content is not None and state.size > _ROW_BYTES * state.content.count:
+        return ""  # its leaves are digests of blocks, of which no piece says anything
     for place, value in strange[:200]:
-        if _number(value) is None and _is_torn(value, models.get(general(place), set())):
+        seen = models.get(general(place), set())
+        if _is_torn_row(value, seen) if is_binary else _number(value) is None and _is_torn(value, seen):
             where = f"in line {place}" if state.content and state.content.form == "text" else f"at {place}"
             return f"{where} stands only a part of a value: {short(value)}"
     return ""
@@ -146,7 +151,20 @@ def _is_torn(value: str, models: set[str]) -> bool:
     return 0 < len(plain) <= heads + tails and heads >= 4 and tails >= 4
 
 
-def _alike_length(one: str, other: str) -> int:
+def _is_torn_row(row: str, models: set[str]) -> bool:
+    """The same of a row of bytes in hexadecimal, byte by byte: half a byte is no piece of anything."""
+    if len(row) > 16 and not row.strip("0"):
+        return True  # a hole in the file
+    if "*" in row:
+        return False  # masked
+    plain, *whole = (bytes.fromhex(one) for one in (row, *models) if "*" not in one)
+    if any(model.startswith(plain) and plain != model for model in whole):
+        return True
+    heads, tails = ([_alike_length(plain[::way], model[::way]) for model in whole] for way in (1, -1))
+    return max(heads, default=0) >= 4 and max(tails, default=0) >= 4 and max(heads) + max(tails) >= len(plain)
+
+
+def _alike_length(one: str | bytes, other: str | bytes) -> int:
     return next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 

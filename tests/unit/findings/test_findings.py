@@ -93,6 +93,13 @@ def test_what_is_left_in_the_way_is_one_cause_whatever_ended_the_program() -> No
     assert [len(group(failures)) for failures in by_kind] == [1, 3]
 
 
+def test_who_renames_already_is_told_to_check_what_is_written() -> None:
+    texts = ("notes are gone", "it ended with exit status 0 and said nothing")
+    gone = failed("state", "lost", *texts, paths=["$CWD/notes.json"])
+    assert group([failure(gone, masked="$CWD/notes.new")])[0].advice.startswith("Check the result of every write")
+    assert group([failure(gone)])[0].advice.startswith("Write the new content to a temporary file")
+
+
 def test_a_restart_that_fails_for_no_known_file_is_told_by_what_it_says() -> None:
     def fails(text: str) -> Verdict:
         return failed("restart", "corrupt", f"two restarts fail, saying: {text}")

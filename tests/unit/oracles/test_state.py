@@ -196,6 +196,16 @@ def test_without_a_restart_nothing_is_known() -> None:
     assert judge(killed(None, None, start="S9")).outcome == UNKNOWN
 
 
+def test_bytes_are_torn_between_bytes_and_not_within_one() -> None:
+    old, new = b"\xff" + b"a" * 7 + b"\x12" + b"b" * 7, b"\xff" + b"a" * 7 + b"\x34" + b"b" * 7
+    for between, expected in ((b"\xff" + b"a" * 7 + b"\x32" + b"b" * 7, ""), (old[:12] + b"c" * 4, "corrupt")):
+        chain = tuple(
+            clean(k, files={NOTES: file(new, "$CWD/n")}, versions={NOTES: (file(old, "$CWD/n"), file(one, "$CWD/n"))})
+            for k, one in enumerate((new, old[:8] + b"c" * 8, new))
+        )
+        assert judge(killed(None, file(between, "$CWD/n")), calibration(chain=chain)).consequence == expected
+
+
 def test_a_torn_record_at_the_end_of_a_growing_text_is_tolerated() -> None:
     path = "$CWD/journal.txt"
 
