@@ -15,6 +15,7 @@ import msgspec
 
 from blackstart import catalogue
 from blackstart.campaign import apart, baseline, choose, ground
+from blackstart.campaign.budget import Budget
 from blackstart.campaign.execute import Queue, Task, each, workers
 from blackstart.campaign.observe import Observation, Observer
 from blackstart.campaign.power import with_recordings
@@ -38,11 +39,9 @@ from blackstart.targets import Patience
 from blackstart.trials import Plan
 
 NULLS, NULLS_MIN = 10, 3
-CALIBRATION_SHARE = 1 / 3
 NULL_EVERY = 10
 REPEATS = 2
 REPEATING, WATCH_MIN_S, WATCH_MAX_S = "repeating", 61.0, 155.0
-LATE_SHARE, LATE_MIN_S, LATE_MAX_S = 1 / 6, 2.0, 30.0
 
 
 class Campaign:
@@ -53,7 +52,8 @@ class Campaign:
         self.progress = progress
         self.keep = keep or KeepNothing()
         self.clock = clock
-        self.began_s = clock.monotonic()
+        # A number of trials is given instead of a time.
+        self.budget = Budget(math.inf if options.trials else options.budget_s, clock)
         self.seed = Seed(options.seed)
         self.jobs = options.jobs or max(1, len(os.sched_getaffinity(0)))
         self.tally = Tally()
@@ -61,11 +61,9 @@ class Campaign:
         self.scenarios = catalogue.load(options.scenarios)
         self.known = baseline.read(options.baseline) if options.baseline else {}
         self.kinds = options.only or KINDS
-        # A number of trials is given instead of a time.
-        self.budget_s = math.inf if options.trials else options.budget_s
 
     def elapsed_s(self) -> float:
-        return self.clock.monotonic() - self.began_s
+        return self.budget.elapsed_s()
 
     def observe(self, isolation: str, opened: tuple[str, ...], host: Mapping[str, str]) -> Observation:
         """Scout, then calibrate; the caller closes the observation's zygote."""
@@ -88,7 +86,7 @@ class Campaign:
         if layout.made:
             where = ", ".join(layout.made)
             self._leave_out("power", f"no power cuts: the state {where} lies in a directory too large to be copied")
-        observer = Observer(layout, isolation, target, check, self.budget_s * CALIBRATION_SHARE, service)
+        observer = Observer(layout, isolation, target, check, self.budget, service)
         observer.bench.companions = companions
         try:
             seen = observer.observe(self.progress)
@@ -162,20 +160,18 @@ class Campaign:
             plan = Plan(kind="null", start=starts[number % len(starts)], patience=patience, rerun=rerun)
             (queue.urgent if number < NULLS_MIN else queue.others).append(Task(plan, "null"))
         self.progress.phase("null trials")
-        share_s = self.budget_s * CALIBRATION_SHARE
+        share_s = self.budget.calibration_s
         queue.urgent.extend(Task(plan, apart.CONTROL) for plan in apart.controls(seen.calibration, self.kinds))
         with workers(shop, self.jobs) as executor:
-            for task, outcome in each(executor, queue, self.jobs, lambda: self.elapsed_s() > share_s):
+            for task, outcome in each(
+                executor, queue, self.jobs, lambda: self.elapsed_s() > share_s, left_s=self.budget.left_s
+            ):
                 if task.why != apart.CONTROL:
                     self.null(outcome)
                 elif why := apart.objection(outcome, kind := apart.kind_of(task.plan)):
                     self._leave_out(kind, why)
         self.tally.calibration_s = self.elapsed_s()
-        if self.elapsed_s() > self.budget_s:
-            raise Undecided(
-                f"calibration alone took {self.elapsed_s():.0f} s, more than the budget",
-                next_step=f"give it more: --budget {int(self.elapsed_s() * 3) + 1}s",
-            )
+        self.budget.must_last()
         return msgspec.structs.replace(seen.calibration, nulls=self.tally.nulls, muted=dict(self.tally.muted))
 
     def null(self, outcome: Outcome) -> None:
@@ -200,30 +196,34 @@ class Campaign:
         self.progress.planned(len(ordered))
         try:
             with workers(shop, self.jobs) as executor:
-                tasks = each(executor, queue, self.jobs, self.is_spent, self.keep.planned, self.grace_s(patience))
+                grace_s = self.grace_s(patience, queue)
+                tasks = each(executor, queue, self.jobs, self.budget.is_spent, self.begin, grace_s)
                 for task, outcome in tasks:
+                    self.budget.took(self.clock.monotonic() - task.began_s)
                     self.keep.done(task, outcome)
                     self.take(task, outcome, queue)
         except KeyboardInterrupt:
             self.tally.is_interrupted = True
         self.tally.close()
 
-    def grace_s(self, patience: Patience) -> Callable[[], float]:
-        """How long trials may still take: to the end of the budget and one start's patience, which is announced."""
+    def begin(self, task: Task) -> None:
+        """Note when a trial begins, and keep its plan."""
+        task.began_s = self.clock.monotonic()
+        self.keep.planned(task)
+
+    def grace_s(self, patience: Patience, queue: Queue) -> Callable[[], float]:
+        """How long trials may still take, which is announced."""
         told = False
 
         def left_s() -> float:
             nonlocal told
-            if self.is_spent() and not told:
+            grace_s = self.budget.grace_s(patience.hard_s, is_awaited=queue.is_awaited)
+            if self.budget.is_spent() and not told:
                 told = True
-                self.progress.note(f"the budget is spent; what has begun may take {patience.hard_s:.0f} s more")
-            return self.budget_s + patience.hard_s - self.elapsed_s()
+                self.progress.note(f"no time is left for another trial; what has begun may take {grace_s:.0f} s more")
+            return grace_s
 
         return left_s
-
-    def is_spent(self) -> bool:
-        """Whether the budget is used up."""
-        return self.elapsed_s() >= self.budget_s
 
     def take(self, task: Task, outcome: Outcome, queue: Queue) -> None:
         """Count one outcome; a failing one is repeated before anything else."""
@@ -298,7 +298,7 @@ class Campaign:
         elif any(one.failures[0].verdict.consequence == "stuck" for one in known):
             waiting = 1  # tells a lock with a limit from one without
         for task in () if plan.late_s else tasks[:waiting]:
-            task.plan = msgspec.structs.replace(plan, late_s=self.late_s())
+            task.plan = msgspec.structs.replace(plan, late_s=self.budget.late_s)
         labels = {one.label for one in known}
         if DEFECT in labels:
             queue.urgent.extend(tasks)
@@ -315,7 +315,7 @@ class Campaign:
             return
         self.tally.watched.add((wait.call, wait.path))
         patience = task.plan.patience
-        left_s = self.budget_s - self.elapsed_s() - patience.deadline_s
+        left_s = self.budget.left_s() - patience.deadline_s
         watch_s = max(WATCH_MIN_S, min(WATCH_MAX_S, left_s))
         if watch_s > left_s + patience.repeat_s:
             return  # not even with the patience that is granted after the budget
@@ -332,10 +332,6 @@ class Campaign:
                 self.tally.suspicions[cause] = known
                 if known.label == DEFECT:
                     self.keep.found(cause, known)
-
-    def late_s(self) -> float:
-        """How long a repetition waits for a lock to expire: a small part of the budget."""
-        return max(LATE_MIN_S, min(LATE_MAX_S, self.budget_s * LATE_SHARE))
 
     def look_later(self, task: Task, failing: list[Verdict], outcome: Outcome) -> None:
         """Take what a repetition saw that waited: the evidence of a lock without a limit, or a note instead."""

@@ -30,6 +30,8 @@ class Task:
     why: str
     causes: tuple[str, ...] = ()
     number: int = 0
+    began_s: float = 0.0
+    is_urgent: bool = False
 
 
 @dataclass
@@ -38,11 +40,20 @@ class Queue:
 
     urgent: deque[Task] = field(default_factory=deque)
     others: deque[Task] = field(default_factory=deque)
+    running_urgent: int = 0
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether the result of an urgent task is still to come."""
+        return bool(self.urgent or self.running_urgent)
 
     def take(self, is_spent: bool) -> Task | None:
         """The next task, if any is left to be done."""
         if self.urgent:
-            return self.urgent.popleft()
+            task = self.urgent.popleft()
+            task.is_urgent = True
+            self.running_urgent += 1
+            return task
         return self.others.popleft() if self.others and not is_spent else None
 
 
@@ -100,7 +111,9 @@ def each(
         for future in done:
             with _told():
                 outcome = future.result()
-            yield running.pop(future), outcome
+            task = running.pop(future)
+            queue.running_urgent -= task.is_urgent
+            yield task, outcome
 
 
 @contextmanager

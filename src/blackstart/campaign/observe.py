@@ -12,6 +12,7 @@ import os
 from dataclasses import dataclass, field
 
 from blackstart.campaign import ground
+from blackstart.campaign.budget import Budget
 from blackstart.campaign.scout import FIRST_PATIENCE, bench_on, must_work
 from blackstart.campaign.serving import ends_only, measured, must_serve, periodic, spans, went_well
 from blackstart.core.calibration import Calibration, CleanRun, Effect, Mask
@@ -108,12 +109,11 @@ class Observer:
         isolation: str,
         target: Command,
         check: Command | None,
-        share_s: float,
+        budget: Budget,
         service: Service | None = None,
     ) -> None:
         self.layout = layout
-        self.share_s = share_s
-        self.began_s = SYSTEM.monotonic()
+        self.budget = budget
         self.zygote = ground.open_zygote(layout, isolation)
         self.bench = bench_on(self.zygote, target, check, Mask(), service)
         self.runs = 0
@@ -128,7 +128,7 @@ class Observer:
 
     def is_spent(self) -> bool:
         """Whether the part of the budget that calibration may take is used up: what is optional is left out then."""
-        return SYSTEM.monotonic() - self.began_s > self.share_s
+        return self.budget.elapsed_s() > self.budget.calibration_s
 
     def observe(self, progress: Progress) -> Observation:
         """All of calibration but the null trials."""
@@ -147,13 +147,14 @@ class Observer:
         if not refuses and self.bench.service is None:
             self._learn(recorded[1], self._recorded("S1", other_pids=True))
         self._check_must_work(recorded)
+        self.budget.must_last()
         self._placebo(first)
         return self._put_together(recorded, refuses)
 
     def _must_fit(self, elapsed_s: float) -> None:
         """Raise where the clean runs alone would take more than the whole budget."""
         needed_s = RUNS_MIN * elapsed_s
-        if needed_s > self.share_s * 3:
+        if needed_s > self.budget.total_s:
             raise Undecided(
                 f"one clean run takes {elapsed_s:.0f} s; calibration alone would take more than the budget",
                 next_step=f"give it more: --budget {int(needed_s * 3)}s, or a shorter job",
@@ -233,6 +234,7 @@ class Observer:
         """S0 -> S1 -> S2 -> S3; a program that refuses a second run ends the chain early."""
         recorded = [first]
         for start, keep in (("S1", "S2"), ("S2", "S3")):
+            self.budget.must_last()
             following = self._recorded(start, keep)
             if not went_well(following.run):
                 if start == "S1":

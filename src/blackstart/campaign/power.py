@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from blackstart.campaign.campaign import Campaign
 
 ANSWERS_MAX = 16
+# What is left of the budget, and a little where nothing is.
+SHRINK_MIN_S, SHRINK_MAX_S = 5.0, 20.0
 
 
 def with_recordings(seen: Observation, starts: tuple[str, ...], models: tuple[str, ...]) -> None:
@@ -95,9 +97,10 @@ def _quiet_moments(recording: Recording) -> list[int]:
     return sorted({*rest[::step], *chosen_outputs[::keep], len(micros)})
 
 
-def shrink(campaign: Campaign, seen: Observation, limit_s: float = 20.0) -> None:
+def shrink(campaign: Campaign, seen: Observation) -> None:
     """Make the first failure of each cause found by power cuts the smallest one: put back whatever does not matter."""
     clock = campaign.clock
+    limit_s = max(SHRINK_MIN_S, min(SHRINK_MAX_S, campaign.budget.left_s()))
     for cause, suspicion in list(campaign.tally.suspicions.items()):
         fault = suspicion.plan.faults[0] if len(suspicion.plan.faults) == 1 else None
         if not isinstance(fault, PowerCut) or not suspicion.reproduction.shown:

@@ -240,7 +240,7 @@ def test_a_spent_budget_still_repeats_what_failed(monkeypatch: pytest.MonkeyPatc
 def test_a_number_of_trials_is_given_instead_of_a_time() -> None:
     made, clock, _ = campaign(trials=5, budget_s=1.0)
     clock.sleep(1000)
-    assert not made.is_spent()
+    assert not made.budget.is_spent()
 
 
 def test_what_was_cut_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:

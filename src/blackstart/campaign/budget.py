@@ -1,0 +1,73 @@
+"""How long a run may take, and whether one more trial still fits.
+
+A trial cannot be cut short without losing it. So none begins that, going by the last ones, would end after the budget.
+What takes longer all the same is given up: soon if it is only one more trial, after one start's patience if a failure
+waits for its repetition.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from statistics import median
+
+from blackstart.core.clock import Clock
+from blackstart.core.errors import Undecided
+
+CALIBRATION_SHARE = 1 / 3
+LATE_SHARE, LATE_MIN_S, LATE_MAX_S = 1 / 6, 2.0, 30.0
+RECENT = 10
+GRACE_MIN_S = 2.0
+
+
+class Budget:
+    """total_s: from now on, math.inf where a number of trials is given instead."""
+
+    def __init__(self, total_s: float, clock: Clock) -> None:
+        self.total_s = total_s
+        self._clock = clock
+        self._began_s = clock.monotonic()
+        self._trials_s: deque[float] = deque(maxlen=RECENT)
+
+    def elapsed_s(self) -> float:
+        """Since it was made."""
+        return self._clock.monotonic() - self._began_s
+
+    def left_s(self) -> float:
+        """Until its end; negative after it."""
+        return self.total_s - self.elapsed_s()
+
+    @property
+    def calibration_s(self) -> float:
+        """What calibration may take of it."""
+        return self.total_s * CALIBRATION_SHARE
+
+    @property
+    def late_s(self) -> float:
+        """How long a repetition waits for a lock to expire: a small part of it, and of what is left."""
+        return max(LATE_MIN_S, min(LATE_MAX_S, self.total_s * LATE_SHARE, self.left_s() / 2))
+
+    def took(self, seconds: float) -> None:
+        """A trial ended that took so long."""
+        self._trials_s.append(seconds)
+
+    @property
+    def trial_s(self) -> float:
+        """How long a trial takes, going by the last ones; one that hung tells nothing about the next."""
+        return median(self._trials_s) if self._trials_s else 0.0
+
+    def is_spent(self) -> bool:
+        """Whether there is no time for one more trial."""
+        return self.left_s() <= self.trial_s
+
+    def must_last(self) -> None:
+        """Raise where calibration has used it all up."""
+        if self.left_s() <= 0:
+            raise Undecided(
+                f"calibration alone took {self.elapsed_s():.0f} s, more than the budget",
+                next_step=f"give it more: --budget {int(self.elapsed_s() * 3) + 1}s",
+            )
+
+    def grace_s(self, patience_s: float, *, is_awaited: bool) -> float:
+        """How long what runs may still take; is_awaited: whether a failure waits for its repetition."""
+        more_s = patience_s if is_awaited else min(patience_s, max(self.trial_s, GRACE_MIN_S))
+        return self.left_s() + more_s

@@ -1,0 +1,46 @@
+"""A run ends with its budget: nothing begins that does not fit, and what takes too long is given up."""
+
+from __future__ import annotations
+
+import math
+
+from blackstart.campaign.budget import GRACE_MIN_S, Budget
+from blackstart.core.clock import ManualClock
+
+
+def budget(total_s: float, *trials_s: float) -> tuple[Budget, ManualClock]:
+    clock = ManualClock()
+    made = Budget(total_s, clock)
+    for seconds in trials_s:
+        made.took(seconds)
+    return made, clock
+
+
+def test_no_trial_begins_that_would_end_after_the_budget() -> None:
+    made, clock = budget(60.0, 8.0, 9.0, 50.0)
+    clock.sleep(50.0)
+    assert not made.is_spent()
+    clock.sleep(1.5)
+    assert made.is_spent(), "9 s do not fit into 8.5 s"
+    assert budget(60.0)[0].left_s() == 60.0
+
+
+def test_one_more_trial_is_given_up_soon_and_a_repetition_after_one_patience() -> None:
+    made, clock = budget(60.0, 9.0)
+    clock.sleep(60.0)
+    assert made.grace_s(50.0, is_awaited=False) == 9.0
+    assert made.grace_s(50.0, is_awaited=True) == 50.0
+    assert budget(0.0)[0].grace_s(50.0, is_awaited=False) == GRACE_MIN_S
+
+
+def test_waiting_for_a_lock_takes_no_more_than_half_of_what_is_left() -> None:
+    made, clock = budget(120.0)
+    assert made.late_s == 20.0
+    clock.sleep(110.0)
+    assert made.late_s == 5.0
+
+
+def test_a_number_of_trials_is_never_spent() -> None:
+    made, clock = budget(math.inf, 9.0)
+    clock.sleep(1e6)
+    assert not made.is_spent() and made.late_s == 30.0
