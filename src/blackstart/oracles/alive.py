@@ -17,6 +17,7 @@ from blackstart.core.verdict import PASSED, Verdict, failed, passed, unknown
 from blackstart.oracles.view import View
 
 NAME, OK = "alive", "ok"
+CONNECTED_S = 5.0
 _TELLING = "write writev pwrite64 rename renameat2 sendto sendmsg connect".split()
 
 
@@ -44,14 +45,15 @@ def _works(life: Life) -> Verdict:
     bad = [act for act in life.again if act.how != OK]
     if not bad and life.again_workload.startswith("exit status 0"):
         return passed(NAME, "it does its work again after healing")
-    since_s = life.stop_s - life.healed_s
     what = f"`{bad[0].how} {bad[0].id}`" if bad else life.again_workload
-    text = f"{since_s:.1f} s after everything was healed it does not do its work: {what}"
+    text = f"{life.stop_s - life.healed_s:.1f} s after everything was healed it does not do its work: {what}"
+    if life.connects and life.idle_s >= CONNECTED_S:
+        return failed(NAME, "dead", f"{text}, though it is connected again, for {life.idle_s:.0f} s")
     if life.connects:
-        return failed(NAME, "dead", f"{text}, though it has connected {life.connects} times since")
-    if life.pause_s > since_s:
-        return unknown(NAME, f"recovering: {text}; it waits for at most {life.pause_s:.0f} s")
-    return failed(NAME, "dead", f"{text}, and it has not tried to connect again")
+        return unknown(NAME, f"recovering: {text}, but it still connects")
+    if life.pause_s:
+        return unknown(NAME, f"recovering: {text}; it has not tried to connect again, but wakes by itself")
+    return failed(NAME, "dead", f"{text}, and it neither tries to connect again nor wakes by itself")
 
 
 def _gone(life: Life, effects: Sequence[Effect]) -> tuple[Verdict, ...]:

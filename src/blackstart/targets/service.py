@@ -37,6 +37,9 @@ LOOK_S, LOOK_EVERY_S = 6.0, 0.25
 # Waiting again and again is told from waiting for somebody only by its length.
 STOP_LOOK_S = REPEAT_S + 5
 BLIND_SETTLE_S, AGAIN_S = 1.0, 1.0
+# How long one that is connected again has for its work; how long one may rest that does not try (clients give up an
+# answer after 10 s, and after 30 s, as a rule); and how long it is watched at most.
+CONNECTED_S, NO_TRY_S, WATCHED_MAX_S = 5.0, 35.0, 60.0
 # After the target's end its users still read and tell the answers that they were sent.
 LAST_WORDS_S = 0.3
 _TICK_S = 0.02
@@ -189,19 +192,24 @@ class _Serving(Start):
 
         A pause that grows with each vain try is about as long as all the tries before it.
         """
-        outage_s = max(0.0, self.life.healed_s - self.life.fired_s) if self.life.fired_s >= 0 else 0.0
-        end_s = self.elapsed_s() + max(self.duty.settle_s, 2 * outage_s + 5.0)
+        began_s, healed_s = self.elapsed_s(), self.life.healed_s
+        outage_s = max(0.0, healed_s - self.life.fired_s) if self.life.fired_s >= 0 else 0.0
+        enough_s = began_s + max(self.duty.settle_s, 2 * outage_s + 5.0)
         while not self.is_down:
+            begins_s = self.elapsed_s()
             found, told = self._use(workload)
-            self.life = msgspec.structs.replace(self.life, again=found, again_workload=told)
+            after = [at_s for at_s, _ in self.supervisor.connects if at_s > healed_s] if self.supervisor else []
+            self.life = msgspec.structs.replace(
+                self.life, again=found, again_workload=told, connects=len(after),
+                idle_s=begins_s - max([healed_s, *after]),
+            )  # fmt: skip
             is_well = told.startswith("exit status 0") and all(act.how == "ok" for act in found)
-            if is_well or self.elapsed_s() >= end_s:
+            is_told = begins_s > enough_s and self.life.idle_s >= (CONNECTED_S if after else NO_TRY_S)
+            if is_well or is_told or begins_s > began_s + WATCHED_MAX_S:
                 break
             self._until(_after(self.elapsed_s, AGAIN_S), AGAIN_S + 1)
         pause_s = max((thread.limit_s or 0.0 for thread in self._look_now().threads), default=0.0)
-        connects = self.supervisor.connects if self.supervisor else ()
-        after = sum(at_s > self.life.healed_s for at_s, _ in connects)
-        self.life = msgspec.structs.replace(self.life, connects=after, pause_s=pause_s)
+        self.life = msgspec.structs.replace(self.life, pause_s=pause_s)
 
     def _use(self, workload: Command) -> tuple[tuple[Act, ...], str]:
         """(what the workload said, how it ended) of one run of it."""

@@ -1,0 +1,193 @@
+"""Real clients whose peer goes away and comes back, each beside the twin that gets it wrong.
+
+covers: IF-1, G-2, R-19, R-20, R-21, R-23, SS-3
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from blackstart.core.calibration import Calibration, CleanRun
+from blackstart.core.history import DEADLINE, History, Life
+from blackstart.core.verdict import FAILED, Verdict
+from blackstart.faults.peer import OUTAGE_S, REFUSED, RESET, SILENT, Peer
+from blackstart.faults.point import Point
+from blackstart.oracles import alive
+from blackstart.targets import Patience, Service, parse_ready
+from tests.live.trials.stage import Stage, printed, staged
+
+pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
+PATIENCE = Patience(deadline_s=15.0, hard_s=40.0, work_s=20.0)
+JOB = Patience(deadline_s=5.0, hard_s=30.0)
+BROKER = "socket:inet:127.0.0.1:1899"
+CONFIGURATION = b"listener 1899 127.0.0.1\nallow_anonymous true\npersistence false\n"
+
+# Stores what comes as do/ID, and says done/ID. MODE bad: it subscribes once, and not when it is connected again.
+PAHO = """
+import signal, sys
+import paho.mqtt.client as mqtt
+client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
+def connected(*_):
+    if MODE == 'good':
+        client.subscribe('do/#', qos=1)
+def arrived(client, userdata, message):
+    client.publish('done/' + message.topic.partition('/')[2], qos=1)
+client.on_connect, client.on_message = connected, arrived
+client.on_subscribe = lambda *_: print('subscribed', flush=True)
+client.reconnect_delay_set(1, 4)
+signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+client.connect('127.0.0.1', 1899, keepalive=3)
+if MODE == 'bad':
+    client.subscribe('do/#', qos=1)
+client.loop_forever()
+"""
+# As its manual has it: a loop around the client that connects and subscribes anew.
+AIOMQTT = """
+import asyncio, signal, sys
+import aiomqtt
+async def main():
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, lambda: sys.exit())
+    while True:
+        try:
+            async with aiomqtt.Client('127.0.0.1', 1899, keepalive=3) as client:
+                await client.subscribe('do/#')
+                print('subscribed', flush=True)
+                async for message in client.messages:
+                    await client.publish('done/' + str(message.topic).partition('/')[2], qos=1)
+        except aiomqtt.MqttError as error:
+            print('again:', error, file=sys.stderr, flush=True)
+            await asyncio.sleep(1)
+asyncio.run(main())
+"""
+WORK = """
+import queue
+import paho.mqtt.client as mqtt
+answers, ready = queue.Queue(), queue.Queue()
+client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
+client.on_subscribe = lambda *_: ready.put(1)
+client.on_message = lambda c, u, message: answers.put(message.topic.partition('/')[2])
+try:
+    client.connect('127.0.0.1', 1899)
+    client.loop_start()
+    client.subscribe('done/#', qos=1)
+    ready.get(timeout=2)
+    for number in range(2):
+        client.publish(f'do/{number}', qos=1)
+        while answers.get(timeout=2) != str(number):
+            pass
+        print(f'ok {number}', flush=True)
+except (OSError, queue.Empty):
+    print('info answer', flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    with staged(tmp_path_factory.mktemp("broker"), files={"broker.conf": CONFIGURATION}) as made:
+        made.bench.companions = (made.command(("/usr/sbin/mosquitto", "-c", "broker.conf")),)
+        workload = made.command((sys.executable, "-c", WORK))
+        made.bench.service = Service(ready=parse_ready("log:subscribed", str(made.cwd)), workload=workload)
+        yield made
+
+
+def judged(stage: Stage, script: str, how: str, nth: int) -> tuple[History, Verdict]:
+    """The trial in which the broker is broken at the n-th send of the service, and what `alive` says of it."""
+    stage.runs(script)
+    history = stage.trial(
+        Peer(point=Point(call="sendto", path=BROKER, nth=nth), how=how), patience=PATIENCE, rerun=False
+    )
+    (injected,) = history.injected
+    assert injected.fired, injected.note
+    chain = (CleanRun(start="S0", code=0, elapsed_s=1.0, life=Life(ready_s=0.5)),)
+    (verdict,) = alive.judge(history, Calibration(chain=chain, is_service=True))
+    return history, verdict
+
+
+@pytest.mark.skipif(not shutil.which("mosquitto", path="/usr/sbin:/usr/bin"), reason="needs mosquitto (not installed)")
+@pytest.mark.parametrize(
+    ("script", "how", "outcome"),
+    [
+        ("MODE = 'good'" + PAHO, REFUSED, "passed"),
+        ("MODE = 'good'" + PAHO, SILENT, "passed"),
+        ("MODE = 'bad'" + PAHO, REFUSED, FAILED),
+        (AIOMQTT, REFUSED, "passed"),
+    ],
+    ids=["paho", "paho and silence", "never subscribes anew", "aiomqtt"],
+)
+def test_a_broker_that_restarts(stage: Stage, script: str, how: str, outcome: str) -> None:
+    history, verdict = judged(stage, script, how, nth=4)
+    life = history.runs[0].life
+    assert life is not None and life.healed_s > 0, history.runs[0]
+    assert verdict.outcome == outcome, (verdict, msgspec.structs.asdict(life))
+    if outcome == FAILED:
+        assert verdict.consequence == "dead" and "though it is connected again" in verdict.evidence[0]
+
+
+HTTP = f"""{sys.executable} -c "import http.server as h; h.ThreadingHTTPServer(('127.0.0.1', 8097), \
+h.SimpleHTTPRequestHandler).serve_forever()" """
+PLAIN = "import requests; s = requests.Session(); [s.get('http://127.0.0.1:8097/') for n in range(3)]; print('done')"
+CAREFUL = """
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
+s = requests.Session()
+s.mount('http://', HTTPAdapter(max_retries=Retry(total=6, backoff_factor=0.3)))
+for number in range(3):
+    s.get('http://127.0.0.1:8097/', timeout=1)
+print('done')
+"""
+REDIS = "redis-server --port 6391 --save ''"
+STORE = "import redis; r = redis.Redis(port=6391{}); [r.set(f'k{{n}}', n) for n in range(5)]; print('done')"
+MODBUS = f"""{sys.executable} -c "import asyncio; from pymodbus.server import StartAsyncTcpServer as S
+from pymodbus.simulator import DataType, SimData, SimDevice
+device = SimDevice(1, simdata=[SimData(0, values=[7] * 9, datatype=DataType.REGISTERS)])
+asyncio.run(S(device, address=('127.0.0.1', 5099)))" """
+DEVICE = """
+from pymodbus.client import ModbusTcpClient
+client = ModbusTcpClient('127.0.0.1', port=5099, timeout=1)
+assert client.connect()
+for number in range(3):
+    client.read_holding_registers(1, count=3)
+print('done')
+"""
+
+
+@pytest.mark.parametrize(
+    ("companion", "port", "script", "how", "ends"),
+    [
+        (HTTP, 8097, PLAIN, SILENT, "hangs"),
+        (HTTP, 8097, CAREFUL, SILENT, "done"),
+        (HTTP, 8097, CAREFUL, REFUSED, "done"),
+        (REDIS, 6391, STORE.format(""), SILENT, "hangs"),
+        (REDIS, 6391, STORE.format(", socket_timeout=1"), SILENT, "done"),
+        (REDIS, 6391, STORE.format(", socket_timeout=1"), RESET, "done"),
+        (MODBUS, 5099, DEVICE, SILENT, "ConnectionResetError"),
+        (MODBUS, 5099, DEVICE, REFUSED, "ConnectionException"),
+    ],
+    ids=["requests", "with retries", "retries, refused", "redis-py", "redis-py with a limit", "with a limit, reset",
+         "pymodbus", "pymodbus, refused"],
+)  # fmt: skip
+def test_what_real_clients_do(
+    tmp_path: Path, companion: str, port: int, script: str, how: str, ends: str
+) -> None:
+    if port == 6391 and not shutil.which("redis-server"):
+        pytest.skip("needs redis-server (not installed)")
+    with staged(tmp_path, script) as stage:
+        stage.bench.companions = (stage.command(("/bin/sh", "-c", companion)),)
+        point = Point(call="sendto", path=f"socket:inet:127.0.0.1:{port}", nth=2)
+        history = stage.trial(Peer(point=point, how=how, back_s=OUTAGE_S), patience=JOB, rerun=False)
+    (injected,) = history.injected
+    assert injected.fired, injected.note
+    run = history.runs[0]
+    if ends == "hangs":
+        assert run.end.how == DEADLINE and run.end.wait is not None and run.end.wait.state == "blocked", run.end
+    elif ends == "done":
+        assert run.end.code == 0 and printed(run) == b"done\n", run
+    else:
+        assert run.end.code == 1 and ends in run.text("stderr").decode(), run.text("stderr")

@@ -1,0 +1,37 @@
+"""Whether a service does its work again once its peer is back: who is dead, who may only be backing off."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from blackstart.core.calibration import Calibration, CleanRun
+from blackstart.core.history import STOPPED, Act, End, History, Life, Run
+from blackstart.core.verdict import FAILED, PASSED, UNKNOWN
+from blackstart.oracles.alive import judge
+
+WELL = (Act(how="ok", id="1"),)
+ILL = (Act(how="ok", id="1"), Act(how="info", id="2"))
+
+
+@pytest.mark.parametrize(
+    ("life", "outcome", "word"),
+    [
+        ({"again": WELL}, PASSED, ""),
+        ({"again": WELL, "again_workload": "exit status 1"}, FAILED, "neither tries"),
+        ({"again": ILL}, FAILED, "neither tries"),
+        ({"again": ILL, "pause_s": 3.0}, UNKNOWN, "wakes by itself"),
+        ({"again": ILL, "connects": 2, "idle_s": 6.0, "pause_s": 3.0}, FAILED, "connected again, for 6 s"),
+        ({"again": ILL, "connects": 2, "idle_s": 1.0}, UNKNOWN, "still connects"),
+    ],
+)
+def test_its_work_after_healing(life: dict[str, Any], outcome: str, word: str) -> None:
+    moments = {"ready_s": 1.0, "healed_s": 5.0, "again_s": 5.1, "stop_s": 20.0}
+    given = Life(**{"again_workload": "exit status 0", **moments, **life})
+    run = Run(phase="run", end=End(how=STOPPED), life=given)
+    chain = (CleanRun(start="S0", code=0, elapsed_s=1.0, life=Life()),)
+    (verdict,) = judge(History(start="S0", kind="peer", runs=(run,)), Calibration(chain=chain, is_service=True))
+    assert verdict.outcome == outcome, verdict
+    assert word in (verdict.why or " ".join(verdict.evidence))
+    assert verdict.consequence == ("dead" if outcome == FAILED else "")
