@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sys
 
-from blackstart.lab import Burst, Impairment, Lab
+from blackstart.lab import Burst, Host, Impairment, Lab
 from blackstart.lab.chaos import NetworkChaos
 from tests.live.lab.traffic import measure
 
@@ -28,15 +28,29 @@ ASKED = {
 }
 
 
+def refused(host: Host) -> tuple[int, int]:
+    """(datagrams that the host's kernel found damaged, those for which a reader's buffer had no room), so far."""
+    lines = host.run(["cat", "/proc/net/snmp"], check=True).stdout.splitlines()
+    found = {
+        (head.split()[0], name): int(value)
+        for head, row in zip(lines[::2], lines[1::2], strict=True)
+        for name, value in zip(head.split()[1:], row.split()[1:], strict=True)
+    }
+    damaged = found["Udp:", "InCsumErrors"] + found["Udp:", "NoPorts"] + found["Ip:", "InHdrErrors"]
+    return damaged + found["Ip:", "InAddrErrors"], found["Udp:", "RcvbufErrors"]
+
+
 def main() -> None:
     count, per_second = int(sys.argv[1]), float(sys.argv[2])
     with Lab("client", "server", seed=3, engine="netem") as lab, NetworkChaos(lab) as chaos:
         for name, wish in ASKED.items():
             applied = chaos.apply(LINK, wish, one_way=True) if wish is not None else None
             before = lab.ask({"do": "counts"})[0]["forwarded"]
+            damaged, overrun = refused(lab["server"])
             seen = measure(lab["client"], lab["server"], count=count, per_second=per_second)
             counts = applied.counts() if applied is not None else {}
             forwarded = lab.ask({"do": "counts"})[0]["forwarded"] - before
+            damaged, overrun = (now - then for now, then in zip(refused(lab["server"]), (damaged, overrun), strict=True))
             chaos.clear()
             middle = sorted(seen.delays_ms)[len(seen.delays_ms) // 20 : -len(seen.delays_ms) // 20]
             mean = sum(middle) / len(middle)
@@ -44,6 +58,7 @@ def main() -> None:
                 "asked": name, "lost": seen.lost_percent, "doubled": seen.doubled_percent, "least_ms": min(middle),
                 "p50_ms": seen.quantile_ms(0.5), "p95_ms": seen.quantile_ms(0.95), "mean_ms": mean,
                 "early": sum(delay < 25 for delay in seen.delays_ms) / count, "counts": counts, "relayed": forwarded,
+                "damaged": 100 * damaged / count, "overrun": 100 * overrun / count,
             }  # fmt: skip
             print("NETEM", json.dumps(row), flush=True)
 

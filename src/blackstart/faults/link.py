@@ -26,7 +26,8 @@ from blackstart.sandbox import Sandbox
 from blackstart.sandbox.machine import LANDLOCK
 from blackstart.targets import Conducted
 
-PLAIN, CUT, LOSSY, SLOW, FORGOTTEN = "plain", "cut", "lossy", "slow", "forgotten"
+# The words of the catalogue.
+PLAIN, CUT, LOSSY, SLOW, FORGOTTEN = "plain", "partition", "loss", "delay", "forgotten"
 # TCP asks again after 0.2, 0.6, 1.4 and 3 s: it is through half a second after such a cut.
 CUT_S = 2.5
 _WORDS = {

@@ -61,6 +61,9 @@ def test_every_scenario_of_the_plans_stands_in_it() -> None:
         (Trial(kind="disk", what="entries"), {"disk.full"}),
         (Trial(kind="kill-one", what="/bin/sh"), {"process.child-dies"}),
         (Trial(kind="time"), {"time.jump"}),
+        (Trial(kind="link", what="forgotten"), {"network.partition"}),
+        (Trial(kind="link", what="loss"), {"network.loss"}),
+        (Trial(kind="link", what="delay"), {"peer.slow"}),
         (Trial(kind="null"), set()),
     ],
 )
