@@ -50,7 +50,7 @@ def main() -> None:
             seen = measure(lab["client"], lab["server"], count=count, per_second=per_second)
             counts = applied.counts() if applied is not None else {}
             forwarded = lab.ask({"do": "counts"})[0]["forwarded"] - before
-            damaged, overrun = (now - then for now, then in zip(refused(lab["server"]), (damaged, overrun), strict=True))
+            now_damaged, now_overrun = refused(lab["server"])
             chaos.clear()
             middle = sorted(seen.delays_ms)[len(seen.delays_ms) // 20 : -len(seen.delays_ms) // 20]
             mean = sum(middle) / len(middle)
@@ -58,7 +58,8 @@ def main() -> None:
                 "asked": name, "lost": seen.lost_percent, "doubled": seen.doubled_percent, "least_ms": min(middle),
                 "p50_ms": seen.quantile_ms(0.5), "p95_ms": seen.quantile_ms(0.95), "mean_ms": mean,
                 "early": sum(delay < 25 for delay in seen.delays_ms) / count, "counts": counts, "relayed": forwarded,
-                "damaged": 100 * damaged / count, "overrun": 100 * overrun / count,
+                "damaged": 100 * (now_damaged - damaged) / count,
+                "overrun": 100 * (now_overrun - overrun) / count,
             }  # fmt: skip
             print("NETEM", json.dumps(row), flush=True)
 
