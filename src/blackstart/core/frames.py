@@ -12,6 +12,7 @@ from typing import NamedTuple
 _FRAME = re.compile(r"(?P<file>[^:]+):(?P<function>.*?)(?::(?P<line>[0-9]+))?")
 _LIBRARY = re.compile(r".*/(?:(?:site|dist)-packages|lib/python3(?:\.[0-9]+)?)/")
 _NAME_MAX = 60
+_LENGTH = re.compile(r"[0-9]+")
 
 
 class Frame(NamedTuple):
@@ -33,6 +34,28 @@ def shown_frame(text: str) -> str:
     found = read_frame(text)
     if found is None:
         return text
-    name = found.function if len(found.function) <= _NAME_MAX else found.function[: _NAME_MAX - 1] + "…"
+    name = shown_name(found.function)
+    name = name if len(name) <= _NAME_MAX else name[: _NAME_MAX - 1] + "…"
     place = _LIBRARY.sub("", found.file)
     return f"{name or '?'} ({place}:{found.line})" if found.line else f"{name or '?'} ({place})"
+
+
+def shown_name(name: str) -> str:
+    """`File::close` for `_ZN4File5closeEv`: the plain names of C++, without arguments; others as they are.
+
+    Names with template arguments, substitutions or operators in them are left alone, as are those of other languages.
+    """
+    mangled = name.removeprefix("_ZN")
+    if mangled == name:
+        return name
+    mangled = mangled.removeprefix("K")  # of a method that changes nothing
+    mangled = mangled.removeprefix("St")
+    parts = ["std"] if name.startswith(("_ZNSt", "_ZNKSt")) else []
+    while length := _LENGTH.match(mangled):
+        end = length.end() + int(length[0])
+        parts.append(mangled[length.end() : end])
+        mangled = mangled[end:]
+    if mangled[:3] in ("C1E", "C2E", "D0E", "D1E", "D2E") and parts:  # constructors and destructors
+        parts.append(("~" if mangled[0] == "D" else "") + parts[-1])
+        mangled = mangled[2:]
+    return "::".join(parts) if mangled.startswith("E") and parts and all(parts) else name

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from blackstart.core.frames import shown_name
 from blackstart.core.history import EXITED, History, Injected
 from blackstart.core.trace import Operation
 from blackstart.core.verdict import DEFECT, FAILED, NOTE, POLICY, Verdict
@@ -194,6 +195,12 @@ def _is_unchecked(failure: Failure) -> bool:
 def _where(failure: Failure) -> str:
     if failure.operation is None:
         return failure.masked
-    function = context(failure.operation.site)
+    function = _plain_context(failure.operation.site)
     parts = (failure.operation.call, failure.masked or failure.operation.masked or failure.operation.path)
     return " ".join(part for part in parts if part) + (f" in {function}" if function else "")
+
+
+def _plain_context(site: tuple[str, ...]) -> str:
+    """The context as people read it; the fingerprint keeps the name as the linker has it."""
+    function, space, place = context(site).partition(" ")
+    return shown_name(function) + space + place

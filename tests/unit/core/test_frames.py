@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from blackstart.core.frames import Frame, read_frame, shown_frame
+from blackstart.core.frames import Frame, read_frame, shown_frame, shown_name
 
 
 @pytest.mark.parametrize(
@@ -30,3 +30,21 @@ def test_a_frame_is_read_and_shown(text: str, frame: Frame | None, shown: str | 
 
 def test_what_is_no_frame_is_left_as_it_is() -> None:
     assert read_frame("somewhere") is None and shown_frame("somewhere") == "somewhere"
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("_ZN4File5closeEv", "File::close"),
+        ("_ZNK3app4File4pathEv", "app::File::path"),
+        ("_ZNSt6thread4joinEv", "std::thread::join"),
+        ("_ZN4FileC1Ev", "File::File"),
+        ("_ZN4FileD2Ev", "File::~File"),
+        ("_ZNSt6vectorI4TaskSaIS0_EE7reserveEm", "_ZNSt6vectorI4TaskSaIS0_EE7reserveEm"),
+        ("_ZN9x", "_ZN9x"),
+        ("_ZN", "_ZN"),
+        ("main.(*Store).Save", "main.(*Store).Save"),
+    ],
+)
+def test_plain_names_of_c_plus_plus_read_as_they_were_written(name: str, shown: str) -> None:
+    assert shown_name(name) == shown
