@@ -28,6 +28,10 @@ UNCHECKED = (
     "Check the result of every write, close, fsync and rename of the new file; on an error remove it, keep the old "
     "one, say what could not be saved, and end with a status other than 0."
 )
+MOVED = (
+    "Let a start that finds a file moved away and not yet replaced finish that: make the new one, or go on without it. "
+    "Where it can be, make the new file first and rename it over the old one."
+)
 _BY_CONSEQUENCE = {
     "lost": _ATOMIC + " Acknowledge (print, answer) only after that.",
     "corrupt": _ATOMIC,

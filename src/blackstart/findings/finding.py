@@ -15,7 +15,7 @@ from blackstart.core.frames import shown_name
 from blackstart.core.history import EXITED, History, Injected
 from blackstart.core.trace import Operation
 from blackstart.core.verdict import DEFECT, FAILED, NOTE, POLICY, Verdict
-from blackstart.findings.advice import UNCHECKED, advice, power_advice
+from blackstart.findings.advice import MOVED, UNCHECKED, advice, power_advice
 from blackstart.findings.fingerprint import context, fingerprint
 
 CRITICAL, MAJOR, MINOR, LOW = "critical", "major", "minor", "low"
@@ -182,6 +182,8 @@ def _advice(failure: Failure, call: str) -> str:
     kind = failure.history.kind
     if kind in ("errno", "disk", "limit") and not is_read and _is_unchecked(failure):
         return UNCHECKED
+    if verdict.consequence == "stuck" and any("nothing of its content is" in text for text in verdict.evidence):
+        return MOVED
     return advice(verdict.consequence, kind, call, verdict.label, is_read=is_read, has_said=has_said)
 
 

@@ -53,6 +53,9 @@ def _failure(view: View, last: Run) -> Verdict:
 def _by_reset(view: View, reset: Reset, seen: str) -> Verdict:
     removed = sorted({view.masker(path) for path in reset.removed})
     put_back = sorted({view.masker(path) for path in reset.put_back})
+    if put_back and all(_was_moved(view, path) for path in put_back):
+        text = f"{', '.join(put_back)} is gone, though nothing of its content is; it starts again once that is back"
+        return failed(NAME, "stuck", seen, text, paths=(*put_back, *removed))
     if put_back:
         and_removed = f" and {', '.join(removed)} removed" if removed else ""
         text = f"it starts again once {', '.join(put_back)} has its last legal content back{and_removed}"
@@ -71,6 +74,15 @@ def _by_reset(view: View, reset: Reset, seen: str) -> Verdict:
         text = f"whether {names} is a lock with a longer time limit is not known: {told.clock}"
         return failed(NAME, "stuck", text, still, paths=removed, label=NOTE)
     return failed(NAME, "stuck", still, f"it starts again once {names} is removed", paths=removed)
+
+
+def _was_moved(view: View, path: str) -> bool:
+    """Whether this file is missing, and what stood there at the start was empty or stands under another name."""
+    assert view.clean is not None
+    old, last = view.clean.versions.get(path, (None,))[0], view.restarts[-1]
+    if old is None or view.state(last, path) is not None:
+        return False
+    return not old.size or any(state.digest == old.digest for state in last.image.values())
 
 
 def how(run: Run) -> str:

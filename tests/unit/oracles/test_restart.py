@@ -75,6 +75,15 @@ def test_what_had_to_be_put_back_is_corrupt() -> None:
     assert (verdict.consequence, verdict.paths) == ("corrupt", (NOTES,))
 
 
+def test_what_was_only_moved_away_is_stuck() -> None:
+    back = (Reset(put_back=("/w/notes.json",), helped=True),)
+    moved, refusal = {"$CWD/notes.1": notes(1)}, End(how=EXITED, code=1)
+    again = [run(phase, moved, end=refusal) for phase in ("restart", "restart again")]
+    given = history("kill", (run("run", moved, end=End(how=KILLED)), *again), resets=back)
+    assert judge(given).consequence == "stuck"
+    assert judge(refused(None, resets=back)).consequence == "corrupt"
+
+
 def test_the_smallest_reset_that_helps_is_named() -> None:
     both = Reset(removed=("/w/a", "/w/b"), put_back=("/w/notes.json",), helped=True)
     verdict = judge(refused(notes(1), resets=(both, Reset(removed=("/w/a",), helped=True))))
