@@ -28,7 +28,7 @@ LOOKING = frozenset("stat lstat newfstatat statx access faccessat faccessat2".sp
 READING = frozenset("read pread64 readv preadv preadv2 mmap getdents getdents64 readlink readlinkat fstat".split())
 
 
-class Operation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Operation(msgspec.Struct, frozen=True, omit_defaults=True):
     """One system call of the target, before it happens.
 
     index: position in the trace, from 0; nth: how often (call, masked path) has been seen, from 1;

@@ -14,7 +14,6 @@ from __future__ import annotations
 import errno
 import heapq
 import os
-import select
 import signal
 from collections.abc import Callable
 from fcntl import ioctl
@@ -70,7 +69,6 @@ class Actions:
     def __init__(
         self,
         listener: int,
-        epoll: select.epoll,
         kill: Callable[[], None] | None,
         clock: Clock,
         *,
@@ -81,7 +79,6 @@ class Actions:
         self.held: _Stop | None = None
         self.timer = notify.Timer()
         self._listener = listener
-        self._epoll = epoll
         self._kill = kill
         self._clock = clock
         self._with_stacks = with_stacks
@@ -205,7 +202,6 @@ class Actions:
     def _hold(self, thread: Thread, then: Callable[[Thread], None]) -> None:
         """Answer nothing until this thread has done its call."""
         self.held = _Stop(thread, self._clock.monotonic() + _STOP_WITHIN_S, then)
-        self._epoll.modify(self._listener, 0)
         self._set_timer()
 
     def _kill_all(self, thread: Thread) -> None:
@@ -228,7 +224,6 @@ class Actions:
         held = self.held
         if held is not None and (now_s > held.deadline_s or effects.is_stopped_or_gone(held.thread.tid)):
             self.held = None
-            self._epoll.modify(self._listener, select.EPOLLIN)
             held.then(held.thread)
         self._set_timer()
 

@@ -13,6 +13,7 @@ import difflib
 import errno
 import os
 from collections.abc import Collection
+from functools import cache, lru_cache
 
 import msgspec
 
@@ -250,11 +251,11 @@ BOOKKEEPING = DESCRIPTORS | RENAMES | REMOVES | {"execve", "execveat", "chdir", 
 DEFAULT = FILES | ENTRIES | BOOKKEEPING | (SOCKETS - _group("socket recvfrom recvmsg"))
 
 
-def closure(names: Collection[str]) -> frozenset[str]:
+@lru_cache(maxsize=64)
+def closure(names: frozenset[str]) -> frozenset[str]:
     """`names` and the calls that must pass the gate too so that the paths of these are known (names of sockets)."""
-    wanted = frozenset(names)
-    of_descriptors = {name for name in wanted if name in CALLS and CALLS[name].fd >= 0}
-    return wanted | ({"connect", "bind"} if of_descriptors & (SOCKETS | WRITES | READS) else frozenset())
+    of_descriptors = {name for name in names if name in CALLS and CALLS[name].fd >= 0}
+    return names | ({"connect", "bind"} if of_descriptors & (SOCKETS | WRITES | READS) else frozenset())
 
 
 def numbers(names: Collection[str], machine: str) -> dict[int, Call]:
@@ -265,6 +266,12 @@ def numbers(names: Collection[str], machine: str) -> dict[int, Call]:
         if call.number(machine) >= 0:
             found[call.number(machine)] = call
     return found
+
+
+@cache
+def all_numbers(machine: str) -> dict[int, Call]:
+    """Number -> call, of all there are on this machine; not to be changed."""
+    return numbers(CALLS, machine)
 
 
 def known(name: str) -> Call:

@@ -29,6 +29,8 @@ LOCK_COMMANDS = (6, 7, 37, 38)
 # CLOCK_REALTIME, CLOCK_REALTIME_COARSE, CLOCK_TAI: the clocks that an operator, or NTP, sets.
 WALL_CLOCKS = (0, 5, 11)
 _FUTEX_CLOCK_REALTIME = 256
+# How far a conditional jump can go, in instructions.
+_JUMP_MAX = 255
 
 _Instruction = tuple[int, int, int, int]
 
@@ -69,14 +71,28 @@ def compile(
     for call, error in refused.items():
         if call.number(machine) >= 0:
             program += [(_IF_EQUAL, 0, 1, call.number(machine)), (_RETURN, 0, 0, _ERRNO | error)]
-    for number, call in sorted(wanted.items()):
-        is_special = call.name in _SPECIAL and call.name not in whole
-        body = _SPECIAL[call.name] if is_special else [(_RETURN, 0, 0, _NOTIFY)]
-        program += [(_IF_EQUAL, 0, len(body), number), *body]
-    program.append((_RETURN, 0, 0, _ALLOW))
+    bodies = {
+        number: _SPECIAL.get(call.name, _STOP) if call.name not in whole else _STOP
+        for number, call in sorted(wanted.items())
+    }
+    program += _halving(list(bodies.items()))
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
 
 
+def _halving(bodies: list[tuple[int, list[_Instruction]]]) -> list[_Instruction]:
+    """Find the body of a number by halves: the kernel goes through the program for each number that there is when it is
+    loaded, and for each call that stops.
+    """
+    if len(bodies) <= 2:
+        found = [step for number, body in bodies for step in ((_IF_EQUAL, 0, len(body), number), *body)]
+        return [*found, (_RETURN, 0, 0, _ALLOW)]
+    middle = len(bodies) // 2
+    lower, upper = _halving(bodies[:middle]), _halving(bodies[middle:])
+    assert len(lower) <= _JUMP_MAX, "too many calls for one jump"
+    return [(_IF_GREATER_EQUAL, len(lower), 0, bodies[middle][0]), *lower, *upper]
+
+
+_STOP: list[_Instruction] = [(_RETURN, 0, 0, _NOTIFY)]
 # Each body ends in a return on every way through it.
 _SPECIAL: dict[str, list[_Instruction]] = {
     # Only a shared, writable mapping of a file: its writes never pass the gate.

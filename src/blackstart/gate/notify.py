@@ -23,6 +23,8 @@ CONTINUE = 1
 # id, thread, flags, call number, architecture, instruction pointer, six arguments
 NOTIFICATION = struct.Struct("=QIIiIQ6Q")
 RESPONSE = struct.Struct("=QqiI")
+# What both begin with.
+IDENTITY = struct.Struct("=Q")
 
 _SET_MODE_FILTER, _NEW_LISTENER, _WAIT_KILLABLE = 1, 8, 32
 _SET_NO_NEW_PRIVS = 38

@@ -1,8 +1,8 @@
 """Answers the calls that wait in the gate: records them, tampers with some, lets the rest go on.
 
-One thread, never blocking, never sleeping. `fileno()` is readable when there is something to do, calls or timers, so
-an event loop can wait for it together with anything else; `serve()` then does it. `serve_until()` is the same as a
-tight loop, for speed: each call costs a poll, a receive and a send, and what lies between them is kept flat.
+One thread. The caller's own poll waits for calls and timers together with all that the caller waits for: `join` adds
+them to it, `attend` waits and serves. So each call costs a poll, a receive and a send, and what lies between is kept
+flat.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ _EXECUTES = frozenset({"execve", "execveat"})
 _SPECIAL = tables.BOOKKEEPING | _MOVES | {"connect", "bind", "mmap", "io_uring_setup"}
 _UNCOVERED_MAX = 1000
 _ZEROS = bytes(notify.NOTIFICATION.size)
-_unpack = notify.NOTIFICATION.unpack_from
-_pack = notify.RESPONSE.pack
-_RECEIVE, _SEND, _CONTINUE = notify.RECEIVE, notify.SEND, notify.CONTINUE
+_unpack = notify.NOTIFICATION.unpack
+_answer_to = notify.IDENTITY.pack_into
+_RECEIVE, _SEND = notify.RECEIVE, notify.SEND
 
 
 class Recorder(msgspec.Struct, frozen=True):
@@ -107,20 +107,18 @@ class Supervisor:
         self.connects = self._reader.connects
         self._sites = Sites(self._reader.masked)
         self._architecture = AUDIT_ARCH[tables.machine()]
-        self._calls = tables.numbers(tables.CALLS, tables.machine())
+        self._calls = tables.all_numbers(tables.machine())
         self._by_call = {
             name: [armed for armed in self._armed if name in armed.calls]
             for name in frozenset().union(*(armed.calls for armed in self._armed))
         }
         self._reads_all = record is not None or on_operation is not None
+        # Filled anew for each call: `ioctl` is faster with what it may write to.
         self._buffer = bytearray(notify.NOTIFICATION.size)
+        self._go_on = bytearray(notify.RESPONSE.pack(0, 0, 0, notify.CONTINUE))
+        self._waiting, self._listens = select.poll(), False
+        self._actions = Actions(listener, kill, clock, with_stacks=stacks)
         notify.set_sync_wake_up(listener)
-        self._waiting = select.poll()
-        self._waiting.register(listener, select.POLLIN)
-        self._epoll = select.epoll()
-        self._epoll.register(listener, select.EPOLLIN)
-        self._actions = Actions(listener, self._epoll, kill, clock, with_stacks=stacks)
-        self._epoll.register(self._actions.timer.descriptor, select.EPOLLIN)
 
     @property
     def hits(self) -> list[int]:
@@ -137,28 +135,32 @@ class Supervisor:
         self._by_call = {}
         self._actions.release()
 
-    def fileno(self) -> int:
-        """Readable when `serve()` has something to do."""
-        return self._epoll.fileno()
-
     def masked(self, path: str) -> str:
         """The masked path, as in the trace."""
         return self._reader.masked(path)
 
-    def serve(self, limit: int = 256) -> int:
-        """Answer what waits now, at most `limit` calls, and run due timers; how many calls were taken. Never blocks."""
-        self._actions.run_timers()
-        taken = 0
-        while taken < limit and self._is_listening:
-            ready = self._waiting.poll(0)
-            if not ready:
-                break
-            if not ready[0][1] & select.POLLIN:
-                self._end()
-                break
-            self._take()
-            taken += 1
-        return taken
+    def join(self, waiting: select.poll) -> None:
+        """Let this poll wait for calls and timers too; `attend` then uses it, and nobody else may."""
+        self._waiting, self._listens = waiting, False
+        waiting.register(self._actions.timer.descriptor, select.POLLIN)
+
+    def attend(self, timeout_s: float) -> list[tuple[int, int]]:
+        """Serve until something else in the joined poll is ready, something was done to a call, or the time is over.
+
+        The other descriptors that are ready, with their events. After a call to which something was done no other one
+        is answered before the return, so that the caller can look at what is there at that moment.
+        """
+        self._listen()
+        self._now_s = self._clock.monotonic()
+        deadline_s = self._now_s + timeout_s
+        poll, take, one_call = self._waiting.poll, self._take, [(self._listener, select.POLLIN)]
+        events = poll(max(0.0, timeout_s) * 1000)
+        while events == one_call:
+            if take():
+                return []
+            left_s = deadline_s - self._now_s
+            events = poll(left_s * 1000) if left_s > 0 else []
+        return self._serve_events(events)
 
     def serve_until(self, descriptors: Sequence[int], timeout_s: float) -> list[int]:
         """Serve until one of these descriptors is ready or the time is over; those that are ready.
@@ -166,45 +168,40 @@ class Supervisor:
         With no descriptor: until no process of the tree is left.
         """
         waiting = select.poll()
-        for descriptor in (*descriptors, self._actions.timer.descriptor):
+        for descriptor in descriptors:
             waiting.register(descriptor, select.POLLIN)
-        self._now_s = self._clock.monotonic()
-        deadline_s = self._now_s + timeout_s
-        poll, take, one_call = waiting.poll, self._take, [(self._listener, select.POLLIN)]
-        listens = False
+        self.join(waiting)
+        left_s = timeout_s
+        deadline_s = self._clock.monotonic() + timeout_s
         while True:
-            # Nothing is taken while the last call before a kill is being finished, or after the end.
-            if listens is not self._is_listening:
-                listens = not listens
-                if listens:
-                    waiting.register(self._listener, select.POLLIN)
-                else:
-                    waiting.unregister(self._listener)
-            left_s = deadline_s - self._now_s
-            events = poll(left_s * 1000) if left_s > 0 else []
-            while events == one_call and self._actions.held is None:
-                take()
-                left_s = deadline_s - self._now_s
-                events = poll(left_s * 1000) if left_s > 0 else []
-            ready = self._serve_events(events)
-            self._now_s = self._clock.monotonic()
-            if ready or self._now_s >= deadline_s or (self.is_ended and not descriptors):
-                return ready
+            ready = self.attend(left_s)
+            left_s = deadline_s - self._clock.monotonic()
+            if ready or left_s <= 0 or (self.is_ended and not descriptors):
+                return [descriptor for descriptor, _ in ready]
+
+    def _listen(self) -> None:
+        """Nothing is taken while the last call before a kill is being finished, or after the end."""
+        if self._listens is not self._is_listening:
+            self._listens = not self._listens
+            if self._listens:
+                self._waiting.register(self._listener, select.POLLIN)
+            else:
+                self._waiting.unregister(self._listener)
 
     @property
     def _is_listening(self) -> bool:
         return self._actions.held is None and not self.is_ended
 
-    def _serve_events(self, events: list[tuple[int, int]]) -> list[int]:
-        """Do what these events of our own descriptors ask for; the others that are ready."""
+    def _serve_events(self, events: list[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Do what these events of our own descriptors ask for; the others."""
         ready = []
         for descriptor, what in events:
             if descriptor == self._actions.timer.descriptor:
                 self._actions.run_timers()
             elif descriptor != self._listener:
-                ready.append(descriptor)
+                ready.append((descriptor, what))
             elif not what & select.POLLIN:
-                self._end()
+                self.is_ended = True  # no process is left that could call
             elif self._is_listening:
                 self._take()
         return ready
@@ -216,7 +213,6 @@ class Supervisor:
     def close(self) -> None:
         """Close the listener: calls that still wait then fail with ENOSYS, so end the tree first."""
         if self._listener >= 0:
-            self._epoll.close()
             self._actions.close()
             self._tasks.close()
             os.close(self._listener)
@@ -229,13 +225,11 @@ class Supervisor:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _end(self) -> None:
-        """No process is left that could call."""
-        self.is_ended = True
-        self._epoll.unregister(self._listener)
+    def _take(self) -> bool:
+        """Receive one notification, which must be waiting, and answer it or put it aside. The hot path: kept flat.
 
-    def _take(self) -> None:
-        """Receive one notification, which must be waiting, and answer it or put it aside. The hot path: kept flat."""
+        Whether anything else was done than to let the call go.
+        """
         buffer = self._buffer
         buffer[:] = _ZEROS
         try:
@@ -243,28 +237,28 @@ class Supervisor:
         except OSError as error:
             # ENOENT: the caller died, or was interrupted, between poll and now.
             if error.errno in (errno.ENOENT, errno.EINTR):
-                return
+                return False
             raise
         event = _unpack(buffer)
-        _, tid, _, number, architecture = event[:5]
+        self._now_s = now_s = self._clock.monotonic()
+        tid, number, architecture = event[1], event[3], event[4]
         call = self._calls.get(number) if architecture == self._architecture else None
         if call is None:
             self._foreign(event[0], tid, number, architecture)
-            return
-        self._now_s = now_s = self._clock.monotonic()
+            return False
         if self._places.pending:
             self._places.seen(tid, now_s)
         if self._actions.again and self._is_repeated(event):
-            return
+            return True
         thread = self._threads.get(tid) or self._tasks.thread(tid)
         if self._wall is not None and self._of_clock(self._wall, call.name, thread, event):
-            return
+            return False
         armed = self._by_call.get(call.name)
         if armed is None and not self._reads_all:
             if call.name in _SPECIAL:
                 self._prepare(call, thread, event, None)
             self._let_go(event, call.name, None)
-            return
+            return False
         operation = self._reader.operation(call, thread, event, self._index, now_s - self._started_s)
         self._index += 1
         if self._record is not None:
@@ -275,10 +269,11 @@ class Supervisor:
             step = self._decide(armed, call, thread, event, operation)
             if step is not None:
                 self._actions.perform(event[0], thread, step)
-                return
+                return True
         if call.name in _SPECIAL:
             self._prepare(call, thread, event, operation)
         self._let_go(event, call.name, operation)
+        return False
 
     def _decide(
         self, candidates: list[Armed], call: tables.Call, thread: Thread, event: Event, operation: Operation
@@ -392,7 +387,8 @@ class Supervisor:
             self._actions.answer(event[0], 0, -errno.ENOSYS, 0)
             return
         try:
-            ioctl(self._listener, _SEND, _pack(event[0], 0, 0, _CONTINUE))
+            _answer_to(self._go_on, 0, event[0])
+            ioctl(self._listener, _SEND, self._go_on)
         except OSError as trouble:
             if trouble.errno not in CALLER_GONE:
                 raise

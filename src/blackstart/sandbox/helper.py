@@ -42,6 +42,7 @@ class Zygote:
 
     def serve(self) -> None:
         """Answer requests until the other side is gone."""
+        launcher.renounce()
         gc.collect()
         gc.freeze()  # a collection in a fork would touch, and so copy, every page
         gc.disable()

@@ -43,6 +43,9 @@ class Server:
         signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         self._wakeup = reading
+        # One for all that is ever started here: what a killed run left there, a restart finds, as after a real kill.
+        with contextlib.suppress(OSError):
+            kernel.join_new_session_keyring()
 
     def serve(self) -> None:
         """Answer orders until the other side is gone."""
@@ -208,7 +211,13 @@ class Server:
         if self._last_pid < 0:
             return {"advanced": 0}
         now = int(os.pread(self._last_pid, 32, 0))
-        os.pwrite(self._last_pid, str(now + count).encode(), 0)
+        try:
+            os.pwrite(self._last_pid, str(now + count).encode(), 0)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            # Beyond the highest there is: from the lowest on again, as the kernel itself does.
+            os.pwrite(self._last_pid, str(count).encode(), 0)
         return {"advanced": count}
 
 

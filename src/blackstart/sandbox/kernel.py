@@ -8,6 +8,7 @@ nothing else, so this module imports nothing of ours. Numbers stand for x86-64 a
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import platform
 import signal
@@ -152,6 +153,7 @@ def drop_from_bounding_set(names: Iterable[str]) -> None:
                 raise
 
 
+@functools.cache
 def last_capability() -> int:
     """The highest capability this kernel knows."""
     for index in range(len(CAPABILITIES) - 1, -1, -1):

@@ -21,8 +21,9 @@ from blackstart.sandbox import kernel, landlock, wire
 # The gate's filter lets `sendmsg` on this descriptor pass.
 CONTROL_DESCRIPTOR = 1021
 
-# All others have had their default action since `default_signals` ran in the helper.
-_HANDLED = (signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD, signal.SIGTERM)
+# The interpreter ignores them. All others have had their default action since `default_signals` ran in the helper, or
+# a handler, which ends with the exec.
+_IGNORED = (signal.SIGPIPE, signal.SIGXFSZ)
 
 # What user 0 keeps: power over files, ports and processes of the sandbox. Everything else acts on the machine.
 KEPT = frozenset(
@@ -39,25 +40,28 @@ _DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 def default_signals() -> None:
     """Default action for every signal, also those that whoever started us ignored; inherited by all forks."""
     for number in signal.valid_signals():
-        if number not in (signal.SIGKILL, signal.SIGSTOP, signal.SIGPIPE, signal.SIGXFSZ):
+        if number not in (signal.SIGKILL, signal.SIGSTOP, *_IGNORED):
             with contextlib.suppress(OSError, ValueError):
                 signal.signal(number, signal.SIG_DFL)
 
 
-def settle() -> None:
-    """What does not depend on the order, and so can be done before it comes."""
-    os.setsid()
-    for number in _HANDLED:
-        signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, [])
-    with contextlib.suppress(OSError):
-        kernel.join_new_session_keyring()
+def renounce() -> None:
+    """What no program started from here may have; inherited by all forks, and so done once, in the helper."""
     kernel.no_address_randomization()
     kernel.prctl(kernel.NO_NEW_PRIVS, 1)
     with contextlib.suppress(OSError):
         kernel.clear_ambient_capabilities()
     if os.geteuid() == 0:
         kernel.drop_from_bounding_set(c for c in kernel.CAPABILITIES if c not in KEPT)
+    kernel.last_capability()  # looked up here, it need not be in each fork
+
+
+def settle() -> None:
+    """What does not depend on the order, and so can be done before it comes."""
+    os.setsid()
+    for number in _IGNORED:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
 
 def launch(order: dict[str, Any], descriptors: list[int]) -> NoReturn:

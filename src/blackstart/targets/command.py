@@ -187,6 +187,8 @@ class Start:
         self.is_over = False
         self.lines_at_firing = -1
         self.signals = Signals(self.elapsed_s)
+        # What the loop waits for: pipes, the sandbox's events, and, where there is a gate, its calls and timers.
+        self.poll = select.poll()
 
     def elapsed_s(self) -> float:
         return self.clock.monotonic() - self.began_s
@@ -218,6 +220,8 @@ class Start:
         # Its time begins now: what the sandbox took to be built is not the target's.
         self.began_s = self.clock.monotonic()
         self.pipes.started()
+        for descriptor in (self.sandbox.fileno(), *self.pipes.descriptors()):
+            self.poll.register(descriptor, select.POLLIN)
         if gate and started.listener is not None:
             self.wall = gate.wall
             self.supervisor = Supervisor(
@@ -232,6 +236,7 @@ class Start:
                 wall=gate.wall,
                 stacks=gate.stacks,
             )
+            self.supervisor.join(self.poll)
 
     def kill(self) -> None:
         """The gate's kill verb: end the whole tree, keep the namespaces."""
@@ -257,7 +262,6 @@ class Start:
     def run(self) -> tuple[int | None, Wait | None]:
         """(wait status of the main process, None) or (None, why it was given up)."""
         events = self.sandbox.fileno()
-        poller = self._poller(events)
         diagnosis = Diagnosis(self.patience.hard_s, self.patience.repeat_s)
         next_look_s = self.patience.deadline_s
         while True:
@@ -268,11 +272,12 @@ class Start:
                     return None, wait
                 next_look_s = now_s + _LOOK_EVERY_S
             self.signals.send_due()
-            for descriptor, event in poller.poll(max(0.0, min(next_look_s - now_s, self.signals.wait_s)) * 1000 + 1):
+            ready = self.attend(max(0.0, min(next_look_s - now_s, self.signals.wait_s)) + 0.001)
+            if self.killed:
+                return None, None
+            for descriptor, event in ready:
                 if descriptor != events:
-                    self._take(poller, descriptor, event)
-                    if self.killed:
-                        return None, None
+                    self.take(descriptor)
                     continue
                 ended = self.sandbox.event()
                 if ended is not None:
@@ -286,35 +291,29 @@ class Start:
 
         A daemon that keeps them open is not waited for any longer.
         """
-        poller = self._poller()
+        self.poll.unregister(self.sandbox.fileno())
         end_s = self.elapsed_s() + LINGER_S
         while self.pipes.descriptors() and not self.killed and (left_s := end_s - self.elapsed_s()) > 0:
-            for descriptor, event in poller.poll(left_s * 1000):
-                self._take(poller, descriptor, event)
+            for descriptor, _ in self.attend(left_s):
+                self.take(descriptor)
 
-    def _poller(self, *more: int) -> select.poll:
-        """A poll on the pipes, the gate and these."""
-        poller = select.poll()
-        gate = (self.supervisor.fileno(),) if self.supervisor else ()
-        for descriptor in (*gate, *more, *self.pipes.descriptors()):
-            poller.register(descriptor, select.POLLIN)
-        return poller
-
-    def _take(self, poller: select.poll, descriptor: int, event: int) -> None:
-        """Serve the gate, or read a pipe; whichever is over is looked at no more."""
+    def attend(self, timeout_s: float) -> list[tuple[int, int]]:
+        """Serve the gate until something else is ready, a fault has acted or the time is over; what is ready."""
         supervisor = self.supervisor
-        if supervisor is None or descriptor != supervisor.fileno():
-            if not self.pipes.read(descriptor):
-                poller.unregister(descriptor)
-        elif event & select.POLLIN:
-            supervisor.serve()
-            if self.lines_at_firing < 0 and supervisor.firings:
-                self.pipes.drain()
-                self.lines_at_firing = self.pipes.lines()
-            if self.signals.planned:
-                self.signals.after(firing.tamper_index for firing in supervisor.firings)
-        else:
-            poller.unregister(descriptor)
+        if supervisor is None:
+            return self.poll.poll(timeout_s * 1000)
+        ready = supervisor.attend(timeout_s)
+        if self.lines_at_firing < 0 and supervisor.firings:
+            self.pipes.drain()
+            self.lines_at_firing = self.pipes.lines()
+        if self.signals.planned:
+            self.signals.after(firing.tamper_index for firing in supervisor.firings)
+        return ready
+
+    def take(self, descriptor: int) -> None:
+        """Read a pipe; one that is over is looked at no more."""
+        if not self.pipes.read(descriptor):
+            self.poll.unregister(descriptor)
 
     def _look(self, diagnosis: Diagnosis, now_s: float) -> Wait | None:
         wait = self.fed(diagnosis, now_s)

@@ -64,7 +64,6 @@ class _Serving(Start):
         self._asides: list[Aside] = []
         self._by_descriptor: dict[int, Aside] = {}
         self._asker = Asker(service.ready, sandbox, self._said, self.elapsed_s)
-        self._poll = select.poll()
         self._waits: set[tuple[int, str, int]] = set()
 
     @property
@@ -91,15 +90,6 @@ class _Serving(Start):
             if self.supervisor:
                 self.supervisor.close()
             self.pipes.close()
-
-    def open(
-        self, command: Command, gate: GateOrder | None, on_operation: OnOperation | None, drop: Sequence[str]
-    ) -> None:
-        """Start the target; from then on `live` must serve it."""
-        self.begin(command, gate, on_operation, drop)
-        gates = (self.supervisor.fileno(),) if self.supervisor else ()
-        for descriptor in (self.sandbox.fileno(), *gates, *self.pipes.descriptors()):
-            self._poll.register(descriptor, select.POLLIN)
 
     def live(self) -> Wait | None:
         """From start to stop; what it does instead of getting ready, if it does not."""
@@ -154,7 +144,7 @@ class _Serving(Start):
     def _step(self, timeout_s: float) -> None:
         """Serve whatever is ready, waiting at most so long."""
         self.signals.send_due()
-        for descriptor, event in self._poll.poll(timeout_s * 1000):
+        for descriptor, event in self.attend(timeout_s):
             if descriptor == self.sandbox.fileno():
                 ended = self.sandbox.event()
                 if ended is not None:
@@ -164,10 +154,10 @@ class _Serving(Start):
                     raise SandboxLimit("process 1 of the sandbox was ended from outside; memory may be short")
             elif descriptor in self._by_descriptor:
                 if not self._by_descriptor[descriptor].pipes.read(descriptor):
-                    self._poll.unregister(descriptor)
+                    self.poll.unregister(descriptor)
                     del self._by_descriptor[descriptor]
             else:
-                self._take(self._poll, descriptor, event)
+                self.take(descriptor)
         if self.life.fired_s < 0 and self.supervisor and self.supervisor.firings:
             self._note(fired_s=self.elapsed_s())
 
@@ -176,7 +166,7 @@ class _Serving(Start):
         self._asides.append(aside)
         for descriptor in aside.pipes.descriptors():
             self._by_descriptor[descriptor] = aside
-            self._poll.register(descriptor, select.POLLIN)
+            self.poll.register(descriptor, select.POLLIN)
         return aside
 
     def _work(self) -> None:
@@ -352,7 +342,7 @@ def serve(
     start = _Serving(sandbox, service, duty, patience or Patience(), clock)
     start.signals.plan(signals)
     try:
-        start.open(command, gate, on_operation, drop_capabilities)
+        start.begin(command, gate, on_operation, drop_capabilities)
         wait = start.live()
         conducted = account(start, start.status, wait)
         return msgspec.structs.replace(

@@ -301,17 +301,16 @@ def test_an_event_loop_can_wait_for_it_with_other_things(stage: Stage) -> None:
     with Supervisor(launched.listener, record=Recorder(), gated=DEFAULT, mask=stage.mask) as gate:
         poll = select.poll()
         poll.register(out, select.POLLIN)
-        poll.register(gate, select.POLLIN)
+        gate.join(poll)
         output, rounds = b"", 0
         while not output:
             rounds += 1
-            for descriptor, _ in poll.poll(10_000):
-                if descriptor == gate.fileno():
-                    gate.serve()
-                else:
-                    output = os.read(out, 100)
-        wait_for(lambda: gate.serve() == 0 and gate.is_ended)
-        assert gate.serve() == 0
+            for descriptor, _ in gate.attend(10):
+                assert descriptor == out
+                output = os.read(out, 100)
+        poll.unregister(out)
+        wait_for(lambda: gate.attend(0.01) == [] and gate.is_ended)
+        assert gate.attend(0) == []
     os.waitpid(launched.pid, 0)
     os.close(out)
     assert output == b"b\n" and rounds < 10_000

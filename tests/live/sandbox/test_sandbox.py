@@ -64,6 +64,13 @@ def test_a_kill_takes_the_whole_tree_and_a_restart_sees_what_it_left(world: Worl
         assert world.shell(sandbox, "cat state/new; test $$ -gt 500") == "three\n"
 
 
+def test_pids_can_be_advanced_for_ever(world: World, zygote: Zygote) -> None:
+    with zygote.sandbox("S0") as sandbox:
+        rounds = int(world.shell(sandbox, "cat /proc/sys/kernel/pid_max")) // 5000 + 2
+        assert all(sandbox.advance_pids(5000) for _ in range(min(rounds, 2000)))
+        assert world.shell(sandbox, "echo still usable") == "still usable\n"
+
+
 def test_a_program_that_cannot_start_says_why(world: World, zygote: Zygote) -> None:
     with zygote.sandbox("S0") as sandbox:
         with pytest.raises(TargetError, match="No such file"):

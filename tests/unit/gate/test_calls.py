@@ -83,8 +83,8 @@ def test_patterns_of_calls_expand() -> None:
 
 
 def test_the_closure_of_socket_calls_knows_their_names() -> None:
-    assert calls.closure({"sendto"}) == {"sendto", "connect", "bind"}
-    assert calls.closure({"fsync"}) == {"fsync"}
+    assert calls.closure(frozenset({"sendto"})) == {"sendto", "connect", "bind"}
+    assert calls.closure(frozenset({"fsync"})) == {"fsync"}
 
 
 def test_bookkeeping_is_part_of_the_default() -> None:
