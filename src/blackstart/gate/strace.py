@@ -1,4 +1,4 @@
-"""strace as a second way to record and to break a program: where no seccomp listener is to be had, and as test oracle.
+"""strace as a second way to record and to break a program: the gate's test oracle. Runs do not use it (decision 0013).
 
 It is slower, stops each thread twice a call, and can do less: one rule for each call, counted for each thread on its
 own, by the call's name and at most one whole path. `refuse` says what it cannot do, and why.

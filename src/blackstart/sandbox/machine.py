@@ -31,12 +31,12 @@ _COSTS = {
     "network namespace": "no isolation by namespaces: trials would share the machine's ports",
     "other namespaces": "no isolation by namespaces: shared memory and host name would be the machine's",
     "attributes in memory": "extended attributes of state files are lost (Linux 6.6 has them)",
-    "listener": "no gate by notification: strace records and injects instead, slower and with fewer verbs",
+    "listener": "no gate, and so no run: system calls can be neither seen nor answered",
     "listener waits killably": "counts of calls may shift where signals interrupt them (Linux 5.19 has it)",
     "listener wakes synchronously": "each intercepted call costs about twice as much (Linux 6.6 has it)",
-    "memory of children": "paths and data of calls cannot be read: no gate by notification, no kind `time`",
+    "memory of children": "paths and data of calls cannot be read: no gate, and so no run",
     "landlock": "no fallback where namespaces are refused (Linux 6.12 has all that it needs)",
-    "strace": "no second way to record and inject; install the package `strace`",
+    "strace": "the gate cannot be compared with it in tests; runs do not need it",
     "cgroup": "limits hold for each process, not for the tree",
 }
 
@@ -169,6 +169,12 @@ def choose(machine: Machine) -> str:
             where=SWITCH,
             next_step=f"set it to {NAMESPACES} or {LANDLOCK}, or unset it",
         )
+    for ability in machine.abilities:
+        if ability.name == "listener" and not ability.available:
+            raise SandboxUnavailable(
+                f"this machine refuses the filter of system calls: {ability.detail}",
+                next_step="a container may need another seccomp profile: --security-opt seccomp=unconfined",
+            )
     if machine.namespaces and asked in ("", NAMESPACES):
         return NAMESPACES
     if machine.landlock and asked in ("", LANDLOCK):
