@@ -39,7 +39,7 @@ def with_recordings(seen: Observation, starts: tuple[str, ...], models: tuple[st
             steps = _answers(seen, clean, recording)
             clean = msgspec.structs.replace(clean, recording=recording, check_steps=steps)
             for path, why in recording.uncovered.items():
-                seen.surface.uncovered.setdefault(path, why)
+                seen.surface.uncovered.setdefault(seen.bench.masker(path), why)
         chain.append(clean)
     seen.calibration = msgspec.structs.replace(seen.calibration, chain=tuple(chain))
     seen.bench.calibration = seen.calibration

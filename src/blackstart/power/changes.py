@@ -276,10 +276,12 @@ class Changes:
             self.begin(operation)
             self.add(kinds.CLOSE, inode=node.number)
 
-    def make_equal(self, node: Node, known: bytes, real: bytes) -> None:
-        """What is needed to get from the known content to the real one, page by page, as part of the last operation."""
+    def make_equal(self, node: Node, known: bytes, real: bytes, stored: Operation) -> None:
+        """What is needed to get from the known content to the real one, page by page, as part of the last operation; of
+        `stored`, which stands for what was stored through a mapping, where there is none yet.
+        """
         if not self.recording.operations:
-            self.begin(Operation(index=-1, call="mapping"))
+            self.begin(stored)
         if len(real) < node.size:
             self._resize(node, len(real))
             known = known[: len(real)]

@@ -132,7 +132,7 @@ class Tape:
         self._failing = failing
         self._changes = Changes(self.recording, pieces_max, block_bytes)
         self._later: dict[int, str] = {}
-        self._mapped: dict[int, dict[str, None]] = {}
+        self._mapped: dict[int, dict[str, str]] = {}  # process -> path -> its masked path
         self._descriptors: dict[tuple[int, int], str] = {}
 
     def before(self, operation: Operation) -> None:
@@ -148,7 +148,7 @@ class Tape:
             self._msync(operation)
         elif operation.call == "mmap":
             if operation.kind == REGULAR and self.recording.tree.covers(operation.path):
-                self._mapped.setdefault(operation.process, {})[operation.path] = None
+                self._mapped.setdefault(operation.process, {})[operation.path] = operation.masked
         else:
             self._change(operation)
 
@@ -188,17 +188,18 @@ class Tape:
         self._changes.add(kinds.OUTPUT)
 
     def _msync(self, operation: Operation) -> None:
-        mapped = list(self._mapped.get(operation.process, ()))
+        mapped = list(self._mapped.get(operation.process, {}).items())
         self._compare_mapped("")
         synchronous = operation.flags & 4
-        node = self.recording.tree.node(mapped[0]) if mapped else None
+        node = self.recording.tree.node(mapped[0][0]) if mapped else None
         if not synchronous or node is None:
             return
         if len(mapped) > 1:
-            for path in mapped:
+            for path, _ in mapped:
                 self.recording.uncovered.setdefault(path, "several files are mapped: which one was msynced is not seen")
             return
-        self._changes.begin(msgspec.structs.replace(operation, path=mapped[0]))
+        path, masked = mapped[0]
+        self._changes.begin(msgspec.structs.replace(operation, path=path, masked=masked))
         self._changes.add(kinds.SYNC, inode=node.number, name=kinds.FILE_DATA)
 
     def _compare_mapped(self, path: str) -> None:
@@ -221,7 +222,9 @@ class Tape:
         known = Contents(self.recording).content(node.number, (1 << len(self.recording.micros)) - 1)
         if real == known:
             return True
-        self._changes.make_equal(node, known, real)
+        masked = next((paths[path] for paths in self._mapped.values() if path in paths), path)
+        stored = Operation(index=-1, call="mapping", path=path, masked=masked, kind=REGULAR)
+        self._changes.make_equal(node, known, real, stored)
         return False
 
     def finish(self) -> Recording:
