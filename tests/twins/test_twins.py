@@ -26,7 +26,10 @@ def broken(consequence: str, side: str, language: str, directory: Path, seed: in
         pytest.skip(reason)
     directory.mkdir()
     (directory / BOOK).write_bytes(book(5))
-    return run(command(twin(consequence, side, language)), directory, "--only", "errno,kill,file", seed=seed)
+    # Room for a busy machine, but for those that hang: they are watched for as long as the budget allows.
+    budget = "60s" if consequence == "hung" else "180s"
+    program = command(twin(consequence, side, language))
+    return run(program, directory, "--only", "errno,kill,file", seed=seed, budget=budget)
 
 
 @pytest.mark.parametrize(("consequence", "language"), PAIRS)
