@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from blackstart.campaign import ground
 from blackstart.campaign.budget import Budget
 from blackstart.campaign.scout import FIRST_PATIENCE, bench_on, must_work
-from blackstart.campaign.serving import ends_only, measured, must_serve, periodic, spans, went_well
+from blackstart.campaign.serving import behind, ends_only, measured, must_serve, periodic, spans, went_well
 from blackstart.core.calibration import Calibration, CleanRun, Effect, Mask
 from blackstart.core.clock import SYSTEM
 from blackstart.core.errors import Undecided
@@ -38,7 +38,6 @@ from blackstart.surface import (
     masked_trace,
     roles,
     surface,
-    write_behind,
 )
 from blackstart.surface import Observation as Seen
 from blackstart.targets import Command, Patience, Service
@@ -293,7 +292,7 @@ class Observer:
             slowest_work_s=max(spans(one.run)[1] for one in recorded),
             is_service=bench.service is not None,
             has_check=bench.check is not None,
-            write_behind=write_behind(chain[0].trace, chain[0].life.acts, found) if chain[0].life else "",
+            write_behind=behind(chain[0], found),
             boundary_reruns={
                 start: self._boundary_reruns(start, found)
                 for start in (() if refuses or bench.service is not None else ("S0", "S1"))

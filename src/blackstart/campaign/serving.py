@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
 from blackstart.campaign import ground
-from blackstart.core.calibration import Calibration, Effect
+from blackstart.core.calibration import Calibration, CleanRun, Effect
 from blackstart.core.errors import Undecided
 from blackstart.core.history import EXITED, SIGNALED, STOPPED, Run
 from blackstart.core.options import Options
@@ -15,7 +15,7 @@ from blackstart.core.reading import Image
 from blackstart.core.trace import Operation
 from blackstart.gate import Recorder
 from blackstart.sandbox.machine import LANDLOCK
-from blackstart.surface import Versions, effects
+from blackstart.surface import Versions, effects, write_behind
 from blackstart.targets import Command, Duty, Patience, Service
 from blackstart.trials import Bench
 from blackstart.trials.taping import OBSERVED
@@ -123,6 +123,12 @@ def ends_only(before: Image, after: Image) -> Versions:
         versions={path: (before.get(path), after.get(path)) for path in before.keys() | after.keys()},
         acknowledgements=(),
     )
+
+
+def behind(clean: CleanRun, roles: Mapping[str, str]) -> str:
+    """Whether a service acknowledges before it writes, in a sentence; `` of a job, and where it does not."""
+    life = clean.life
+    return write_behind(clean.trace, life.acts, roles, life.ready_s, life.stop_s) if life is not None else ""
 
 
 def periodic(bench: Bench, patience: Patience) -> tuple[Effect, ...]:

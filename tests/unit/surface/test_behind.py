@@ -32,3 +32,13 @@ def test_one_write_after_all_of_them() -> None:
 def test_a_log_is_no_effect_and_a_refusal_no_acknowledgement() -> None:
     assert write_behind(trace((0.9, "log"), (1.9, "log"), (3.0, "data")), acts(1.0, 2.0), ROLES)
     assert write_behind(trace((5.0, "data")), acts(1.0, how="fail"), ROLES) == ""
+
+
+def test_each_write_just_after_its_acknowledgement_comes_before_the_next_one() -> None:
+    saved = trace((0.1, "data"), (1.02, "data"), (2.01, "data"))
+    said = write_behind(saved, acts(1.0, 2.0), ROLES, begin_s=0.5, stop_s=3.0)
+    assert "2 of 2 acknowledgements" in said and "0.020 s later" in said
+    on_the_way_out = trace((0.9, "data"), (1.9, "data"), (3.1, "data"))
+    assert write_behind(on_the_way_out, acts(1.0, 2.0), ROLES, begin_s=0.5, stop_s=3.0) == ""
+    tidying = trace((0.9, "data"), (1.9, "data"), (2.5, "data"))
+    assert write_behind(tidying, acts(1.0, 2.0), ROLES, begin_s=0.5, stop_s=3.0) == ""
