@@ -50,7 +50,8 @@ Only = Annotated[
     typer.Option(
         "--only",
         metavar="KIND,...",
-        help="These kinds: errno, kill, signal, file, db, power, disk, limit, kill-one, time, link, peer, dns.",
+        help="These kinds: errno, kill, signal, file, db, power, disk, limit, kill-one, time, link, peer, "
+        "dns, clients.",
     ),
 ]
 SeedOption = Annotated[int | None, typer.Option("--seed", metavar="N", help="The seed of every draw; else a new one.")]

@@ -9,7 +9,8 @@ from __future__ import annotations
 import msgspec
 
 KINDS = (
-    "errno", "kill", "signal", "file", "db", "power", "disk", "limit", "kill-one", "time", "link", "peer", "dns"
+    "errno", "kill", "signal", "file", "db", "power", "disk", "limit", "kill-one", "time", "link", "peer", "dns",
+    "clients",
 )  # fmt: skip
 ISOLATIONS = ("", "namespaces", "landlock")
 

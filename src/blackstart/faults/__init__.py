@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from blackstart.core.calibration import Calibration, CleanRun
 from blackstart.faults import (
+    clients,
     db,
     disk,
     dns,
@@ -48,6 +49,7 @@ KINDS = {
     "link": link.candidates,
     "peer": peer.candidates,
     "dns": dns.candidates,
+    "clients": clients.candidates,
 }
 
 # Every fault value, for reading plans back.
@@ -67,6 +69,7 @@ AnyFault = (
     | link.Link
     | peer.Peer
     | dns.Dns
+    | clients.Clients
 )
 
 __all__ = ["KINDS", "AnyFault", "Candidate", "Fault", "Scene"]

@@ -8,6 +8,7 @@ image. `account` says afterwards whether it reached the target: a fault that did
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -58,7 +59,8 @@ class Scene:
     those on a service's way out; when_ready: what breaks something once a service is ready, true when it did, and how
     long in seconds that stays at least;
     recording: of the clean run from `start`, for power cuts; joint: for a trial whose companions are not behind proxies
-    but joined to the target by this; peers: gives the proxies, None where there are no companions.
+    but joined to the target by this; peers: gives the proxies, None where there are no companions;
+    new_socket: of a family, in the target's network.
     """
 
     zygote: Zygote
@@ -76,6 +78,7 @@ class Scene:
     wall: WallClock | None = None
     joint: Callable[[Sandbox], Joint] | None = None
     peers: Callable[[], Peers | None] = lambda: None
+    new_socket: Callable[[int], socket.socket] | None = None
 
     @contextmanager
     def armed(self, *orders: Tamper) -> Iterator[None]:

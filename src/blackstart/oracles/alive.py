@@ -12,12 +12,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from blackstart.core.calibration import Calibration, Effect
-from blackstart.core.history import STOPPED, History, Life
+from blackstart.core.history import EXITED, SIGNALED, STOPPED, History, Life, Run
 from blackstart.core.verdict import PASSED, Verdict, failed, passed, unknown
 from blackstart.oracles.view import View
 
 NAME, OK = "alive", "ok"
 CONNECTED_S = 5.0
+CLIENTS, INFO, LEAKED_MIN, UNSERVED_S = "clients", "info", 10, 5.0
 _TELLING = "write writev pwrite64 rename renameat2 sendto sendmsg connect".split()
 
 
@@ -28,6 +29,10 @@ def judge(history: History, calibration: Calibration) -> tuple[Verdict, ...]:
     if first is None or first.life is None or view.clean is None or view.clean.life is None:
         return (unknown(NAME, f"there is no clean run from {history.start} to compare with"),)
     life = first.life
+    if history.kind == CLIENTS:
+        bad = _used_badly(first, life, view.clean.life)
+        if bad:
+            return bad
     if life.healed_s < 0 or first.end.how != STOPPED:
         return (passed(NAME, "it was not up when the fault was healed"),)
     if life.again_s >= 0:
@@ -38,6 +43,21 @@ def judge(history: History, calibration: Calibration) -> tuple[Verdict, ...]:
     if life.tried:
         return (unknown(NAME, f"recovering: {waited}, but it still does something"),)
     return (failed(NAME, "dead", f"{waited}, though it runs: not one call, no use of the processor"),)
+
+
+def _used_badly(run: Run, life: Life, clean: Life) -> tuple[Verdict, ...]:
+    """What bad clients may not do: end the service, keep all others from being served, or leave descriptors behind."""
+    if life.ready_s >= 0 and life.stop_s < 0 and run.end.how in (EXITED, SIGNALED):
+        how = f"exit status {run.end.code}" if run.end.how == EXITED else f"signal {run.end.signal}"
+        return (failed(NAME, "dead", f"it ended by itself ({how}) because of what clients did"),)
+    if life.acts and all(act.how == INFO for act in life.acts):
+        waited_s = life.acts[-1].at_s - life.ready_s
+        text = f"while they were there nobody else got an answer: not one of the workload's in {waited_s:.1f} s"
+        return (failed(NAME, "hung", text) if waited_s >= UNSERVED_S else unknown(NAME, f"{text}, which is too short"),)
+    more = life.census.descriptors - clean.census.descriptors
+    if life.stop_s >= 0 and more >= LEAKED_MIN:
+        return (failed(NAME, "leaked", f"{more} descriptors more than after a clean run are open, the clients gone"),)
+    return ()
 
 
 def _works(life: Life) -> Verdict:

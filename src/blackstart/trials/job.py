@@ -60,6 +60,7 @@ class Trial:
             real = partial(bench.real, image=image)
             scene = Scene(zygote=bench.zygote, image=image, start=plan.start, real=real, seed=plan.seed)
             with bench.zygote.sandbox(image) as sandbox:
+                scene.new_socket = sandbox.new_socket
                 proxied = any(getattr(fault, "is_proxied", False) for fault in plan.faults)
                 scene.peers = partial(bench.company, sandbox, proxied=proxied)
                 if proxied:

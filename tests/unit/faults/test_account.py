@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from blackstart.core.history import EXITED, End
 from blackstart.faults import KINDS
+from blackstart.faults.clients import Clients
 from blackstart.faults.db import Break
 from blackstart.faults.disk import Full
 from blackstart.faults.dns import Dns
@@ -77,7 +78,8 @@ def test_damage_counts_when_the_target_turned_to_the_file() -> None:
 
 MORE = (
     Full(point=POINT), Limit(what="size", most=1), KillOne(point=POINT, role="app"), Jump(point=POINT, seconds=1.0),
-    Link(what="cut", ports=(1,), point=POINT), Peer(point=POINT, how="silent"), Dns(how="mute"),
+    Link(what="loss", ports=(1,), point=POINT), Peer(point=POINT, how="silent"), Dns(how="mute"),
+    Clients(how="half", path="socket:inet:127.0.0.1:80"),
 )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from blackstart.core.trace import Operation
 from blackstart.faults import KINDS
+from blackstart.faults.clients import Clients
 from blackstart.faults.db import BREAKS, Break
 from blackstart.faults.disk import Full
 from blackstart.faults.dns import Dns
@@ -80,7 +81,8 @@ FAULTS = st.one_of(
     st.builds(KillOne, point=POINTS, role=ANY_PATH, phase=PHASES),
     st.builds(Jump, point=POINTS, seconds=st.floats(-1e9, 1e9), phase=PHASES),
     st.builds(Peer, point=POINTS, how=st.sampled_from(["silent", "reset"]), back_s=st.floats(0, 9), phase=PHASES),
-    st.builds(Link, what=st.sampled_from(["cut", "slow"]), ports=st.just((1, 2)), point=st.one_of(st.none(), POINTS)),
+    st.builds(Link, what=st.sampled_from(["loss", "delay"]), ports=st.just((1, 2)), point=st.one_of(st.none(), POINTS)),
+    st.builds(Clients, how=st.sampled_from(["half", "many"]), path=ANY_PATH),
     st.builds(Dns, how=st.sampled_from(["mute", "wrong"]), nth=st.integers(1, 99), back_s=st.floats(0, 9)),
 )
 PLANS = st.builds(
@@ -117,7 +119,7 @@ def test_every_kind_has_a_fault_in_this_test() -> None:
     kinds |= {Full(point=point).kind, Limit(what="size", most=1).kind}
     kinds |= {KillOne(point=point, role="x").kind, Jump(point=point, seconds=1.0).kind}
     kinds |= {Signal(name="TERM", moment="stop").kind, Peer(point=point, how="silent").kind, Dns(how="mute").kind}
-    kinds.add(Link(what="cut", ports=(1,)).kind)
+    kinds |= {Link(what="loss", ports=(1,)).kind, Clients(how="half", path="x").kind}
     kinds |= {Damage(path="x", damage="empty").kind, Break(path="x", what="locked").kind}
     assert kinds | {PowerCut(model="ext4", last=Missing(call="write", path="x", nth=1), done=1).kind} == set(KINDS)
 

@@ -1,0 +1,153 @@
+"""Kind `clients`: whoever uses a service does it badly: vanishes, never reads, sends half a request, nothing, or noise.
+
+As soon as the service is ready, a crowd connects from outside to a port on which it listens, does its worst at once,
+and stays until all is healed, beside the workload. Half a request is that of HTTP: to any other protocol it is noise.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import ClassVar
+
+import msgspec
+
+from blackstart.core.calibration import Calibration, CleanRun
+from blackstart.core.history import Injected
+from blackstart.core.randomness import Seed
+from blackstart.core.rule import parse
+from blackstart.core.trace import Operation
+from blackstart.faults.scene import RUN, Candidate, CannotInject, Scene
+from blackstart.gate import HERE, Caller, Match, Tamper
+from blackstart.targets import Conducted
+
+VANISH, HALF, UNREAD, MANY, GARBAGE = "vanish", "half", "unread", "many", "garbage"
+CROWD = {VANISH: 50, HALF: 50, UNREAD: 50, MANY: 200, GARBAGE: 20}
+_WORDS = {
+    VANISH: "send half a request and are gone (RST)",
+    HALF: "send half a request and stay",
+    UNREAD: "ask again and again and never read",
+    MANY: "connect and say nothing",
+    GARBAGE: "send 64 KiB of noise",
+}
+_HEAD = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
+_REQUESTS, _NOISE_BYTES, _SMALL_BYTES = 200, 1 << 16, 2048
+_CONNECT_S = 0.05
+_INTERNET = "socket:inet:"
+# A client is met where the next one is accepted, or one that was is read: an accept that waits already is not seen.
+_MEETING, _ACCEPTED = "accept|accept4|recvfrom|recvmsg|read", "socket:"
+_RESET = struct.pack("ii", 1, 0)
+
+
+class Clients(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="clients", tag_field="fault"):
+    """A crowd of clients at this socket (masked, as the gate calls it) once the service is ready."""
+
+    kind: ClassVar[str] = "clients"
+    how: str
+    path: str
+    phase: str = RUN
+
+    @property
+    def lasting(self) -> bool:
+        """They are gone before the restart."""
+        return False
+
+    def __str__(self) -> str:
+        return f"{CROWD[self.how]} clients of {self.path.removeprefix('socket:')} {_WORDS[self.how]}"
+
+    @contextmanager
+    def inject(self, scene: Scene) -> Iterator[None]:
+        if scene.new_socket is None:
+            raise CannotInject("there is no service to be used")
+        crowd = _Crowd(self, scene.new_socket, scene.seed)
+        seen = Match(call=_MEETING, path=f"{self.path}|{_ACCEPTED}")
+        scene.when_ready.append(crowd.come)
+        try:
+            with scene.armed(Tamper(match=seen, rule=parse(HERE), act=crowd.is_met)):
+                yield
+        finally:
+            scene.when_ready.remove(crowd.come)
+            crowd.leave()
+
+    def account(self, conducted: Conducted, first_tamper: int) -> Injected:
+        """Fired means: the service accepted, or read what somebody sent, while they were there."""
+        met = [one for one in conducted.firings if one.tamper_index == first_tamper and one.delivered]
+        note = f"it turned to clients {len(met)} times while they were there" if met else "it accepted none of them"
+        return Injected(
+            fault=str(self), kind=self.kind, hits=len(met), fired=len(met),
+            operation=met[0].operation if met else None, outputs=conducted.outputs_at_firing, note=note,
+        )  # fmt: skip
+
+
+class _Crowd:
+    """The clients of one start."""
+
+    def __init__(self, fault: Clients, new_socket: Callable[[int], socket.socket], seed: int) -> None:
+        self._how = fault.how
+        host, _, port = fault.path.removeprefix(_INTERNET).rpartition(":")
+        self._place = ("127.0.0.1" if host == "0.0.0.0" else host, int(port))
+        self._new_socket = new_socket
+        self._noise = Seed(seed).source("clients")
+        self._clients: list[socket.socket] = []
+        self._has_come = False
+
+    def come(self) -> bool:
+        """Connect and do it; whether anybody could connect."""
+        for _ in range(CROWD[self._how]):
+            client = self._new_socket(socket.AF_INET)
+            client.settimeout(_CONNECT_S)
+            if self._how == UNREAD:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SMALL_BYTES)
+            try:
+                client.connect(self._place)
+            except OSError:
+                client.close()
+                break
+            client.setblocking(False)
+            self._has_come = True
+            with contextlib.suppress(OSError):
+                client.send(self._words())
+            if self._how == VANISH:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+                client.close()
+            else:
+                self._clients.append(client)
+        return self._has_come
+
+    def _words(self) -> bytes:
+        if self._how == UNREAD:
+            return (_HEAD + b"\r\n") * _REQUESTS
+        if self._how == GARBAGE:
+            return bytes(self._noise.randrange(256) for _ in range(_NOISE_BYTES))
+        return b"" if self._how == MANY else _HEAD
+
+    def is_met(self, caller: Caller) -> tuple[bool, str]:
+        """Whether they are there at this call."""
+        return self._has_come, ""
+
+    def leave(self) -> None:
+        """All of them close."""
+        for client in self._clients:
+            client.close()
+        self._clients.clear()
+        self._has_come = False
+
+
+def candidates(clean: CleanRun, calibration: Calibration) -> Iterator[Candidate]:
+    """Each sort of crowd at each port on which a service listens."""
+    if not calibration.is_service:
+        return
+    for path in dict.fromkeys(o.masked for o in clean.trace if _listens(o)):
+        for order, how in enumerate((HALF, VANISH, GARBAGE, UNREAD, MANY)):
+            yield Candidate(
+                fault=Clients(how=how, path=path), start=clean.start, rank=(order // 2 + 1, 4),
+                cause=("clients", how), path=path,
+            )  # fmt: skip
+
+
+def _listens(operation: Operation) -> bool:
+    port = operation.masked.rpartition(":")[2]
+    return operation.call == "listen" and operation.masked.startswith(_INTERNET) and port.isdecimal() and port != "0"

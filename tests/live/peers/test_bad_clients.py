@@ -1,0 +1,99 @@
+"""Kind clients on small servers: the good one serves the others all the same, each bad one does what it does.
+
+covers: AW-1, AW-2, AW-4, PB-3
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from blackstart.core.calibration import Calibration, CleanRun
+from blackstart.core.history import STOPPED
+from blackstart.core.verdict import FAILED
+from blackstart.faults.clients import CROWD, GARBAGE, HALF, MANY, UNREAD, VANISH, Clients
+from blackstart.oracles import alive
+from blackstart.targets import Patience, Service, parse_ready
+from tests.live.trials.stage import Stage
+
+pytestmark = [pytest.mark.live, pytest.mark.timeout(180)]
+PATIENCE = Patience(deadline_s=15.0, hard_s=40.0, work_s=15.0)
+PATH = "socket:inet:127.0.0.1:8096"
+# A line a request, a line an answer; each client has a thread, and a time limit.
+SERVER = """
+import signal, socket, sys, threading
+signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+kept = []
+def talk(client):
+    client.settimeout(LIMIT)
+    try:
+        lines = client.makefile('rb')
+        while line := lines.readline(500):
+            client.sendall(line.upper())
+    except OSError:
+        pass
+    if CLOSES:
+        client.close()
+    kept.append(client) if not CLOSES else None
+server = socket.create_server(('127.0.0.1', 8096), backlog=500)
+print('ready', flush=True)
+while True:
+    client, _ = server.accept()
+    CALL
+"""
+THREAD = "threading.Thread(target=talk, args=(client,), daemon=True).start()"
+GOOD = SERVER.replace("LIMIT", "1").replace("CLOSES", "True").replace("CALL", THREAD)
+ONE_BY_ONE = SERVER.replace("LIMIT", "None").replace("CLOSES", "True").replace("CALL", "talk(client)")
+KEEPS = SERVER.replace("LIMIT", "1").replace("CLOSES", "False").replace("CALL", THREAD)
+DIES = SERVER.replace("CALL", "client.settimeout(1); print(client.recv(500)[:20]); client.sendall(b'HELLO\\n' * 9)\n"
+                      "    import time; time.sleep(0.01); client.recv(500); client.close()")  # fmt: skip
+WORK = """
+import socket
+for number in range(3):
+    try:
+        with socket.create_connection(('127.0.0.1', 8096), timeout=3) as sock:
+            sock.sendall(b'hello\\n')
+            print('ok' if sock.recv(100).startswith(b'HELLO') else 'fail', number, flush=True)
+    except OSError:
+        print('info', number, flush=True)
+"""
+
+
+def served(base: Path, script: str) -> Stage:
+    stage = Stage(base, script)
+    workload = stage.command((sys.executable, "-c", WORK))
+    stage.bench.service = Service(ready=parse_ready("log:ready", str(stage.cwd)), workload=workload)
+    return stage
+
+
+@pytest.mark.parametrize(
+    ("script", "how", "consequence"),
+    [
+        *((GOOD, how, "") for how in CROWD),
+        (ONE_BY_ONE, HALF, "hung"),
+        (KEEPS, VANISH, "leaked"),
+        (KEEPS, MANY, "leaked"),
+        (DIES, VANISH, "dead"),
+    ],
+    ids=[*(f"good: {how}" for how in CROWD), "one by one", "keeps the vanished", "keeps the silent", "dies"],
+)
+def test_bad_clients(tmp_path: Path, script: str, how: str, consequence: str) -> None:
+    stage = served(tmp_path, script)
+    try:
+        clean = stage.trial(patience=PATIENCE, rerun=False).runs[0]
+        assert clean.end.how == STOPPED and clean.life is not None and {a.how for a in clean.life.acts} == {"ok"}, clean
+        history = stage.trial(Clients(how=how, path=PATH), patience=PATIENCE, rerun=False)
+    finally:
+        stage.zygote.close()
+    (injected,) = history.injected
+    assert injected.fired, injected.note
+    chain = (CleanRun(start="S0", code=0, elapsed_s=1.0, life=clean.life),)
+    verdicts = alive.judge(history, Calibration(chain=chain, is_service=True))
+    failed = {verdict.consequence for verdict in verdicts if verdict.outcome == FAILED}
+    assert failed == ({consequence} if consequence else set()), (verdicts, history.runs[0])
+
+
+def test_all_sorts_are_tried() -> None:
+    assert set(CROWD) == {VANISH, HALF, UNREAD, MANY, GARBAGE}
