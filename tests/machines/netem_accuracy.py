@@ -47,7 +47,7 @@ def main() -> None:
             applied = chaos.apply(LINK, wish, one_way=True) if wish is not None else None
             before = lab.ask({"do": "counts"})[0]["forwarded"]
             damaged, overrun = refused(lab["server"])
-            seen = measure(lab["client"], lab["server"], count=count, per_second=per_second)
+            seen = measure(lab["client"], lab["server"], count=count, per_second=per_second, quiet_s=5)
             counts = applied.counts() if applied is not None else {}
             forwarded = lab.ask({"do": "counts"})[0]["forwarded"] - before
             now_damaged, now_overrun = refused(lab["server"])

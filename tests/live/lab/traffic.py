@@ -43,12 +43,14 @@ class Seen:
         return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
-def measure(sender: Any, receiver: Any, *, count: int, per_second: float = 4000, size: int = 200) -> Seen:
-    """Send so many datagrams between two hosts of a lab, and see what arrives."""
+def measure(
+    sender: Any, receiver: Any, *, count: int, per_second: float = 4000, size: int = 200, quiet_s: float = 1.0
+) -> Seen:
+    """Send so many datagrams between two hosts of a lab, and see what arrives until nothing has for so long."""
     python = sys.executable
     port = 7000
     pipe = subprocess.PIPE
-    listening = receiver.popen([python, __file__, "receive", str(port), "1.0"], stdout=pipe)
+    listening = receiver.popen([python, __file__, "receive", str(port), str(quiet_s)], stdout=pipe)
     receiver.wait_listening(port, "udp", process=listening)
     words = ["send", receiver.address, str(port), str(count), str(per_second), str(size)]
     sender.run([python, __file__, *words], check=True, timeout=120)

@@ -1,0 +1,107 @@
+"""The kernel's netem as a lab's engine, in a guest whose kernel has it: asked against measured (covers: T-1)."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.machines.guest import MODULES, Guest
+
+COUNT, PER_SECOND = int(os.environ.get("BLACKSTART_MACHINE_PACKETS", "10000")), 250
+PROJECT = shlex.quote(str(Path(__file__).parents[2]))
+MEMORY_MB = 2048
+VIRTIOFSD = "/usr/lib/qemu/virtiofsd"
+NEEDED = "fuse virtiofs veth sch_netem sch_ingress cls_u32 act_mirred"
+COMMAND = f"{sys.executable} -m tests.machines.netem_accuracy {COUNT} {PER_SECOND}"
+# This machine's own files, of which nothing can be changed but what is kept in memory.
+SCRIPT = f"""mkdir /low; mount -t virtiofs -o ro host /low; mount -t tmpfs none /low/tmp
+for place in proc sys dev; do mount -o bind /$place /low/$place; done
+ip link set lo up
+chroot /low /bin/sh -c 'cd {PROJECT} && PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=src:. {COMMAND}'"""
+
+pytestmark = [
+    pytest.mark.machines,
+    pytest.mark.timeout(3600),
+    pytest.mark.needs("qemu-system-x86_64", "cpio", "busybox", "/usr/lib/qemu/virtiofsd"),
+]
+
+
+@contextmanager
+def files_of_this_machine(socket: Path) -> Iterator[list[str]]:
+    """QEMU's words for a guest to which this machine's files are shown under the name `host`."""
+    shown = ["-o", "source=/", "-o", "cache=always", "-o", "sandbox=chroot"]
+    server = subprocess.Popen([VIRTIOFSD, f"--socket-path={socket}", *shown], stdout=-3, stderr=-3)
+    try:
+        while not socket.exists():
+            assert server.poll() is None, "virtiofsd ended"
+            time.sleep(0.01)
+        memory = f"memory-backend-memfd,id=m,size={MEMORY_MB}M,share=on"
+        yield [
+            "-object", memory, "-numa", "node,memdev=m", "-chardev", f"socket,id=files,path={socket}",
+            "-device", "vhost-user-fs-pci,chardev=files,tag=host",
+        ]  # fmt: skip
+    finally:
+        server.terminate()
+        server.wait()
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """What was seen under each fault."""
+    kernel = os.environ.get("BLACKSTART_GUEST_KERNEL", "")
+    if not kernel:
+        pytest.skip("needs BLACKSTART_GUEST_KERNEL: `make test-machines` gives it")
+    place = tmp_path_factory.mktemp("netem")
+    monkeypatch = pytest.MonkeyPatch()
+    monkeypatch.setitem(MODULES, "netem", NEEDED)
+    with files_of_this_machine(place / "files.sock") as drives:
+        said = Guest(Path(kernel), Path("/bin/true"), place).boot(SCRIPT, drives, MEMORY_MB)
+    monkeypatch.undo()
+    found = [json.loads(line.partition(" ")[2]) for line in said.splitlines() if line.startswith("NETEM ")]
+    assert found, said[-3000:]
+    # An emulated machine may be too slow to read all that arrives: what its readers' buffers refuse is not netem's.
+    return {row["asked"]: row | {"netem_lost": row["lost"] - row["overrun"]} for row in found}
+
+
+def test_netem_did_it_and_not_the_relay(rows: dict[str, dict[str, Any]]) -> None:
+    assert len(rows) == 11
+    assert max(row["relayed"] for row in rows.values()) < COUNT / 100
+
+
+@pytest.mark.parametrize("name", ["nothing", "nothing again"])
+def test_without_a_fault_nothing_is_lost_or_late(rows: dict[str, dict[str, Any]], name: str) -> None:
+    assert rows[name]["netem_lost"] == rows[name]["doubled"] == 0
+    assert rows[name]["p50_ms"] < 10
+
+
+@pytest.mark.parametrize(("name", "percent"), [("loss 10", 10), ("loss 50", 50), ("bursts", 100 * 2 / 22)])
+def test_as_much_is_lost_as_was_asked_and_counted(rows: dict[str, dict[str, Any]], name: str, percent: float) -> None:
+    row = rows[name]
+    assert row["netem_lost"] == pytest.approx(percent, abs=2.5)
+    assert row["netem_lost"] == pytest.approx(100 * row["counts"]["dropped"] / COUNT, abs=0.5)  # it sees ARP, too
+
+
+def test_delays_have_their_length_and_their_spread(rows: dict[str, dict[str, Any]]) -> None:
+    assert rows["delay 100"]["least_ms"] >= 100 and rows["delay 100"]["p50_ms"] < 110
+    for name in ("jitter", "normal"):
+        assert 95 < rows[name]["p50_ms"] < 115
+    assert rows["jitter"]["least_ms"] >= 80
+    assert rows["normal"]["least_ms"] < rows["jitter"]["least_ms"]
+
+
+def test_shares_of_reordered_doubled_and_damaged_packets(rows: dict[str, dict[str, Any]]) -> None:
+    arrived = 1 - rows["reorder"]["overrun"] / 100
+    assert 100 * rows["reorder"]["early"] == pytest.approx(25 * arrived, abs=3)
+    # Of a doubled packet netem sees both.
+    assert 100 * (rows["duplicate"]["counts"]["seen"] / COUNT - 1) == pytest.approx(10, abs=1.5)
+    assert rows["corrupt"]["damaged"] == pytest.approx(5, abs=1.5)  # checksums find them
