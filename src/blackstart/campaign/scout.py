@@ -114,6 +114,12 @@ def must_work(run: Run, trace: tuple[Operation, ...]) -> None:
             where=where,
             next_step="give it a file to read: --stdin FILE",
         )
+    if any(o.path == "/dev/tty" for o in trace):
+        raise Undecided(
+            f"the clean run failed ({how}) and it asks a terminal: /dev/tty, of which there is none in the sandbox",
+            where=where,
+            next_step="start it so that it asks nothing, or takes its answers from standard input: --stdin FILE",
+        )
     if "cross-device" in where.lower():
         raise Undecided(
             f"the clean run in the sandbox failed ({how}): there each directory of state is a file system of its own",

@@ -138,7 +138,7 @@ def test_a_program_that_ends_at_once(work: Path) -> None:
 
 def test_a_program_that_reads_a_terminal(work: Path) -> None:
     ran = run([PYTHON, "-c", "import getpass; open('/dev/tty').readline()"], work)
-    assert_refused(ran, UNDECIDED, "/dev/tty")
+    assert_refused(ran, UNDECIDED, "/dev/tty", "asks a terminal")
 
 
 def test_a_program_that_wants_an_answer(work: Path) -> None:
