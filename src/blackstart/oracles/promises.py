@@ -30,6 +30,7 @@ from blackstart.oracles.view import DAMAGE_KINDS, Answer, View
 
 NAME = "acknowledged"
 _NAMED_MAX = 5
+_TELLING = ("have", "count", "value", "entry", "next", "lost")
 # What the kernel had accepted outlives these; only what was never given to it is gone.
 _WRITE_BEHIND_KINDS = ("kill", "errno", "signal", "kill-one", "limit", "disk", "time", "power")
 
@@ -49,6 +50,11 @@ def judge(history: History, calibration: Calibration) -> tuple[Verdict, ...]:
         answer = view.answer_as_it_is(run.readings[0].value, run.readings[0].error)
         if answer.code < 0:
             return (unknown(NAME, f"the check after the {run.phase}: {answer.how}"),)
+        closing = _closing(clean.text)
+        if closing and _closing(answer.text) != closing:
+            return (
+                unknown(NAME, f"the answer of the check after the {run.phase} breaks off: no `{closing}` at its end"),
+            )
         found = compare(acts, answer, clean, view.clean.life.acts)
         if found.lost or found.wrong:
             return (_failure(view, found, acts, run.phase),)
@@ -87,12 +93,21 @@ def _each(
     return found
 
 
+def _closing(text: str) -> str:
+    """The last line, where it is none of those that tell what the service has; `` else.
+
+    The status of a pipe is that of its last command: an answer cut off in the middle looks like a loss without it.
+    """
+    last = text.strip().rpartition("\n")[2].strip()
+    return "" if last.partition(" ")[0] in _TELLING else last
+
+
 def _sorted(text: str) -> dict[str, list[str]]:
     """First word -> what follows it, line by line."""
     found: dict[str, list[str]] = {}
     for line in text.splitlines():
         word, _, rest = line.strip().partition(" ")
-        if rest.strip() and word in ("have", "count", "value", "entry", "next", "lost"):
+        if rest.strip() and word in _TELLING:
             found.setdefault(word, []).append(rest.strip())
     return found
 

@@ -73,6 +73,22 @@ def test_write_behind_is_a_policy() -> None:
     assert verdict.evidence[-1].startswith("write-behind")
 
 
+@pytest.mark.parametrize(
+    ("told", "found"),
+    [
+        ("have a\nend\n", (FAILED, "lost")),
+        ("have a\n", (UNKNOWN, "")),
+        ("", (UNKNOWN, "")),
+        ("have a\nhave b\nend\n", (PASSED, "")),
+    ],
+)
+def test_an_answer_without_its_closing_line_tells_nothing(told: str, found: tuple[str, str]) -> None:
+    chain = tuple(msgspec.structs.replace(c, check="0\nhave a\nhave b\nhave c\nend\n") for c in SERVICE.chain)
+    closed = msgspec.structs.replace(SERVICE, chain=chain)
+    answer = (Reading(name="check", value=f"0\n{told}"),)
+    assert one(promises.judge(trial(start("run"), start("restart", readings=answer)), closed)) == found
+
+
 def test_a_check_that_hangs_or_fails() -> None:
     hanging = (Reading(name="check", value="-1\n", error="the check had not ended after 30 s"),)
     silent = trial(start("run"), start("restart", readings=hanging))
