@@ -84,6 +84,7 @@ def floor(argv: list[str], cwd: str, calls: frozenset[str]) -> float:
     poll.register(launched.listener, select.POLLIN)
     poll.register(out, select.POLLIN)
     buffer, zeros, text = bytearray(notify.NOTIFICATION.size), bytes(notify.NOTIFICATION.size), b""
+    go_on = bytearray(notify.RESPONSE.pack(0, 0, 0, notify.CONTINUE))
     while True:
         for descriptor, what in poll.poll():
             if descriptor == launched.listener:
@@ -96,7 +97,8 @@ def floor(argv: list[str], cwd: str, calls: frozenset[str]) -> float:
                 buffer[:] = zeros
                 ioctl(launched.listener, notify.RECEIVE, buffer)
                 event = notify.NOTIFICATION.unpack_from(buffer)
-                ioctl(launched.listener, notify.SEND, notify.RESPONSE.pack(event[0], 0, 0, notify.CONTINUE))
+                notify.IDENTITY.pack_into(go_on, 0, event[0])
+                ioctl(launched.listener, notify.SEND, go_on)
             elif what & select.POLLIN:
                 text += os.read(out, 100)
             else:
