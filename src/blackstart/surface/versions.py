@@ -70,6 +70,7 @@ class VersionReader:
         self._readings: dict[str, int] = {}
         self._dirty: dict[str, int] = {}  # changed since the last reading -> by which process
         self._appending: set[str] = set()
+        self._doubled: set[tuple[int, str]] = set()  # (process, path): open twice, by dup2
         self._pending: dict[int, set[str]] = {}
         self._events: list[Acknowledgement] = []
         self._has_news = False
@@ -111,10 +112,16 @@ class VersionReader:
         path, call, who = _owner(operation.path), operation.call, operation.process
         is_companion = path != operation.path
         if call in ("exit_group", "dup2", "dup3"):  # may close what the process had open
-            self._later(operation.thread, [p for p, by in self._dirty.items() if by == who])
+            doubled = path if call != "exit_group" and path in self._dirty else ""
+            self._later(operation.thread, [p for p, by in self._dirty.items() if by == who and p != doubled])
             self._read(self._pending.pop(operation.thread, ()))
+            if doubled:
+                self._doubled.add((who, doubled))
         elif call == "close":
-            self._later(operation.thread, {path} & self._dirty.keys())
+            if (who, path) in self._doubled:  # as a shell does for `> FILE`: another descriptor stays open
+                self._doubled.remove((who, path))
+            else:
+                self._later(operation.thread, {path} & self._dirty.keys())
         elif call in SYNCING:
             self._later(operation.thread, {path})
         elif call in _RENAMES:

@@ -78,6 +78,18 @@ def test_each_close_of_a_writer_is_a_version_and_none_in_between() -> None:
     assert world.seen() == [None, "1", "2", "3"]
 
 
+def test_what_a_shell_has_only_opened_and_given_another_number_is_no_version() -> None:
+    world = World({A: "1"})
+    world.open(A)  # > FILE: opened as 3, made 1, 3 closed, and only then written
+    world.do("dup2", A)
+    world.do("close", A)
+    world.write(A, "2")
+    world.do("dup2", "/dev/tty")  # 1 is again what it was, so the file is closed
+    world.do("getpid")
+    world.files[A] = "3"
+    assert world.seen() == ["1", "2", "3"]
+
+
 def test_a_rename_onto_a_file_is_a_version() -> None:
     world = World({A: "1"})
     world.open(TEMP)
