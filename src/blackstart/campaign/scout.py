@@ -98,35 +98,39 @@ def must_work(run: Run, trace: tuple[Operation, ...]) -> None:
             next_step="give it an end (an option such as --once, or `timeout`), or an input with --stdin; where it is "
             f"meant to keep running, say how one sees that it is ready: --ready {FORMS}",
         )
-    if end.how == EXITED and end.code == 0:
-        return
-    how = f"exit status {end.code}" if end.how == EXITED else f"it died of {signal.Signals(end.signal).name}"
+    if end.how != EXITED or end.code != 0:
+        how = f"exit status {end.code}" if end.how == EXITED else f"it died of {signal.Signals(end.signal).name}"
+        raise _failed(how, where, trace)
+
+
+def _failed(how: str, where: str, trace: tuple[Operation, ...]) -> Undecided:
+    """What a clean run that failed may have lacked, by what it asked for."""
     peers = sorted({o.path for o in trace if o.call == "connect" and not o.path.startswith("socket:unix:@")})
     if peers:
-        raise Undecided(
+        return Undecided(
             f"the clean run failed ({how}) and it needs what the sandbox refuses: {', '.join(peers)}",
             where=where,
             next_step=_door_advice(peers),
         )
     if any(o.fd == 0 and o.call in ("read", "readv") for o in trace):
-        raise Undecided(
+        return Undecided(
             f"the clean run in the sandbox failed ({how}), and it reads its standard input, which is empty here",
             where=where,
             next_step="give it a file to read: --stdin FILE",
         )
     if any(o.path == "/dev/tty" for o in trace):
-        raise Undecided(
+        return Undecided(
             f"the clean run failed ({how}) and it asks a terminal: /dev/tty, of which there is none in the sandbox",
             where=where,
             next_step="start it so that it asks nothing, or takes its answers from standard input: --stdin FILE",
         )
     if "cross-device" in where.lower():
-        raise Undecided(
+        return Undecided(
             f"the clean run in the sandbox failed ({how}): there each directory of state is a file system of its own",
             where=where,
             next_step="let its temporary files be made beside what it keeps, as with --env TMPDIR=DIRECTORY",
         )
-    raise Undecided(
+    return Undecided(
         f"the clean run in the sandbox failed: {how}",
         where=where,
         next_step="make the command succeed by itself first (where its status is meant so: sh -c 'CMD || true'); "
