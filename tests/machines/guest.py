@@ -13,6 +13,7 @@ import os
 import shutil
 import struct
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -25,6 +26,7 @@ MODULES = {
     "xfs": "libcrc32c xfs",
     "btrfs": "libcrc32c xor raid6_pq zstd_compress btrfs",
 }
+SHARED = "fuse virtiofs overlay".split()
 COMMON = "virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci virtio_blk loop".split()
 OPTIONS = {"ext4": "commit=1", "xfs": "noatime", "btrfs": "commit=1"}
 SIZES = {"ext4": 64 << 20, "xfs": 304 << 20, "btrfs": 128 << 20}
@@ -38,6 +40,29 @@ echo 100 > /proc/sys/fs/xfs/xfssyncd_centisecs
 {body}
 poweroff -n -f
 """
+# The machine's own files below an ordinary user: nothing can be changed but in directories of memory.
+VISIT = """mkdir /raw /low; mount -t virtiofs -o ro host /raw; mount -o bind /raw /low
+{opened}
+for d in tmp run var/tmp; do mount -t tmpfs none /low/$d; chmod 1777 /low/$d; done
+mkdir -p /dev/pts /dev/shm; mount -t devpts none /dev/pts; mount -t tmpfs none /dev/shm; chmod 1777 /dev/shm
+mount -t cgroup2 none /sys/fs/cgroup; ip link set lo up
+(cat /raw/etc/passwd; echo visitor:x:1234:1234::/tmp/visitor:/bin/sh) > /low/run/passwd
+mount -o bind /low/run/passwd /low/etc/passwd; mkdir /low/tmp/visitor; chown 1234:1234 /low/tmp/visitor
+cat > /low/run/script <<'END'
+cd /tmp/visitor
+{script}
+END
+for d in proc sys dev; do mount -o move /$d /low/$d; done
+cat > /low/run/init <<'END'
+setpriv --reuid 1234 --regid 1234 --clear-groups --inh-caps=-all env -i HOME=/tmp/visitor LANG=C.UTF-8 \\
+  PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin PYTHONDONTWRITEBYTECODE=1 sh /run/script
+echo VISITED
+busybox poweroff -n -f
+END
+exec switch_root /low /usr/bin/env PATH=/usr/sbin:/usr/bin:/sbin:/bin sh /run/init
+"""
+VIRTIOFSD = "/usr/lib/qemu/virtiofsd"
+PROJECT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
@@ -84,7 +109,7 @@ class Guest:
             (root / name).mkdir(parents=True)
         shutil.copy("/usr/bin/busybox", root / "bin/busybox")
         shutil.copy(self.program, root / "bin/guest")
-        wanted = [*COMMON, *" ".join(MODULES.values()).split()]
+        wanted = [*COMMON, *" ".join(MODULES.values()).split(), *SHARED]
         found = {path.stem.replace("-", "_"): path for path in self.kernel.rglob("*.ko")}
         for name in wanted:
             if name in found:
@@ -100,7 +125,7 @@ class Guest:
         path.write_bytes(gzip.compress(archive, 1))
         return path
 
-    def boot(self, body: str, drives: list[str], memory_mb: int = 768) -> str:
+    def boot(self, body: str, drives: list[str], memory_mb: int = 768, limit_s: float = BOOT_LIMIT_S) -> str:
         """Boot once, with these drives as /dev/vda, vdb …; what was said on the console."""
         image = next((self.kernel / "boot").glob("vmlinuz-*"))
         command = [
@@ -109,11 +134,44 @@ class Guest:
             "-initrd", str(self.initramfs(body)), "-append", "console=ttyS0 panic=-1 quiet", "-serial", "stdio",
         ]  # fmt: skip
         ended = subprocess.run(
-            [*command, *drives], stdin=subprocess.DEVNULL, capture_output=True, timeout=BOOT_LIMIT_S, check=False
+            [*command, *drives], stdin=subprocess.DEVNULL, capture_output=True, timeout=limit_s, check=False
         )
         text = ended.stdout.decode("utf-8", "replace")
         (self.work / "console.txt").write_text(text + ended.stderr.decode("utf-8", "replace"))
         return text
+
+    def visit(self, script: str, limit_s: float = BOOT_LIMIT_S) -> str:
+        """Run a shell script as an ordinary user on this machine's own files, which it cannot change; what it said."""
+        socket = self.work / "files.sock"
+        server = subprocess.Popen(
+            [VIRTIOFSD, f"--socket-path={socket}", "-o", "source=/", "-o", "cache=always", "-o", "sandbox=chroot"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            while not socket.exists():
+                assert server.poll() is None, "virtiofsd ended"
+            memory = "memory-backend-memfd,id=m,size=3072M,share=on"
+            drives = [
+                "-object", memory, "-numa", "node,memdev=m", "-chardev", f"socket,id=files,path={socket}",
+                "-device", "vhost-user-fs-pci,chardev=files,tag=host",
+            ]  # fmt: skip
+            return self.boot(VISIT.format(opened=self._opened(), script=script), drives, 3072, limit_s)
+        finally:
+            server.terminate()
+            server.wait()
+
+    @staticmethod
+    def _opened() -> str:
+        """Shell commands that let an ordinary user reach the interpreter and this project where a parent is closed."""
+        lines = []
+        for needed in dict.fromkeys((os.path.realpath(sys.base_prefix), str(PROJECT))):
+            for parent in reversed(Path(needed).parents):
+                if not parent.stat().st_mode & 0o001:
+                    lines.append(f"grep -q ' /low{parent} ' /proc/mounts || mount -t tmpfs none /low{parent}")
+                    lines.append(f"mkdir -p /low{needed}; mount -o bind /raw{needed} /low{needed}")
+                    break
+        return "\n".join(lines)
 
     def make(self, disk: Disk, start: Path) -> Path:
         """A new file system that holds the files of `start`; each has an identity of its own."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import zlib
 from pathlib import Path
 
@@ -20,7 +19,6 @@ WORKLOADS = tuple(range(1, 21))
 # Different cuts of one file system at least, and of one workload at most.
 CUTS_MIN = int(os.environ.get("BLACKSTART_MACHINE_CUTS", "200"))
 CUTS_OF_WORKLOAD_MAX = 30
-HERE = Path(__file__).parent
 
 pytestmark = [
     pytest.mark.machines,
@@ -58,17 +56,6 @@ def possible(recording: Recording, system: str) -> set[str]:
 
 def shown(data: bytes) -> str:
     return f":{len(data)}:{zlib.crc32(data):08x}"
-
-
-@pytest.fixture(scope="module")
-def guest(tmp_path_factory: pytest.TempPathFactory) -> Guest:
-    kernel = Path(os.environ.get("BLACKSTART_GUEST_KERNEL", ""))
-    if not (kernel / "boot").is_dir():
-        pytest.skip("needs BLACKSTART_GUEST_KERNEL (see tools/guest_kernel.sh)")
-    work = tmp_path_factory.mktemp("machine")
-    program = work / "guest"
-    subprocess.run(["gcc", "-O2", "-static", "-o", program, HERE / "guest.c"], check=True)
-    return Guest(kernel, program, work)
 
 
 @pytest.fixture(scope="module")

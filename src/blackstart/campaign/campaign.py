@@ -77,8 +77,6 @@ class Campaign:
             self._leave_out("power", "no power cuts: they need namespaces")
             self._leave_out("disk", "no full disks: they need namespaces, the disk being the machine's own without")
         service = service_of(self.options, target, check, isolation)
-        if service is not None:
-            self._leave_out("power", "no power cuts: they are tried on jobs only")
         companions = companions_of(self.options, target, isolation)
         self.progress.phase("scouting")
         directories, made = scout(self.options, target, opened, isolation, service, companions)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 import tarfile
 import tempfile
 from collections.abc import Mapping
@@ -23,9 +22,11 @@ from blackstart.core.options import Options
 from blackstart.oracles.power import in_words
 from blackstart.report.progress import Progress
 from blackstart.sandbox import choose, probe
+from blackstart.sandbox.copying import Copier, copy_tree
 from blackstart.trials.power import disk_of
 
 README = "README.txt"
+DISK_MAX_BYTES = 1 << 30
 
 
 def disk(
@@ -51,7 +52,8 @@ def disk(
             for root in seen.layout.copies:
                 source, target = seen.zygote.path(image, root), os.path.join(place, root.strip("/"))
                 assert source is not None
-                shutil.copytree(source, target, symlinks=True, ignore=_special)
+                os.makedirs(os.path.dirname(target), exist_ok=True)
+                copy_tree(source, target, root, Copier(limit_bytes=DISK_MAX_BYTES, from_image=True))
                 told.append(f"{root} as the cut left it: {target}")
         words = [line for one in cuts if one.cut is not None for line in in_words(one.cut)]
         command = shlex.join(options.command)
@@ -74,9 +76,3 @@ def export(finding: Mapping[str, Any], options: Options, file: str, progress: Pr
         with tarfile.open(file, "w:gz") as archive:
             for entry in (README, "disk"):
                 archive.add(os.path.join(work, entry), arcname=f"{name}/{entry}")
-
-
-def _special(directory: str, names: list[str]) -> list[str]:
-    """Sockets, pipes and devices are not copied."""
-    paths = ((name, os.path.join(directory, name)) for name in names)
-    return [n for n, p in paths if not (os.path.islink(p) or os.path.isfile(p) or os.path.isdir(p))]

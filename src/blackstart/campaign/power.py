@@ -13,7 +13,7 @@ from blackstart.campaign.observe import Observation
 from blackstart.campaign.serving import patience_of
 from blackstart.campaign.worker import try_and_judge
 from blackstart.core.calibration import CleanRun
-from blackstart.core.history import EXITED
+from blackstart.core.history import EXITED, STOPPED
 from blackstart.core.verdict import FAILED
 from blackstart.faults.power import PowerCut, fault_of
 from blackstart.findings import Failure, cause_of
@@ -24,7 +24,7 @@ from blackstart.trials.taping import tape_start
 if TYPE_CHECKING:
     from blackstart.campaign.campaign import Campaign
 
-ANSWERS_MAX = 16
+ANSWERS_MAX, MORE_PATIENCE = 16, 4.0
 # What is left of the budget, and a little where nothing is.
 SHRINK_MIN_S, SHRINK_MAX_S = 5.0, 20.0
 
@@ -47,18 +47,22 @@ def with_recordings(seen: Observation, starts: tuple[str, ...], models: tuple[st
 
 def record(seen: Observation, start: str) -> Recording | None:
     """One clean run from this start with all that it writes; None if it then ends otherwise than the others."""
-    bench, zygote = seen.bench, seen.zygote
-    with bench.image_from(start) as image, zygote.sandbox(image) as sandbox:
-        patience = patience_of(seen.calibration)
-        roots = seen.layout.copies
-        run, _, recording = tape_start(bench, sandbox, image, start, roots, phase="recording", patience=patience)
-    return recording if run.end.how == EXITED else None
+    bench, roots = seen.bench, seen.layout.copies
+    patience = patience_of(seen.calibration)
+    # Keeping every byte takes longer, and the machine may be busy just then.
+    more = {name: MORE_PATIENCE * getattr(patience, name) for name in ("deadline_s", "hard_s", "work_s")}
+    for patient in (patience, msgspec.structs.replace(patience, **more)):
+        with bench.image_from(start) as image, seen.zygote.sandbox(image) as sandbox:
+            run, _, recording = tape_start(bench, sandbox, image, start, roots, phase="recording", patience=patient)
+        if run.end.how in (EXITED, STOPPED):
+            return recording
+    return None
 
 
 def _answers(seen: Observation, clean: CleanRun, recording: Recording) -> tuple[tuple[int, str], ...]:
     """What `--check` says while the run is under way and nothing is lost: the legal answers, in order."""
     bench = seen.bench
-    if bench.check is None:
+    if bench.check is None or bench.service is not None:
         return ()
     asked = [0, *_quiet_moments(recording)]
     order = Explorer(recording, model("kill9")).order

@@ -112,7 +112,8 @@ class Cut(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     the former is a file system as it is commonly used; after, before: the operations between which the cut fell;
     missing: what is lost, a sentence each; lost_kinds: of which sorts (data, size, cut, entry, torn, garbage);
     only_last_name: all bytes that were written had been synced, only names are missing, and at most one acknowledgement
-    came after them; steps: how many micro-operations are missing; paths: masked, of the operations they belong to.
+    came after them; steps: how many micro-operations are missing; paths: masked, of the operations they belong to;
+    moved: what is missing was written under another name than its file has now; appended: all by appending to a file.
     """
 
     model: str
@@ -126,6 +127,8 @@ class Cut(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     only_last_name: bool = False
     steps: int = 0
     paths: tuple[str, ...] = ()
+    moved: bool = False
+    appended: bool = False
 
 
 class Injected(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -6,7 +6,8 @@ model, and the target starts on that. A state that a mere kill could leave is ki
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any, ClassVar
@@ -28,7 +29,9 @@ from blackstart.power import (
     OUTPUT,
     SYNC,
     UNLINK,
+    WORKLOAD,
     Builder,
+    Event,
     Explorer,
     Micro,
     Recording,
@@ -108,7 +111,7 @@ class PowerCut(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ta
         """The account of the cut, and what had got out before it."""
         state = self.state(recording)
         events = recording.outputs_before(state.cut)
-        outputs = tuple(Output(stream=e.stream, data=e.data) for e in events if e.stream == "stdout")
+        outputs = said(events)
         cut = describe(recording, state)
         lines = sum(o.data.count(b"\n") for o in outputs)
         fired = int(bool(cut.steps) or state.cut < len(recording.micros))
@@ -118,6 +121,11 @@ class PowerCut(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ta
             fault=str(self), kind=self.kind, hits=1, fired=fired, operation=operation, outputs=lines, cut=cut, note=note
         )
         return injected, outputs
+
+
+def said(events: Iterable[Event]) -> tuple[Output, ...]:
+    """What had got out and counts as said: lines on stdout, and those of whoever uses a service."""
+    return tuple(Output(stream=e.stream, data=e.data) for e in events if e.stream in ("stdout", WORKLOAD))
 
 
 def build(recording: Recording, state: State, scene: Scene) -> None:
@@ -222,6 +230,22 @@ def describe(recording: Recording, state: State) -> Cut:
         and _acknowledgements(recording, lost[0].index, state.cut) <= 1,
         steps=len(lost),
         paths=tuple(dict.fromkeys(recording.operations[index].masked for index in by_operation)),
+        moved=_is_moved(recording, state, lost),
+        appended=bool(lost)
+        and all(s.kind in BYTES and recording.operations[s.operation].status & os.O_APPEND for s in lost),
+    )
+
+
+def _is_moved(recording: Recording, state: State, lost: list[Micro]) -> bool:
+    """Whether bytes are missing of a file that has another name on this disk than the one they were written under."""
+    names: dict[int, set[str]] = {}
+    for path, inode in recording.names.layout(state.mask).items():
+        names.setdefault(inode, set()).add(path)
+    return any(
+        step.kind in BYTES
+        and step.inode in names
+        and recording.operations[step.operation].path not in names[step.inode]
+        for step in lost
     )
 
 

@@ -15,6 +15,10 @@ _FSYNC_FIRST = (
     "Flush and fsync the temporary file before it is renamed over the old one: until then a power cut may leave the "
     "new name there without its content."
 )
+_TAIL = (
+    "On start, cut a file that is only appended to off after its last whole record, and say so: after a power cut the "
+    "rest may be there in part, or as zeros, which are no shorter than a whole record."
+)
 _RECOVER = (
     "On start, treat a file that does not read as damage: set it aside, say so, and go on with a backup or afresh, "
     "instead of ending."
@@ -52,13 +56,13 @@ _BY_CONSEQUENCE = {
 def power_advice(cuts: Sequence[Cut], consequence: str, label: str, hurt: Sequence[str] = ()) -> str:
     """What keeps these cuts (the last one in the recovery from the others) from doing harm, by what was missing.
 
-    hurt: the masked paths that were found damaged. Where the missing bytes were written under other names, the program
-    renames already, and only the fsync before that is missing.
+    hurt: the masked paths that were found damaged. Where the missing bytes were written under another name than the
+    file has now, the program renames already, and only the fsync before that is missing.
     """
     cut = cuts[-1]
     lost = set(cut.lost_kinds)
     names_only = lost == {"entry"}
-    renames = bool(hurt and cut.paths) and not lost & {"entry", "dropped"} and not set(hurt) & set(cut.paths)
+    renames = cut.moved and not lost & {"entry", "dropped"} and not set(hurt) & set(cut.paths)
     if "dropped" in lost:
         found = (
             "Do not call fsync again after it has failed: what it could not write is dropped, and the next call has "
@@ -71,6 +75,8 @@ def power_advice(cuts: Sequence[Cut], consequence: str, label: str, hurt: Sequen
         )
     elif renames:
         found = _FSYNC_FIRST
+    elif cut.appended and consequence in ("stuck", "crashed"):
+        found = _TAIL
     elif lost & {"data", "size"} and consequence == "lost":
         found = "fsync the file, and after a rename its directory, before acknowledging (printing, answering)."
         found += "" if not lost & {"entry"} else " " + _ATOMIC

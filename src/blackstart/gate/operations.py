@@ -208,20 +208,30 @@ def _position(thread: Thread, number: int) -> tuple[int, int]:
     """Where the next write of this descriptor goes: its position, or the end of the file if it only appends; and the
     flags of the open file.
     """
-    process = thread.process
-    information = process.positions.get(number, -1)
-    if information < 0:
-        if len(process.positions) >= 64:
-            process.forget_positions()
+    for _ in range(2):
+        information = _fdinfo(thread, number)
+        if information < 0:
+            break
         try:
-            information = os.open(f"/proc/{thread.tid}/fdinfo/{number}", os.O_RDONLY | os.O_CLOEXEC)
+            text = os.pread(information, 256, 0).split()
+            position, flags = int(text[1]), int(text[3], 8)
+            appends = flags & os.O_APPEND
+            return os.stat(f"/proc/{thread.tid}/fd/{number}").st_size if appends else position, flags
+        except (FileNotFoundError, ProcessLookupError):  # the thread by which it was opened may be no more
+            os.close(thread.process.positions.pop(number))
+        except (OSError, ValueError, IndexError):
+            break
+    return -1, 0
+
+
+def _fdinfo(thread: Thread, number: int) -> int:
+    """An open file that tells of this descriptor, kept for the whole process; -1 where there is none."""
+    positions = thread.process.positions
+    if number not in positions:
+        if len(positions) >= 64:
+            thread.process.forget_positions()
+        try:
+            positions[number] = os.open(f"/proc/{thread.tid}/fdinfo/{number}", os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
-            return -1, 0
-        process.positions[number] = information
-    try:
-        text = os.pread(information, 256, 0).split()
-        position, flags = int(text[1]), int(text[3], 8)
-        appends = flags & os.O_APPEND
-        return os.stat(f"/proc/{thread.tid}/fd/{number}").st_size if appends else position, flags
-    except (OSError, ValueError, IndexError):
-        return -1, 0
+            return -1
+    return positions[number]

@@ -12,7 +12,7 @@ from blackstart.power.builder import Builder
 from blackstart.power.image import Contents
 from blackstart.power.micro import CLOSE, CUT, DATA, GROW, LINK, OUTPUT, SYNC, UNLINK, Micro
 from blackstart.power.models import MODELS, Model, Order, model
-from blackstart.power.recording import Failing, Recording, Tape
+from blackstart.power.recording import WORKLOAD, Event, Failing, Recording, Tape
 from blackstart.power.spill import Spill
 from blackstart.power.states import Explorer, State, crash_states
 from blackstart.power.tree import StartEntry, scan
@@ -27,8 +27,10 @@ __all__ = [
     "OUTPUT",
     "SYNC",
     "UNLINK",
+    "WORKLOAD",
     "Builder",
     "Contents",
+    "Event",
     "Explorer",
     "Failing",
     "Micro",

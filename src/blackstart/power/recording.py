@@ -29,6 +29,8 @@ _WRITES = frozenset("write pwrite64 writev pwritev pwritev2".split())
 _COPIES = frozenset("sendfile copy_file_range splice".split())
 _OUTPUTS = _WRITES | {"sendto", "sendmsg", "sendmmsg"}
 
+WORKLOAD = "workload"
+
 # What stands at a path of the target now: size and a reader of (offset, size); None: no regular file.
 ReadNow = Callable[[str], bytes | None]
 ModeNow = Callable[[str], int | None]
@@ -45,7 +47,9 @@ class Failing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """Bytes that got out: before the operation with this index everything earlier had been done."""
+    """Bytes that got out: before the operation with this index everything earlier had been done. stream `workload`:
+    lines that whoever uses a service said.
+    """
 
     operation: int
     stream: str
@@ -111,7 +115,9 @@ class Recording:
 
 
 class Tape:
-    """Records. read_now, mode_now: what stands at a path of the target at this moment; failing: the sync that fails."""
+    """Records. read_now, mode_now: what stands at a path of the target at this moment; failing: the sync that fails;
+    hears: what counts as an output is told by `heard`, and not what the target itself says.
+    """
 
     def __init__(
         self,
@@ -123,6 +129,7 @@ class Tape:
         pieces_max: int = 16,
         block_bytes: int = 4096,
         failing: Failing | None = None,
+        hears: bool = False,
     ) -> None:
         tree = Tree(start, block_bytes)
         self._start_count = len(tree.nodes)
@@ -130,6 +137,8 @@ class Tape:
         self._read_now = read_now
         self._mode_now = mode_now
         self._failing = failing
+        self._hears = hears
+        self._heard = 0
         self._changes = Changes(self.recording, pieces_max, block_bytes)
         self._later: dict[int, str] = {}
         self._mapped: dict[int, dict[str, str]] = {}  # process -> path -> its masked path
@@ -143,7 +152,8 @@ class Tape:
         if operation.fd >= 0 and operation.kind == REGULAR:
             self._descriptors[operation.process, operation.fd] = operation.path
         if operation.call in _OUTPUTS and (operation.path == "stdout" or operation.path.startswith("socket:")):
-            self._output(operation)
+            if not self._hears:
+                self._output(operation)
         elif operation.call == "msync":
             self._msync(operation)
         elif operation.call == "mmap":
@@ -151,6 +161,11 @@ class Tape:
                 self._mapped.setdefault(operation.process, {})[operation.path] = operation.masked
         else:
             self._change(operation)
+
+    def heard(self, data: bytes) -> None:
+        """Whoever uses the service said this, the target's next operation not having begun."""
+        self._heard += 1
+        self._output(Operation(index=-1, call=WORKLOAD, path=WORKLOAD, masked="line", nth=self._heard, data=data))
 
     def _change(self, operation: Operation) -> None:
         operation = self._with_real_path(operation)

@@ -32,7 +32,8 @@ class Duty(msgspec.Struct, frozen=True, kw_only=True):
     again; signals_at_stop: sent just after TERM; works_again: whether the workload runs once more after healing;
     when_ready: done as soon as it is ready, again until it is true or a second has passed; hold_s: how long at least
     after that the faults stay; watch_s: how long it is watched when it is ready again, or shorter, until it did
-    something of each of `effects` by itself (none: of what it did at all).
+    something of each of `effects` by itself (none: of what it did at all); heard: called with what the workload says,
+    before the target's next recorded operation is done.
     """
 
     works: bool = True
@@ -46,3 +47,4 @@ class Duty(msgspec.Struct, frozen=True, kw_only=True):
     hold_s: float = 0.0
     watch_s: float = 0.0
     effects: tuple[frozenset[str], ...] = ()
+    heard: Callable[[bytes], None] | None = None

@@ -65,6 +65,8 @@ class _Serving(Start):
         self._by_descriptor: dict[int, Aside] = {}
         self._asker = Asker(service.ready, sandbox, self._said, self.elapsed_s)
         self._waits: set[tuple[int, str, int]] = set()
+        self._worker: Aside | None = None
+        self._passed_on = 0
 
     @property
     def is_down(self) -> bool:
@@ -117,6 +119,25 @@ class _Serving(Start):
         if not self.is_down:
             self._stop()
         return None
+
+    def hearing(self, on_operation: OnOperation) -> OnOperation:
+        """Before each operation, what the workload has said by then is passed on."""
+
+        def after_hearing(operation: Operation) -> None:
+            self._hear()
+            on_operation(operation)
+
+        return after_hearing if self.duty.heard is not None else on_operation
+
+    def _hear(self) -> None:
+        worker = self._worker
+        if worker is None or self.duty.heard is None:
+            return
+        worker.pipes.drain()
+        for output in worker.pipes.outputs[self._passed_on :]:
+            if output.stream == "stdout":
+                self.duty.heard(output.data)
+        self._passed_on = len(worker.pipes.outputs)
 
     def _note(self, **moments: float) -> None:
         self.life = msgspec.structs.replace(self.life, **moments)
@@ -203,7 +224,8 @@ class _Serving(Start):
 
     def _use(self, workload: Command) -> tuple[tuple[Act, ...], str]:
         """(what the workload said, how it ended) of one run of it."""
-        aside = self._start_aside(workload)
+        aside = self._worker = self._start_aside(workload)
+        self._passed_on = 0
 
         def is_over() -> bool:
             return self.sandbox.ended_beside(aside.number) is not None
@@ -217,6 +239,7 @@ class _Serving(Start):
             self._step(_TICK_S)
             self.sandbox.event()
         aside.pipes.drain()
+        self._hear()
         status = self.sandbox.ended_beside(aside.number)
         told = ""
         if status is not None:
@@ -342,7 +365,7 @@ def serve(
     start = _Serving(sandbox, service, duty, patience or Patience(), clock)
     start.signals.plan(signals)
     try:
-        start.begin(command, gate, on_operation, drop_capabilities)
+        start.begin(command, gate, on_operation and start.hearing(on_operation), drop_capabilities)
         wait = start.live()
         conducted = account(start, start.status, wait)
         return msgspec.structs.replace(

@@ -105,7 +105,9 @@ def _walk(path: str, place: str) -> Iterator[tuple[str, Mark]]:
 
 def clear(plan: Plan, bench: Bench, recording: Recording) -> History | None:
     """The history of this power cut as far as a lane tells it; None where a trial of its own is needed."""
-    if bench.companions or len(plan.faults) != 1 or not isinstance(plan.faults[0], PowerCut) or not plan.rerun:
+    if bench.service is not None or bench.companions or not plan.rerun:
+        return None
+    if len(plan.faults) != 1 or not isinstance(plan.faults[0], PowerCut):
         return None
     fault = plan.faults[0]
     lane = bench.lanes.get(plan.start)

@@ -10,15 +10,18 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 
+import msgspec
+
 from blackstart.core.errors import BlackstartError
-from blackstart.core.history import KILLED, End, History, Injected, Output, Run
+from blackstart.core.history import KILLED, Act, End, History, Injected, Life, Output, Run
 from blackstart.faults import Fault
 from blackstart.faults.failing_sync import FailingSync
-from blackstart.faults.power import PowerCut, build
+from blackstart.faults.power import PowerCut, build, said
 from blackstart.faults.scene import RUN, Scene
 from blackstart.faults.second_cut import SecondCut
 from blackstart.power import Failing, Recording, State, model
 from blackstart.sandbox import Sandbox
+from blackstart.targets.workload import INFO, acts
 from blackstart.trials.bench import Bench
 from blackstart.trials.job import Trial
 from blackstart.trials.lane import clear
@@ -51,18 +54,20 @@ class PowerTrial(Trial):
                     pass
                 injected, outputs = fault.told(recording)
                 self.injected.append(injected)
-                self._note(scene, RUN, outputs)
+                self._note(scene, RUN, outputs, recording)
             elif isinstance(fault, FailingSync):
                 self._after_failing(fault, scene, recording)
             elif isinstance(fault, SecondCut):
                 self._in_recovery(fault, scene, recording)
 
-    def _note(self, scene: Scene, phase: str, outputs: tuple[Output, ...]) -> None:
-        """The start that the power cut ended."""
-        readings = (self.bench.ask_check(scene.image, phase),) if self.bench.check else ()
+    def _note(self, scene: Scene, phase: str, outputs: tuple[Output, ...], recording: Recording) -> None:
+        """The start that the power cut ended; a service is asked only when it is up again."""
+        is_service = self.bench.service is not None
+        readings = (self.bench.ask_check(scene.image, phase),) if self.bench.check and not is_service else ()
         end = End(how=KILLED, signal=9)
         image = self.bench.read(scene.image)
-        self.runs.append(Run(phase=phase, end=end, outputs=outputs, image=image, readings=readings))
+        life = Life(acts=acts_until(recording, outputs)) if is_service else None
+        self.runs.append(Run(phase=phase, end=end, outputs=outputs, image=image, readings=readings, life=life))
 
     def _after_failing(self, fault: FailingSync, scene: Scene, clean: Recording) -> None:
         """Run for real with the sync failing, on a copy; then the disk of a cut after that."""
@@ -94,7 +99,7 @@ class PowerTrial(Trial):
         with bench.image_from(scene.image) as start, bench.image_from(start) as image:
             with bench.zygote.sandbox(image) as sandbox:
                 _, _, recording = tape_start(
-                    bench, sandbox, image, start, roots, phase=RECOVERY, patience=self.plan.patience
+                    bench, sandbox, image, start, roots, phase=RECOVERY, patience=self.plan.patience, works=False
                 )
             state = fault.state(recording)
             self.injected.append(fault.told(recording, state))
@@ -104,8 +109,18 @@ class PowerTrial(Trial):
     def _build(self, recording: Recording, state: State, scene: Scene, phase: str) -> None:
         """Build the disk of this cut into the trial's image, and note the start that it ended."""
         build(recording, state, scene)
-        events = recording.outputs_before(state.cut)
-        self._note(scene, phase, tuple(Output(stream=e.stream, data=e.data) for e in events if e.stream == "stdout"))
+        self._note(scene, phase, said(recording.outputs_before(state.cut)), recording)
+
+
+def acts_until(recording: Recording, outputs: tuple[Output, ...]) -> tuple[Act, ...]:
+    """What the workload had said by then; of what it said later, the outcome was unknown."""
+    every = acts([_as_stdout(one) for one in said(recording.events)])
+    count = len(acts([_as_stdout(one) for one in outputs]))
+    return (*every[:count], *(Act(how=INFO, id=one.id) for one in every[count:]))
+
+
+def _as_stdout(output: Output) -> Output:
+    return msgspec.structs.replace(output, stream="stdout")
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from blackstart.core.trace import LOOKING
 from blackstart.gate import DEFAULT, Recorder, Tamper
 from blackstart.power import Failing, Recording, Spill, Tape, scan
 from blackstart.sandbox import Sandbox, Zygote
-from blackstart.targets import Conducted, Patience
+from blackstart.targets import Conducted, Duty, Patience
 from blackstart.trials.bench import Bench
 
 OBSERVED = DEFAULT | LOOKING | {"exit_group", "kill", "fork", "vfork", "clone", "clone3"}
@@ -32,15 +32,18 @@ def tape_start(
     patience: Patience,
     tampers: Sequence[Tamper] = (),
     failing: Failing | None = None,
+    works: bool = True,
 ) -> tuple[Run, Conducted, Recording]:
     """Start the target on `image`, a copy of the image `start`, and record what it changes below `roots`.
 
-    The bytes of the start state are read from `start` whenever they are needed, so it must stay as it is.
+    The bytes of the start state are read from `start` whenever they are needed, so it must stay as it is. works:
+    whether the workload of a service runs; what counts as said is then what that one says.
     """
     zygote = bench.zygote
+    hears = bench.service is not None and bench.service.workload is not None
     places = {root: place for root in roots if (place := zygote.path(start, root)) is not None}
     read_now, mode_now = _readers(zygote, image)
-    tape = Tape(scan(places), Spill(), read_now=read_now, mode_now=mode_now, failing=failing)
+    tape = Tape(scan(places), Spill(), read_now=read_now, mode_now=mode_now, failing=failing, hears=hears)
     recorder = Recorder(mask=bench.masker, sites=True, data=True, offsets=True, data_max=DATA_MAX_BYTES, limit=0)
     run, conducted = bench.start(
         sandbox,
@@ -51,6 +54,7 @@ def tape_start(
         recorder=recorder,
         patience=patience,
         on_operation=tape.before,
+        duty=Duty(works=works, asks=False, heard=tape.heard if hears else None),
     )
     recording = tape.finish()
     recording.operations = [

@@ -50,6 +50,8 @@ def power(place: Path, program: str, *more: str) -> dict[str, Any]:
 
 @pytest.mark.live
 def test_without_fsync_the_line_is_named_and_the_disk_can_be_written_out(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("one file, two names")
+    os.link(tmp_path / "a", tmp_path / "b")
     found = power(tmp_path, PROGRAM.format(fsync="", directory=""), "--model", "ext4,xfs")
     defects = [f for f in found["findings"] if f["label"] == "defect"]
     assert {"corrupt", "lost"} <= {f["consequence"] for f in defects}
@@ -65,6 +67,7 @@ def test_without_fsync_the_line_is_named_and_the_disk_can_be_written_out(tmp_pat
     (broken,) = (tmp_path / "disk").rglob("notes.json")
     with pytest.raises(ValueError):
         json.loads(broken.read_bytes())
+    assert os.path.samefile(broken.parent / "a", broken.parent / "b")
     assert blackstart(tmp_path, "power", "image", torn["id"], "disk").returncode == 2, "never over what is there"
     assert blackstart(tmp_path, "export", torn["id"], "e.tar.gz").returncode == 0
     with tarfile.open(tmp_path / "e.tar.gz") as archive:

@@ -197,9 +197,9 @@ def test_who_told_the_failure_is_told_about_the_status_alone() -> None:
 
 
 def test_who_renames_already_is_told_of_the_fsync_only() -> None:
-    unsynced = Cut(model="xfs", models=("xfs",), is_real=True, lost_kinds=("size",), paths=("$CWD/c.tmp",))
+    unsynced = Cut(model="xfs", models=("xfs",), is_real=True, lost_kinds=("size",), paths=("$CWD/c.tmp",), moved=True)
     for consequence in ("lost", "corrupt"):
         told = power_advice([unsynced], consequence, "defect", ["$CWD/c.json"])
         assert "fsync the temporary file before it is renamed" in told
-    in_place = msgspec.structs.replace(unsynced, paths=("$CWD/c.json",))
+    in_place = msgspec.structs.replace(unsynced, paths=("$CWD/c.json",), moved=False)
     assert "to a temporary file" in power_advice([in_place], "corrupt", "defect", ["$CWD/c.json"])

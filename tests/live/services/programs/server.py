@@ -22,8 +22,11 @@ def save():
     with open(STATE + ".new", "w") as file:
         json.dump(items, file)
         file.flush()
-        os.fsync(file.fileno())
+        if MODE != "unsynced":
+            os.fsync(file.fileno())
     os.rename(STATE + ".new", STATE)
+    if MODE == "durable":
+        os.fsync(os.open(".", os.O_RDONLY))
 
 
 class Handler(http.server.BaseHTTPRequestHandler):

@@ -1,0 +1,24 @@
+"""What the tests in a guest share: one that can be booted."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.machines.guest import Guest
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def guest(tmp_path_factory: pytest.TempPathFactory) -> Guest:
+    kernel = Path(os.environ.get("BLACKSTART_GUEST_KERNEL", ""))
+    if not (kernel / "boot").is_dir():
+        pytest.skip("needs BLACKSTART_GUEST_KERNEL (see tools/guest_kernel.sh)")
+    work = tmp_path_factory.mktemp("machine")
+    program = work / "guest"
+    subprocess.run(["gcc", "-O2", "-static", "-o", program, HERE / "guest.c"], check=True)
+    return Guest(kernel, program, work)
