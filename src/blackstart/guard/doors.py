@@ -63,7 +63,7 @@ def parse_allowed(text: str) -> Allowed:
         raise BlackstartError(
             "peers cannot be opened yet: a program under test reaches no machine but its own sandbox",
             where=f"--allow {text}",
-            next_step="start the peer inside the sandbox, from a script that starts the program too",
+            next_step="start it, or what stands for it, beside the program: --with 'SERVER'",
         )
     if not os.path.isabs(address):
         raise BlackstartError(
