@@ -44,9 +44,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self):
         items.append(self.path[1:])
-        if MODE == "soon":
-            self.answer(200)
-            return save()
         try:
             if MODE != "late":
                 save()
