@@ -56,16 +56,15 @@ class Damage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag=
     @contextmanager
     def inject(self, scene: Scene) -> Iterator[None]:
         real = scene.standing(self.path)
-        mode = self.damage in ("unreadable", "read-only")
-        if mode:
-            scene.drop_capabilities.extend(CAPABILITIES)
+        dropped = CAPABILITIES if self.damage in ("unreadable", "read-only") else ()
         try:
+            scene.drop_capabilities.extend(dropped)
             self._damage(scene, real)
             with scene.armed(*met(self.path)):
                 yield
         finally:
-            if mode:
-                for capability in CAPABILITIES:
+            for capability in dropped:
+                if capability in scene.drop_capabilities:
                     scene.drop_capabilities.remove(capability)
             scene.zygote.put(scene.image, real, scene.start, is_new=self.is_input)
 

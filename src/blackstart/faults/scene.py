@@ -83,12 +83,12 @@ class Scene:
     @contextmanager
     def armed(self, *orders: Tamper) -> Iterator[None]:
         """These orders are given to the gate of each start within."""
-        self.tampers.extend(orders)
+        mine = set(map(id, orders))
         try:
+            self.tampers.extend(orders)
             yield
         finally:
-            for order in orders:
-                self.tampers.remove(order)
+            self.tampers[:] = [order for order in self.tampers if id(order) not in mine]
 
     def standing(self, masked: str) -> str:
         """The real path of a file that stands in the image; CannotInject if it does not."""

@@ -57,20 +57,18 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag=
     @contextmanager
     def inject(self, scene: Scene) -> Iterator[None]:
         numbers = (self.number, self.number)
-        if self.point is None:
-            scene.signals_at_stop.extend(numbers)
-            try:
-                yield
-            finally:
-                scene.signals_at_stop.clear()
-            return
         index = len(scene.tampers)
-        scene.signals[index] = numbers
         try:
+            if self.point is None:
+                scene.signals_at_stop.extend(numbers)
+                yield
+                return
+            scene.signals[index] = numbers
             with scene.armed(self.point.tamper(f"@{self.point.nth} {_HELD}")):
                 yield
         finally:
-            scene.signals.pop(index)
+            scene.signals_at_stop.clear()
+            scene.signals.pop(index, None)
 
     def account(self, conducted: Conducted, first_tamper: int) -> Injected:
         sent = sum(number == self.number for number in conducted.signals)

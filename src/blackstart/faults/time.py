@@ -51,8 +51,8 @@ class Jump(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="t
             return True, ""
 
         order = msgspec.structs.replace(self.point.tamper(f"@{self.point.nth} {HERE}"), act=jump)
-        scene.wall = wall
         try:
+            scene.wall = wall
             with scene.armed(order):
                 yield
         finally:

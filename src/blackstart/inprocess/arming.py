@@ -10,13 +10,14 @@ Disarmed code is the very object that was there before; armed code has one call 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
-from types import TracebackType
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from blackstart.core.randomness import Seed
 from blackstart.core.rule import Rule
 from blackstart.inprocess import modules, weaving
+from blackstart.inprocess.block import Block
 from blackstart.inprocess.effects import Answer
 from blackstart.inprocess.errors import AlreadyArmed
 from blackstart.inprocess.placing import Place
@@ -26,7 +27,7 @@ from blackstart.inprocess.sites import Site
 _points: dict[str, list[Point]] = {}
 
 
-class armed:
+class armed(Block):
     """A context manager: these failpoints follow this rule inside it; gives the `Point`.
 
     names: one name or several, which then share one count of hits. scope: "process", or "context" for hits of the
@@ -47,42 +48,25 @@ class armed:
         module: str = "",
     ) -> None:
         assert scope in (PROCESS, CONTEXT), f"scope is {PROCESS!r} or {CONTEXT!r}, not {scope!r}"
-        self._names = (names,) if isinstance(names, str) else tuple(names)
-        assert self._names, "no name of a failpoint"
-        self._make: Callable[[], Point] = lambda: Point(self._names, rule, seed=seed, scope=scope)
-        self._may_miss = may_miss
+        of = (names,) if isinstance(names, str) else tuple(names)
+        assert of, "no name of a failpoint"
+        super().__init__(", ".join(of), lambda: Point(of, rule, seed=seed, scope=scope), may_miss)
         self._module = module
-        self._token: Any = None
-        self._point: Point | None = None
-        self._withdraw: Callable[[], None] = lambda: None
 
-    def __enter__(self) -> Point:
-        if self._point is not None:
-            raise AlreadyArmed(f"{', '.join(self._names)}: armed by this very object already")
-        point = self._make()
-        if self._module:
-            from blackstart.inprocess import importing
+    @contextmanager
+    def placed(self, point: Point) -> Iterator[None]:
+        """Calls in the code that lives, or in the module when it is imported."""
+        try:
+            if self._module:
+                from blackstart.inprocess import importing
 
-            self._withdraw = importing.expect(self._module, point)
-        else:
-            _arm(point)
-        self._point = point
-        if point.scope == CONTEXT:
-            self._token = point.enter()
-        return point
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        point, self._point = self._point, None
-        assert point is not None, "left without being entered"
-        point.heal()
-        if self._token is not None:
-            point.leave(self._token)
-        self._withdraw()
-        _disarm(point)
-        if kind is None and not self._may_miss:
-            point.must_have_fired()
+                with importing.expected(self._module, point):
+                    yield
+            else:
+                _arm(point)
+                yield
+        finally:
+            _disarm(point)
 
 
 def active() -> list[Point]:
@@ -132,19 +116,13 @@ def _arm(point: Point) -> None:
         called = {name for name in point.names if name not in commented and function.is_called(name)}
         found = [modules.find(name, commented) for name in point.names if name not in called]
         wanted: dict[str, modules.LiveModule] = {str(site): modules.live(module) for module, site in found}
-        try:
-            for name in point.names:
-                add(point, name)
-            for live in {id(one): one for one in wanted.values()}.values():
-                sites = {site.name: site for module, site in found if module is live.module}
-                frames = live.exchange(live.sites | sites, hooks_of)
-                if frames:
-                    point.notes.append(
-                        f"{frames} frames were executing the code and keep the old one until they return"
-                    )
-        except BaseException:
-            _disarm(point)
-            raise
+        for name in point.names:
+            add(point, name)
+        for live in {id(one): one for one in wanted.values()}.values():
+            sites = {site.name: site for module, site in found if module is live.module}
+            frames = live.exchange(live.sites | sites, hooks_of)
+            if frames:
+                point.notes.append(f"{frames} frames were executing the code and keep the old one until they return")
 
 
 def _disarm(point: Point) -> None:

@@ -14,23 +14,26 @@ import gc
 import inspect
 import sys
 import warnings
-from collections.abc import Callable
-from types import BuiltinFunctionType, CodeType, FrameType, FunctionType, TracebackType
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from types import BuiltinFunctionType, CodeType, FrameType, FunctionType
 from typing import Any
 
 from blackstart.core.randomness import Seed
 from blackstart.core.rule import Rule
 from blackstart.inprocess import arming, modules
+from blackstart.inprocess.block import Block
 from blackstart.inprocess.effects import LINE_VERBS
-from blackstart.inprocess.errors import AlreadyArmed, NotArmable
+from blackstart.inprocess.errors import NotArmable
 from blackstart.inprocess.paths import module_of
-from blackstart.inprocess.point import CONTEXT, PROCESS, Point
+from blackstart.inprocess.point import PROCESS, Point
 
 _MARK = "\0call"
 _INSTEAD = "wrap the object with Faulty, put a failpoint before the call, or break the system call with `target`"
 
 
-class armed_call:
+class armed_call(Block):
     """A context manager: calls of `path` follow this rule; gives the `Point`. Arguments are those of `armed`."""
 
     def __init__(
@@ -42,51 +45,37 @@ class armed_call:
         may_miss: bool = False,
         seed: int | Seed = 0,
     ) -> None:
-        self._path = path
-        self._make: Callable[[], Point] = lambda: Point(
-            (path,), rule, seed=seed, scope=scope, can=LINE_VERBS, mechanism="a call"
+        super().__init__(
+            path, lambda: Point((path,), rule, seed=seed, scope=scope, can=LINE_VERBS, mechanism="a call"), may_miss
         )
-        self._may_miss = may_miss
-        self._point: Point | None = None
-        self._undo: Callable[[], None] = lambda: None
-        self._token: Any = None
+        self._path = path
 
-    def __enter__(self) -> Point:
-        if self._point is not None:
-            raise AlreadyArmed(f"{self._path}: armed by this very object already")
-        point = self._make()
-        found = underlying(resolve(self._path))
-        with modules.LOCK:
-            arming.add(point, self._path)
-            try:
-                if isinstance(found, FunctionType):
-                    self._undo = _exchange(found, point)
-                elif isinstance(found, BuiltinFunctionType):
-                    self._undo = _rebind(found, point, self._path)
-                else:
-                    kind = type(found).__name__
-                    raise NotArmable(f"{self._path} is a {kind} and has no Python code", next_step=_INSTEAD)
-            except BaseException:
+    @contextmanager
+    def placed(self, point: Point) -> Iterator[None]:
+        """Other code in the function; for one of C another object in its place."""
+        undo: Callable[[], object] = bool
+        try:
+            with modules.LOCK:
+                arming.add(point, self._path)
+                do, undo = self._exchange(point)
+                do()
+            yield
+        finally:
+            with modules.LOCK:
+                undo()
                 arming.remove(point)
-                raise
-        self._point = point
-        if point.scope == CONTEXT:
-            self._token = point.enter()
-        return point
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        point, self._point = self._point, None
-        assert point is not None, "left without being entered"
-        point.heal()
-        if self._token is not None:
-            point.leave(self._token)
-        with modules.LOCK:
-            self._undo()
-            arming.remove(point)
-        if kind is None and not self._may_miss:
-            point.must_have_fired()
+    def _exchange(self, point: Point) -> tuple[Callable[[], object], Callable[[], object]]:
+        """What makes callers meet `point`, and what takes it back, also when the first was done by half."""
+        found = underlying(resolve(self._path))
+        if isinstance(found, FunctionType):
+            hooked, plain_code = _hooked(found, point), found.__code__
+            return partial(setattr, found, "__code__", hooked), partial(setattr, found, "__code__", plain_code)
+        if isinstance(found, BuiltinFunctionType):
+            replaced = _replaced(found, point, self._path)
+            return partial(_put, found, replaced), partial(_put, replaced, found)
+        kind = type(found).__name__
+        raise NotArmable(f"{self._path} is a {kind} and has no Python code", next_step=_INSTEAD)
 
 
 def resolve(path: str) -> Any:
@@ -120,7 +109,8 @@ def underlying(found: Any) -> Any:
     return found
 
 
-def _exchange(function: FunctionType, point: Point) -> Callable[[], None]:
+def _hooked(function: FunctionType, point: Point) -> CodeType:
+    """Code for this function that asks `point` first."""
     original = function.__code__
     inner = FunctionType(original, function.__globals__, function.__name__, function.__defaults__, function.__closure__)
     inner.__kwdefaults__ = function.__kwdefaults__
@@ -130,12 +120,7 @@ def _exchange(function: FunctionType, point: Point) -> Callable[[], None]:
         hook = _generating(inner, point)
     else:
         hook = plain(inner, point)
-    function.__code__ = _with_hook(original, hook)
-
-    def undo() -> None:
-        function.__code__ = original
-
-    return undo
+    return _with_hook(original, hook)
 
 
 def plain(inner: Callable[..., Any], point: Point) -> Callable[..., Any]:
@@ -244,12 +229,11 @@ class _Replaced:
         return hash(self.original)
 
 
-def _rebind(original: BuiltinFunctionType, point: Point, path: str) -> Callable[[], None]:
+def _replaced(original: BuiltinFunctionType, point: Point, path: str) -> _Replaced:
+    """What stands for this function of C; NotArmable if something holds it that it could not reach."""
     if kinds := _other_holders(original):
         raise NotArmable(f"{path} is a function of C and also held by: {', '.join(kinds)}", next_step=_INSTEAD)
-    replaced = _Replaced(original, point)
-    _put(original, replaced)
-    return functools.partial(_put, replaced, original)
+    return _Replaced(original, point)
 
 
 def _other_holders(original: object) -> list[str]:

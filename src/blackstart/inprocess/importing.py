@@ -9,7 +9,8 @@ from __future__ import annotations
 import importlib.machinery
 import importlib.util
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from types import CodeType, ModuleType
 from typing import Any
 
@@ -21,6 +22,9 @@ from blackstart.inprocess.sites import MARK, Site, places_of, sites_in
 
 # Called with each wanted failpoint that a module brought in.
 _seen: list[Callable[[str], None]] = []
+# Who needs the finder: the blocks that wait for a module, and a child whose environment asks for it, to its end.
+_expecting: list[Point] = []
+_installed: list[bool] = []
 
 
 class Loader(importlib.machinery.SourceFileLoader):
@@ -71,29 +75,32 @@ class Finder:
 
 
 def install(tell: Callable[[str], None] | None = None) -> None:
-    """Put the finder in front; `tell` hears of each armed failpoint that an import brings in."""
+    """Put the finder in front for good; `tell` hears of each armed failpoint that an import brings in."""
+    _installed.append(True)
     if Finder not in sys.meta_path:
         sys.meta_path.insert(0, Finder)
     if tell:
         _seen.append(tell)
 
 
-def expect(module: str, point: Point) -> Callable[[], None]:
-    """Arm `point` in a module that is to be imported; gives what takes the finder away again."""
+@contextmanager
+def expected(module: str, point: Point) -> Iterator[None]:
+    """`point` is armed in this module if it is imported inside the block."""
     if module in sys.modules:
         raise NotArmable(f"module {module} is loaded already", next_step="leave module= out to arm its functions")
     _check_names(module, point)
-    for name in point.names:
-        arming.add(point, name)
-    others = Finder in sys.meta_path
-    install()
-    point.notes.append(f"armed for the import of {module}")
-
-    def withdraw() -> None:
-        if not others and Finder in sys.meta_path:
+    try:
+        for name in point.names:
+            arming.add(point, name)
+        _expecting.append(point)
+        if Finder not in sys.meta_path:
+            sys.meta_path.insert(0, Finder)
+        point.notes.append(f"armed for the import of {module}")
+        yield
+    finally:
+        _expecting[:] = [other for other in _expecting if other is not point]
+        if not _expecting and not _installed and Finder in sys.meta_path:
             sys.meta_path.remove(Finder)
-
-    return withdraw
 
 
 def _check_names(module: str, point: Point) -> None:

@@ -166,11 +166,13 @@ class LiveModule:
         held = {index_of[id(function.__code__)] for function in found}
         for name in sites.keys() - self.sites.keys():
             self._check(sites[name], woven, held)
+        # Noted before it is done: who is interrupted in the middle finds here what there is to take back.
+        self.sites = self.sites | sites
+        for index in changed:
+            self._woven.setdefault(index, []).append(woven.codes[index])
         for function in found:
             index = index_of[id(function.__code__)]
             function.__code__ = woven.codes[index] if index in changed else self._original[index]
-        for index in changed:
-            self._woven.setdefault(index, []).append(woven.codes[index])
         if not sites:
             self._woven = {index: codes[-1:] for index, codes in self._woven.items()}
         self.sites = dict(sites)

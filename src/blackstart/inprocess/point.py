@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import contextvars
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from blackstart.core.randomness import Seed
@@ -115,12 +116,17 @@ class Point:
         __tracebackhide__ = True
         return await self._effects.do_in_task(term)
 
-    def enter(self) -> contextvars.Token[frozenset[int]]:
-        """Put the current context in scope."""
-        return _inside.set(_inside.get() | {id(self)})
-
-    def leave(self, token: contextvars.Token[frozenset[int]]) -> None:
-        _inside.reset(token)
+    @contextmanager
+    def in_scope(self) -> Iterator[None]:
+        """The current context is in scope inside the block; without a difference where the scope is the process."""
+        before = _inside.get()
+        try:
+            if self.scope == CONTEXT:
+                _inside.set(before | {id(self)})
+            yield
+        finally:
+            if self.scope == CONTEXT:
+                _inside.set(before)
 
     def must_have_fired(self) -> None:
         """NeverFired if it could have fired and did not."""

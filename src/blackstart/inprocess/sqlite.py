@@ -79,32 +79,32 @@ def read_only(path: str | Path) -> Iterator[Path]:
 @contextmanager
 def locked(path: str | Path, for_s: float | None = None) -> Iterator[Path]:
     """Another process holds an exclusive transaction: for `for_s` seconds, or until the end of the block."""
-    with _whole(path):
-        holder = subprocess.Popen(
-            [sys.executable, "-c", _HOLDER, str(path)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    holder: subprocess.Popen[str] | None = None
+    timer: threading.Timer | None = None
+    try:
+        with _whole(path):
+            holder = subprocess.Popen(
+                [sys.executable, "-c", _HOLDER, str(path)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
         assert holder.stdin and holder.stdout and holder.stderr
-        timer: threading.Timer | None = None
-        try:
-            if holder.stdout.readline() != "held\n":
-                raise NotArmable(f"{path} cannot be locked: {holder.stderr.read().strip()}")
-            if for_s is not None:
-                timer = threading.Timer(for_s, holder.stdin.close)
-                timer.daemon = True
-                timer.start()
-            yield Path(path)
-        finally:
-            if timer is not None:
-                timer.cancel()
-                timer.join()
-            holder.stdin.close()
-            holder.wait()
-            holder.stdout.close()
-            holder.stderr.close()
+        if holder.stdout.readline() != "held\n":
+            raise NotArmable(f"{path} cannot be locked: {holder.stderr.read().strip()}")
+        if for_s is not None:
+            timer = threading.Timer(for_s, holder.stdin.close)
+            timer.daemon = True
+            timer.start()
+        yield Path(path)
+    finally:
+        if timer is not None:
+            timer.cancel()
+            timer.join()
+        if holder is not None:
+            with holder:  # closes what leads to it, its input too, so it ends
+                pass
 
 
 def fault_of(path: str | Path) -> str:
