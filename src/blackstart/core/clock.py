@@ -14,10 +14,11 @@ _time = time.time
 
 
 class Clock(Protocol):
-    """monotonic() in seconds; sleep(seconds); now(): seconds since 1970."""
+    """monotonic() in seconds; sleep(seconds); spend(seconds): with the processor busy; now(): seconds since 1970."""
 
     def monotonic(self) -> float: ...
     def sleep(self, seconds: float) -> None: ...
+    def spend(self, seconds: float) -> None: ...
     def now(self) -> float: ...
 
 
@@ -29,9 +30,14 @@ class SystemClock:
     sleep = staticmethod(_sleep)
     now = staticmethod(_time)
 
+    def spend(self, seconds: float) -> None:
+        until = _monotonic() + seconds
+        while _monotonic() < until:
+            pass
+
 
 class ManualClock:
-    """A clock that moves only when it is told to; `sleep` moves it."""
+    """A clock that moves only when it is told to; `sleep` and `spend` move it."""
 
     def __init__(self, now: float = 0.0) -> None:
         self._now = now
@@ -43,6 +49,9 @@ class ManualClock:
         return self._now
 
     def sleep(self, seconds: float) -> None:
+        self._now += seconds
+
+    def spend(self, seconds: float) -> None:
         self._now += seconds
 
 

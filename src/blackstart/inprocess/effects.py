@@ -16,8 +16,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from blackstart.core.clock import SYSTEM
 from blackstart.core.rule import Rule, RuleError, Term
+from blackstart.inprocess import clock
 from blackstart.inprocess.paths import module_of
 
 Answer = tuple[Any] | None
@@ -99,9 +99,9 @@ class Effects:
         if term.verb in ("hang", "pause"):
             self._healing.wait()
         elif term.verb == "sleep":
-            SYSTEM.sleep(term.duration_s)
+            clock.current().sleep(term.duration_s)
         elif term.verb == "yield":
-            SYSTEM.sleep(0)
+            clock.current().sleep(0)
         else:
             return self._at_once(term)
         return None
@@ -138,9 +138,7 @@ class Effects:
             os._exit(term.number or 0)
         else:
             assert term.verb == "delay", term
-            until = SYSTEM.monotonic() + term.duration_s
-            while SYSTEM.monotonic() < until:
-                pass
+            clock.current().spend(term.duration_s)
         return None
 
 

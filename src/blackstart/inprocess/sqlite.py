@@ -9,13 +9,13 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from pathlib import Path
 
 from blackstart.core.randomness import Seed
 from blackstart.inprocess import files
+from blackstart.inprocess.clock import after
 from blackstart.inprocess.errors import NotArmable
 
 HEADER_BYTES = 100
@@ -78,9 +78,11 @@ def read_only(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def locked(path: str | Path, for_s: float | None = None) -> Iterator[Path]:
-    """Another process holds an exclusive transaction: for `for_s` seconds, or until the end of the block."""
+    """Another process holds an exclusive transaction: for `for_s` seconds, or until the end of the block.
+
+    The seconds are those of the code under test, whose clock may be replaced; a wait inside SQLite is a true one.
+    """
     holder: subprocess.Popen[str] | None = None
-    timer: threading.Timer | None = None
     try:
         with _whole(path):
             holder = subprocess.Popen(
@@ -93,15 +95,9 @@ def locked(path: str | Path, for_s: float | None = None) -> Iterator[Path]:
         assert holder.stdin and holder.stdout and holder.stderr
         if holder.stdout.readline() != "held\n":
             raise NotArmable(f"{path} cannot be locked: {holder.stderr.read().strip()}")
-        if for_s is not None:
-            timer = threading.Timer(for_s, holder.stdin.close)
-            timer.daemon = True
-            timer.start()
-        yield Path(path)
+        with after(for_s, holder.stdin.close) if for_s is not None else nullcontext():
+            yield Path(path)
     finally:
-        if timer is not None:
-            timer.cancel()
-            timer.join()
         if holder is not None:
             with holder:  # closes what leads to it, its input too, so it ends
                 pass

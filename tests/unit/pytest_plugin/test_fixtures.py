@@ -5,12 +5,14 @@ covers: R-3, R-33, M-5, M-19
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -150,6 +152,65 @@ def test_a_link_breaks_in_each_way_and_is_healthy_again(link: Callable[[str], An
     with device.failing(0.5):
         assert {seen() == "12345678" for _ in range(40)} == {True, False}
     assert seen() == "12345678"
+
+
+@pytest.mark.parametrize("way", ["refused", "silent", "reset"])
+def test_a_link_is_healthy_again_on_the_clock_of_who_waits_for_it(
+    way: str, link: Callable[[str], Any], echo: str, clock: Any
+) -> None:
+    device = link(echo)
+    tries = 0
+    with getattr(device, way)(for_s=3600):
+        while ask(device.host, device.port) != "12345678":
+            tries += 1
+            time.sleep(600)
+    assert tries == 6
+    assert 3600 <= clock.skipped_s < 4200
+
+
+def test_a_lock_is_over_on_the_clock_of_who_tries_again(sqlite: SimpleNamespace, clock: Any, tmp_path: Path) -> None:
+    path = tmp_path / "jobs.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("create table jobs(id)")
+    connection.close()
+    tries = 0
+    with sqlite.locked(path, for_s=3600):
+        connection = sqlite3.connect(path, timeout=0, isolation_level=None)
+        while True:
+            try:
+                connection.execute("insert into jobs values (1)")
+                break
+            except sqlite3.OperationalError:
+                tries += 1
+                time.sleep(600)
+        connection.close()
+    # The other process is told to end after the sixth; that it has ended takes true time.
+    assert tries >= 6
+
+
+def test_a_whole_async_program_times_out_and_tries_again_without_a_wait(
+    link: Callable[[str], Any], echo: str, clock: Any
+) -> None:
+    device = link(echo)
+
+    async def read() -> bytes:
+        reader, writer = await asyncio.open_connection(device.host, device.port)
+        try:
+            writer.write(b"?")
+            return await asyncio.wait_for(reader.read(100), 3600)
+        finally:
+            writer.close()
+
+    async def read_until_it_answers() -> tuple[bytes, int]:
+        for failures in range(10):
+            try:
+                return await read(), failures
+            except TimeoutError:
+                await asyncio.sleep(3600)
+        return b"", 10
+
+    with device.silent(for_s=3 * 3600):
+        assert asyncio.run(read_until_it_answers()) == (b"12345678", 2)
 
 
 def session(tmp_path: Path, test: str, *options: str) -> str:
