@@ -65,6 +65,7 @@ THIRD_PARTY = {
     "probes": {"yaml"},
     "proxy": {"uvicorn", "uvloop"},
     "pytest_plugin": {"pytest", "_pytest"},
+    "testing": {"hypothesis"},
 }
 # Pure packages judge values; these modules would let them look at the world.
 PURE = frozenset({"oracles", "surface", "criteria", "findings"})

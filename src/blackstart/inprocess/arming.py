@@ -113,6 +113,8 @@ def _arm(point: Point) -> None:
 
     with modules.LOCK:
         commented = modules.known_sites()
+        if any(name not in commented for name in point.names):
+            commented = modules.known_sites(look_again=True)
         called = {name for name in point.names if name not in commented and function.is_called(name)}
         found = [modules.find(name, commented) for name in point.names if name not in called]
         wanted: dict[str, modules.LiveModule] = {str(site): modules.live(module) for module, site in found}

@@ -114,6 +114,7 @@ def _hooked(function: FunctionType, point: Point) -> CodeType:
     original = function.__code__
     inner = FunctionType(original, function.__globals__, function.__name__, function.__defaults__, function.__closure__)
     inner.__kwdefaults__ = function.__kwdefaults__
+    modules.note_copy()
     if original.co_flags & (inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR):
         hook: Any = _asynchronous(inner, point)
     elif original.co_flags & inspect.CO_GENERATOR:

@@ -12,6 +12,7 @@ import inspect
 import sys
 import sysconfig
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
@@ -33,6 +34,13 @@ _PACKAGES = tuple({sysconfig.get_paths()["purelib"], sysconfig.get_paths()["plat
 _OURS = str(Path(__file__).parents[1])
 _read: dict[str, tuple[object, list[Site]]] = {}
 _live: dict[str, LiveModule] = {}
+# How many functions with the code of another were made by arming its calls.
+_copies = [0]
+
+
+def note_copy() -> None:
+    """A function got the code of another one: searches made before do not know it."""
+    _copies[0] += 1
 
 
 def source_of(module: ModuleType) -> str | None:
@@ -47,8 +55,11 @@ def source_of(module: ModuleType) -> str | None:
         return None
 
 
-def known_sites() -> dict[str, list[tuple[ModuleType, Site]]]:
-    """Name -> where it stands in the loaded modules. The standard library and blackstart itself have none."""
+def known_sites(look_again: bool = False) -> dict[str, list[tuple[ModuleType, Site]]]:
+    """Name -> where it stands in the loaded modules. The standard library and blackstart itself have none.
+
+    look_again: also at files that had none when they were read.
+    """
     found: dict[str, list[tuple[ModuleType, Site]]] = {}
     seen: set[str] = set()
     for module in list(sys.modules.values()):
@@ -56,6 +67,8 @@ def known_sites() -> dict[str, list[tuple[ModuleType, Site]]]:
         if not isinstance(path, str) or path in seen or not _may_have_sites(path):
             continue
         seen.add(path)
+        if not look_again and path in _read and not _read[path][1]:
+            continue
         for name, sites in places_of(_sites_of(module, path)).items():
             found.setdefault(name, []).extend((module, site) for site in sites)
     return found
@@ -129,6 +142,14 @@ class LiveModule:
         self._mismatched: set[str] = set()
         # Every code object that was ever put in, by index: closures made of it may be alive.
         self._woven: dict[int, list[CodeType]] = {}
+        self._found: dict[int, list[weakref.ref[FunctionType]]] = {}
+        self._copies_seen = list(_copies)
+        self._in_functions = {
+            index + offset
+            for index, code in enumerate(self._plain)
+            if self._is_function(index)
+            for offset in range(1, len(weaving.every(code)))
+        }
         self._learn(holders.functions_of(module))
 
     def _learn(self, functions: list[FunctionType]) -> None:
@@ -161,7 +182,7 @@ class LiveModule:
         if any(index not in self._original for index in woven.owners.values() if self._is_function(index)):
             self._learn(holders.all_functions_of(self.module))
         before = {index: self._codes_at(index) for index in {*changed, *self._woven}}
-        found = holders.holders_of(code for codes in before.values() for code in codes)
+        found = self._holders(before)
         index_of = {id(code): index for index, codes in before.items() for code in codes}
         held = {index_of[id(function.__code__)] for function in found}
         for name in sites.keys() - self.sites.keys():
@@ -177,6 +198,27 @@ class LiveModule:
             self._woven = {index: codes[-1:] for index, codes in self._woven.items()}
         self.sites = dict(sites)
         return holders.running(code for index in changed for code in before[index])
+
+    def _holders(self, before: dict[int, list[CodeType]]) -> list[FunctionType]:
+        """The functions with this code. Searched for once, unless more can be born: functions made in functions."""
+        wanted = {id(code) for codes in before.values() for code in codes}
+        if not any(map(self._may_be_born, before)) and _copies == self._copies_seen:
+            known = [ref() for index in before for ref in self._found.get(index, [])]
+            functions = [one for one in known if one is not None and id(one.__code__) in wanted]
+            if len(functions) == len(known) and all(index in self._found for index in before):
+                return functions
+        found = holders.holders_of(code for codes in before.values() for code in codes)
+        if _copies != self._copies_seen:
+            self._found.clear()
+            self._copies_seen = list(_copies)
+        for index, codes in before.items():
+            here = set(map(id, codes))
+            self._found[index] = [weakref.ref(one) for one in found if id(one.__code__) in here]
+        return found
+
+    def _may_be_born(self, index: int) -> bool:
+        """Whether a function with this code can come at any time; what stands in no function comes at the import."""
+        return index in self._in_functions or (self._is_function(index) and not self._found.get(index))
 
     def _is_function(self, index: int) -> bool:
         return bool(self._plain[index].co_flags & inspect.CO_NEWLOCALS)
