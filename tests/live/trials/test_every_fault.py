@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from blackstart.core.errors import SandboxLimit
 from blackstart.faults import AnyFault
 from blackstart.faults.db import BREAKS, PENDING_BYTE, Break
 from blackstart.faults.disk import Full
 from blackstart.faults.file import DAMAGES, Damage
 from blackstart.faults.point import Point
 from blackstart.faults.scene import Scene
-from blackstart.sandbox import SandboxLimit
 from blackstart.testing import check_fault
 
 from .stage import Stage, staged
