@@ -88,6 +88,7 @@ class Link(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="l
                     healing.enter_context(applied)
                 return True, ""
 
+            healing.callback(setattr, scene, "joint", scene.joint)
             scene.joint = join
             if self.point is None:
                 yield

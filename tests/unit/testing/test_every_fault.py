@@ -21,6 +21,7 @@ from blackstart.faults.failing_sync import FailingSync
 from blackstart.faults.kill import Kill
 from blackstart.faults.kill_one import KillOne
 from blackstart.faults.limit import Limit
+from blackstart.faults.link import Link
 from blackstart.faults.point import Point
 from blackstart.faults.power import Missing, PowerCut
 from blackstart.faults.scene import Scene
@@ -46,6 +47,8 @@ ORDERED: list[AnyFault] = [
     Signal(name="TERM", moment="start", point=POINT),
     Signal(name="INT", moment="stop"),
     Jump(point=POINT, seconds=-3600.0),
+    Link(what="cut", ports=(5020,), point=POINT),
+    Link(what="plain", ports=(5020,)),
     FailingSync(point=POINT, model="ext4"),
 ]
 # The disk that they leave is the trial's from then on: nothing to heal, so only the value can be checked.
@@ -59,7 +62,8 @@ ON_DISK = {"file", "db", "disk"}
 
 def orders(one: Scene) -> object:
     tampers = [(order.match, str(order.rule), order.act is None) for order in one.tampers]
-    return tampers, dict(one.signals), list(one.signals_at_stop), one.wall is None, list(one.drop_capabilities)
+    settings = one.wall is None, one.joint is None, list(one.drop_capabilities)
+    return tampers, dict(one.signals), list(one.signals_at_stop), settings
 
 
 @pytest.mark.parametrize("fault", ORDERED, ids=str)
