@@ -16,7 +16,7 @@ from blackstart.core.options import Options
 from blackstart.core.verdict import FAILED, PASSED
 from blackstart.report import terminal, views
 from blackstart.report.live import progress_for
-from blackstart.report.lookup import load_finding, load_run
+from blackstart.report.lookup import load_finding, load_run, tests_alone
 from blackstart.report.model import Report
 from blackstart.report.progress import Progress
 from blackstart.report.text import shell_line
@@ -131,6 +131,9 @@ def report(name: str, directory: str, files: Files) -> int:
     """A kept run, or a JSON report, as text and in the other forms that were asked for."""
     out = terminal.console(stderr=views.STDOUT in files.values())
     views.check(files)
+    if not name and not files and (tests := tests_alone(directory)):
+        terminal.show_tests(out, tests)
+        return 0
     return _again(out, load_run(name, directory), files)
 
 

@@ -71,16 +71,21 @@ def _is_gap(call: pytest.CallInfo[None]) -> bool:
 def _what_happened(call: pytest.CallInfo[None]) -> str:
     assert call.excinfo is not None
     value = call.excinfo.value
-    said = (str(value).strip().splitlines() or [""])[0]
+    said = str(value)
     text = said if isinstance(value, AssertionError | pytest.fail.Exception) else f"{type(value).__name__}: {said}"
-    text = text or type(value).__name__
-    return text if len(text) <= _REASON_CHARACTERS else text[: _REASON_CHARACTERS - 1] + "…"
+    return first_line(text) or type(value).__name__
+
+
+def first_line(text: str) -> str:
+    """What stands on the first line, cut where it is long."""
+    line = (text.strip().splitlines() or [""])[0]
+    return line if len(line) <= _REASON_CHARACTERS else line[: _REASON_CHARACTERS - 1] + "…"
 
 
 def summarise(reporter: pytest.TerminalReporter) -> None:
     """The counts, and one line for each gap; nothing where no test has the marker."""
     ours = {
-        outcome: [(report, scenario) for report in reporter.stats.get(outcome, []) for scenario in _scenario(report)]
+        outcome: [(report, scenario) for report in reporter.stats.get(outcome, []) for scenario in scenarios_of(report)]
         for outcome in ("passed", "xfailed", "failed")
     }
     if not any(ours.values()):
@@ -93,5 +98,6 @@ def summarise(reporter: pytest.TerminalReporter) -> None:
         reporter.write_line(f"gap  {scenario or '-'}  {report.nodeid}: {reason}")
 
 
-def _scenario(report: object) -> list[str]:
+def scenarios_of(report: object) -> list[str]:
+    """The scenario that this report is about; none if its test has no marker."""
     return [str(value) for key, value in getattr(report, "user_properties", ()) if key == SCENARIO]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from blackstart.pytest_plugin import discovery, seeds
+from blackstart.pytest_plugin import discovery, keeping, seeds
 from blackstart.pytest_plugin.ending import FAILED
 from blackstart.pytest_plugin.fixtures import MODULES
 
@@ -20,6 +20,7 @@ _PREFIX = "blackstart.pytest_plugin."
 def pytest_addoption(parser: pytest.Parser) -> None:
     seeds.add_option(parser)
     discovery.add_option(parser)
+    keeping.add_option(parser)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -46,8 +47,9 @@ def pytest_runtest_makereport(
     return report
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     discovery.summarise(terminalreporter)
+    keeping.keep(terminalreporter, config)
 
 
 def concerns(item: pytest.Item) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -10,7 +11,7 @@ import msgspec
 from blackstart.core.errors import BlackstartError
 from blackstart.core.options import Options
 from blackstart.report import json
-from blackstart.report.model import Report
+from blackstart.report.model import Report, ScenarioTest
 from blackstart.report.text import each_string, shell_line, unescape
 from blackstart.store import Run, Store
 
@@ -62,7 +63,28 @@ def load_run(name: str, directory: str) -> Report:
                 where=shell_line(kept.command),
                 next_step=f"blackstart replay ID, with the ids {ids}" if ids else "start it again",
             )
-    return json.decode(kept.report, where=f"run {kept.id}")
+        tests = tests_in(store)
+    return msgspec.structs.replace(json.decode(kept.report, where=f"run {kept.id}"), tests=tests)
+
+
+def tests_in(store: Store) -> tuple[ScenarioTest, ...]:
+    """What the tests of scenarios last found that were run in this directory."""
+    return tuple(
+        ScenarioTest(
+            scenario=one.scenario,
+            test=one.test,
+            outcome=one.outcome,  # type: ignore[arg-type]
+            reason=one.reason,
+            finished=datetime.fromtimestamp(one.finished, UTC).isoformat(timespec="seconds"),
+        )
+        for one in store.tests()
+    )
+
+
+def tests_alone(directory: str) -> tuple[ScenarioTest, ...]:
+    """The same where no run is kept, but tests are; else nothing."""
+    with Store(directory, create=False) as store:
+        return tests_in(store) if store.last_run() is None else ()
 
 
 def load_report(path: str) -> Report:

@@ -196,6 +196,16 @@ class Impact(msgspec.Struct, frozen=True, kw_only=True):
     recoveries: tuple[Recovery, ...] = ()
 
 
+class ScenarioTest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a test of the project's own suite last found of a scenario; finished: when, in UTC."""
+
+    scenario: str
+    test: str
+    outcome: Literal["survived", "gap", "failed"]
+    reason: str = ""
+    finished: str = ""
+
+
 class Moment(msgspec.Struct, frozen=True, kw_only=True):
     """One moment of a trial: at_s counts from the first start on, restarts follow without a gap; run: its phase."""
 
@@ -310,6 +320,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     coverage: tuple[CoveredPoint, ...] = ()
     scenarios: tuple[ScenarioResult, ...] = ()
     impact: tuple[Impact, ...] = ()
+    tests: tuple[ScenarioTest, ...] = ()
     change: Change | None = None
     baseline: BaselineUse | None = None
     muted: tuple[Omission, ...] = ()

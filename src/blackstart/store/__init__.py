@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from blackstart.store.merge import Merged, merge_into
-from blackstart.store.store import DIRECTORY, Run, Store, StoredFinding, Trial
+from blackstart.store.store import DIRECTORY, KeptTest, Run, Store, StoredFinding, Trial
 
-__all__ = ["DIRECTORY", "Merged", "Run", "Store", "StoredFinding", "Trial", "merge_into"]
+__all__ = ["DIRECTORY", "KeptTest", "Merged", "Run", "Store", "StoredFinding", "Trial", "merge_into"]

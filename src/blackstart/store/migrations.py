@@ -64,7 +64,19 @@ UPDATE runs SET mark = lower(hex(randomblob(16)));
 CREATE UNIQUE INDEX runs_by_mark ON runs (mark);
 """
 
-STEPS: tuple[str, ...] = (_FIRST, _SECOND)
+# What a test suite last found, by scenario.
+_THIRD = """
+CREATE TABLE tests (
+    scenario TEXT NOT NULL,
+    test TEXT NOT NULL,
+    outcome TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    finished REAL NOT NULL,
+    PRIMARY KEY (scenario, test)
+);
+"""
+
+STEPS: tuple[str, ...] = (_FIRST, _SECOND, _THIRD)
 VERSION = len(STEPS)
 
 

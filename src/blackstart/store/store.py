@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
@@ -61,6 +61,16 @@ class StoredFinding(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     run: int
     data: bytes
+
+
+class KeptTest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a test of a scenario last found: survived, gap or failed; finished: seconds since 1970."""
+
+    scenario: str
+    test: str
+    outcome: str
+    reason: str = ""
+    finished: float = 0.0
 
 
 class Store:
@@ -145,6 +155,19 @@ class Store:
             number = self._connection.execute(sql, (run_id, trial_id, name, zlib.compress(data, 1))).lastrowid
         assert number is not None
         return number
+
+    def keep_tests(self, found: Iterable[KeptTest]) -> None:
+        """Keep what tests of scenarios found now, instead of what they found before."""
+        now = self._clock.now()
+        rows = [(one.scenario, one.test, one.outcome, one.reason, now) for one in found]
+        columns = "scenario, test, outcome, reason, finished"
+        with translated(self.path), self._transaction():
+            self._connection.executemany(f"INSERT OR REPLACE INTO tests ({columns}) VALUES (?, ?, ?, ?, ?)", rows)
+
+    def forget_tests(self, tests: Iterable[str]) -> None:
+        """These tests are there no more."""
+        with translated(self.path), self._transaction():
+            self._connection.executemany("DELETE FROM tests WHERE test = ?", [(test,) for test in tests])
 
     def finish_run(self, run_id: int, report: bytes) -> None:
         """Keep the report (JSON) and its findings, in one transaction."""
@@ -277,6 +300,12 @@ class Store:
             step = "known here: " + ", ".join(row[0] for row in known) if known else "no run here has found anything"
             raise BlackstartError(f"no finding {id_or_prefix!r} is kept here", where=self.folder, next_step=step)
         return StoredFinding(id=rows[0][0], run=rows[0][1], data=rows[0][2])
+
+    def tests(self) -> list[KeptTest]:
+        """What tests of scenarios found, by scenario and test."""
+        rows = self._rows("SELECT scenario, test, outcome, reason, finished FROM tests ORDER BY scenario, test")
+        names = ("scenario", "test", "outcome", "reason", "finished")
+        return [KeptTest(**dict(zip(names, row, strict=True))) for row in rows]
 
     def artefacts(self, run_id: int) -> list[tuple[str, bytes]]:
         """Names and bytes kept with a run."""

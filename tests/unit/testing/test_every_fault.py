@@ -16,12 +16,14 @@ import pytest
 
 from blackstart import inprocess
 from blackstart.faults import AnyFault
+from blackstart.faults.dns import Dns
 from blackstart.faults.errno import Errno
 from blackstart.faults.failing_sync import FailingSync
 from blackstart.faults.kill import Kill
 from blackstart.faults.kill_one import KillOne
 from blackstart.faults.limit import Limit
 from blackstart.faults.link import Link
+from blackstart.faults.peer import Peer
 from blackstart.faults.point import Point
 from blackstart.faults.power import Missing, PowerCut
 from blackstart.faults.scene import Scene
@@ -56,6 +58,8 @@ REPLACING: list[AnyFault] = [
     PowerCut(model="ext4", last=Missing(call="write", path="$CWD/x", nth=1), done=1, missing=()),
     SecondCut(place=3),
 ]
+# What they break are the proxies of a trial, which are not at hand here.
+PROXIED: list[AnyFault] = [Peer(point=POINT, how="silent"), Dns(how="mute")]
 # Broken on the trial's own disk: tests/live/trials/test_every_fault.py.
 ON_DISK = {"file", "db", "disk"}
 
@@ -72,14 +76,14 @@ def test_faults_of_the_gate(fault: AnyFault) -> None:
     check_fault(lambda: fault, lambda: orders(one), target=one, within=[inspect.getsourcefile(Scene) or ""])
 
 
-@pytest.mark.parametrize("fault", REPLACING, ids=str)
-def test_faults_that_replace_the_run(fault: AnyFault) -> None:
+@pytest.mark.parametrize("fault", [*REPLACING, *PROXIED], ids=str)
+def test_the_value_of_faults_that_need_a_whole_trial(fault: AnyFault) -> None:
     check_value(lambda: fault)
 
 
 def test_no_fault_of_a_campaign_is_forgotten() -> None:
     kinds = {kind.__struct_config__.tag for kind in get_args(AnyFault)}
-    assert kinds == {one.__struct_config__.tag for one in [*ORDERED, *REPLACING]} | ON_DISK
+    assert kinds == {one.__struct_config__.tag for one in [*ORDERED, *REPLACING, *PROXIED]} | ON_DISK
 
 
 FILES: dict[str, tuple[Any, ...]] = {

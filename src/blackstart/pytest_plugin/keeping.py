@@ -1,0 +1,67 @@
+"""What the tests of scenarios found goes into the store, so that reports know which scenario has a test.
+
+The store is `.blackstart/` below pytest's root directory, where `blackstart run` of the same project keeps its runs.
+A session in which no test names a scenario does not touch it; one that cannot write it says so and goes on.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from blackstart.pytest_plugin import discovery
+
+if TYPE_CHECKING:
+    from blackstart.store import KeptTest
+
+_OUTCOMES = {"passed": "survived", "xfailed": "gap", "failed": "failed"}
+
+
+def add_option(parser: pytest.Parser) -> None:
+    """`--blackstart-no-store`."""
+    parser.getgroup("blackstart").addoption(
+        "--blackstart-no-store", action="store_true", help="do not keep what resilience tests found in .blackstart/"
+    )
+
+
+def keep(reporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Keep what was found, instead of what the same tests found before; forget tests whose file is gone."""
+    if config.getoption("--blackstart-no-store"):
+        return
+    found = _found(reporter)
+    if not found:
+        return
+    from blackstart.core.errors import BlackstartError
+    from blackstart.store import Store
+
+    root = config.rootpath
+    try:
+        with Store(str(root)) as store:
+            store.keep_tests(found)
+            store.forget_tests(one.test for one in store.tests() if not _file(root, one.test).exists())
+    except BlackstartError as error:
+        reporter.write_line(f"not kept: {error.what} ({error.where})")
+
+
+def _found(reporter: pytest.TerminalReporter) -> list[KeptTest]:
+    from blackstart.store import KeptTest
+
+    return [
+        KeptTest(scenario=scenario, test=report.nodeid, outcome=_OUTCOMES[outcome], reason=_reason(report))
+        for outcome in _OUTCOMES
+        for report in reporter.stats.get(outcome, [])
+        for scenario in discovery.scenarios_of(report)
+        if scenario
+    ]
+
+
+def _reason(report: pytest.TestReport) -> str:
+    if hasattr(report, "wasxfail"):
+        return str(report.wasxfail).removeprefix("reason: ")
+    return "" if report.passed else discovery.first_line(report.longreprtext.rpartition("\nE ")[2])
+
+
+def _file(root: Path, test: str) -> Path:
+    return root / test.partition("::")[0]
