@@ -80,7 +80,8 @@ def test_an_older_store_is_read_and_left_as_it_is(tmp_path: Path) -> None:
     here, there = filled(tmp_path / "here"), filled(tmp_path / "there", "c")
     old = sqlite3.connect(there / DIRECTORY / FILE)
     old.executescript(
-        "DROP INDEX runs_by_mark; ALTER TABLE runs DROP COLUMN mark; DELETE FROM migrations WHERE version > 1;"
+        "DROP TABLE tests; DROP INDEX runs_by_mark; ALTER TABLE runs DROP COLUMN mark; "
+        "DELETE FROM migrations WHERE version > 1;"
     )
     old.close()
     with Store(str(here)) as store:
