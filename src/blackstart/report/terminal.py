@@ -32,6 +32,7 @@ from blackstart.report.model import (
     ScenarioTest,
     SurfaceFile,
 )
+from blackstart.report.suite import told
 from blackstart.report.text import plain, shell_line
 
 WIDTH = 80
@@ -39,7 +40,6 @@ WIDTH_MAX = 100
 ITEMS_MAX = 12
 PLANNED_MAX = 40
 NOTED_MAX = 8
-TESTS_MAX = 40
 ALSO_MAX = 8
 _LABEL = 12
 _INSTALLED = "install"
@@ -320,19 +320,9 @@ def _impact(out: Console, impacts: Sequence[Impact]) -> None:
 
 
 def show_tests(out: Console, tests: Sequence[ScenarioTest]) -> None:
-    """What the project's own tests say of scenarios: those that do not survive first."""
-    if not tests:
-        return
-    _heading(out, "Tests of scenarios")
-    counts = Counter(one.outcome for one in tests)
-    scenarios = len({one.scenario for one in tests})
-    listed = ", ".join(f"{counts[outcome]} {outcome}" for outcome in ("failed", "gap", "survived") if counts[outcome])
-    _row(out, "total", f"{_count(len(tests), 'test')} of {_count(scenarios, 'scenario')}: {listed}")
-    for one in sorted(tests, key=lambda one: ("failed", "gap", "survived").index(one.outcome))[:TESTS_MAX]:
-        reason = f": {one.reason}" if one.reason else ""
-        _folded(out, Text(f"  {one.outcome:<9}"), f"{one.scenario or '-'}  {one.test}{reason}")
-    if len(tests) > TESTS_MAX:
-        _folded(out, Text("  - "), f"… and {len(tests) - TESTS_MAX} more, all in the JSON report")
+    """What the project's own tests say of scenarios."""
+    for label, text in told(tests):
+        _folded(out, Text(f"  {label:<{_LABEL - 2}}"), text)
 
 
 def _planned(out: Console, report: Report) -> None:
