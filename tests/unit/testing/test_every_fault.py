@@ -49,7 +49,7 @@ ORDERED: list[AnyFault] = [
     Signal(name="TERM", moment="start", point=POINT),
     Signal(name="INT", moment="stop"),
     Jump(point=POINT, seconds=-3600.0),
-    Link(what="cut", ports=(5020,), point=POINT),
+    Link(what="loss", ports=(5020,), point=POINT),
     Link(what="plain", ports=(5020,)),
     FailingSync(point=POINT, model="ext4"),
 ]
