@@ -64,12 +64,13 @@ class Clients(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag
             raise CannotInject("there is no service to be used")
         crowd = _Crowd(self, scene.new_socket, scene.seed)
         seen = Match(call=_MEETING, path=f"{self.path}|{_ACCEPTED}")
-        scene.when_ready.append(crowd.come)
+        before = list(scene.when_ready)
         try:
+            scene.when_ready.append(crowd.come)
             with scene.armed(Tamper(match=seen, rule=parse(HERE), act=crowd.is_met)):
                 yield
         finally:
-            scene.when_ready.remove(crowd.come)
+            scene.when_ready[:] = before
             crowd.leave()
 
     def account(self, conducted: Conducted, first_tamper: int) -> Injected:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import socket
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ import pytest
 
 from blackstart import inprocess
 from blackstart.faults import AnyFault
+from blackstart.faults.clients import Clients
 from blackstart.faults.dns import Dns
 from blackstart.faults.errno import Errno
 from blackstart.faults.failing_sync import FailingSync
@@ -51,6 +53,7 @@ ORDERED: list[AnyFault] = [
     Jump(point=POINT, seconds=-3600.0),
     Link(what="loss", ports=(5020,), point=POINT),
     Link(what="plain", ports=(5020,)),
+    Clients(how="half", path="socket:inet:0.0.0.0:80"),
     FailingSync(point=POINT, model="ext4"),
 ]
 # The disk that they leave is the trial's from then on: nothing to heal, so only the value can be checked.
@@ -66,13 +69,14 @@ ON_DISK = {"file", "db", "disk"}
 
 def orders(one: Scene) -> object:
     tampers = [(order.match, str(order.rule), order.act is None) for order in one.tampers]
-    settings = one.wall is None, one.joint is None, list(one.drop_capabilities)
+    settings = one.wall is None, one.joint is None, list(one.drop_capabilities), len(one.when_ready)
     return tampers, dict(one.signals), list(one.signals_at_stop), settings
 
 
 @pytest.mark.parametrize("fault", ORDERED, ids=str)
 def test_faults_of_the_gate(fault: AnyFault) -> None:
     one = scene()
+    one.new_socket = socket.socket
     check_fault(lambda: fault, lambda: orders(one), target=one, within=[inspect.getsourcefile(Scene) or ""])
 
 
