@@ -57,6 +57,8 @@ def replay(
             )
         progress.phase("replaying")
         seen.bench.calibration = seen.calibration
+        patience = plan.patience.no_less_than(patience_of(seen.calibration))
+        plan = msgspec.structs.replace(plan, patience=patience)
         outcome = try_and_judge(plan, seen.bench)
         result, lines = _outcome(outcome, finding), list(_story(plan, outcome))
         if result == UNKNOWN and not outcome.history.trouble and not any(i.fired for i in outcome.history.injected):

@@ -56,9 +56,9 @@ class Dns(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="dn
         if peers is None:
             raise CannotInject("there is no resolver of ours")
         breaking = _Breaking(self, peers)
-        peers.call(breaking.begin())
-        peers.breaks(RESOLVER, breaking)
         try:
+            peers.call(breaking.begin())
+            peers.breaks(RESOLVER, breaking)
             yield
         finally:
             peers.call(breaking.heal())

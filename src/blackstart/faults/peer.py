@@ -86,12 +86,12 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="p
             raise CannotInject(f"{path.removeprefix('socket:')} is not reached through a proxy of ours")
         breaking = _Breaking(self, peers, proxy)
         order = msgspec.structs.replace(self.point.tamper(f"@{self.point.nth} {HERE}"), act=breaking.strike)
-        peers.breaks(path, breaking)
-        with scene.armed(order):
-            try:
+        try:
+            peers.breaks(path, breaking)
+            with scene.armed(order):
                 yield
-            finally:
-                peers.call(breaking.heal())
+        finally:
+            peers.call(breaking.heal())
 
     def account(self, conducted: Conducted, first_tamper: int) -> Injected:
         """Fired means: something that passed was hit, or nobody listened any more."""

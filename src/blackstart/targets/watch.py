@@ -49,6 +49,11 @@ class Patience(msgspec.Struct, frozen=True, kw_only=True):
         hard_s = self.deadline_s + watch_s + 10
         return msgspec.structs.replace(self, hard_s=hard_s, repeat_s=watch_s)
 
+    def no_less_than(self, other: Patience) -> Patience:
+        """The longer of the two in each: a plan of a quiet machine is done again on a busy one."""
+        mine, others = msgspec.structs.astuple(self), msgspec.structs.astuple(other)
+        return Patience(**dict(zip(self.__struct_fields__, map(max, mine, others), strict=True)))
+
 
 class Diagnosis:
     """feed() returns the Wait that ends the observation, or None to go on looking.

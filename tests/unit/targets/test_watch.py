@@ -210,3 +210,11 @@ def test_patience_is_three_times_the_slowest_run_and_never_under_five_seconds() 
 def test_at_rest_is_who_waits_on_in_the_same_wait(later: list[ThreadWait], rests: bool) -> None:
     earlier = Look(at_s=0.0, cpu_s=0.0, threads=(thread("poll"),))
     assert is_at_rest(earlier, Look(at_s=0.02, cpu_s=0.0, threads=tuple(later))) is rests
+
+
+def test_a_plan_done_again_on_a_slower_machine_is_given_that_machines_time() -> None:
+    """Covers the replay of a hang that was found on a quiet machine and is shown again on a busy one."""
+    quiet, busy = Patience.after(0.1).confirming(80.0), Patience.after(4.0, work_s=50.0)
+    both = quiet.no_less_than(busy)
+    assert (both.deadline_s, both.work_s) == (busy.deadline_s, busy.work_s)
+    assert (both.hard_s, both.repeat_s) == (quiet.hard_s, quiet.repeat_s)
