@@ -99,15 +99,9 @@ class Looking:
     def _opened(self, path: str) -> os.statvfs_result | None:
         """The file system of what stands at a path of the target; None if nothing does."""
         try:
-            root = os.open(f"/proc/{self._thread.tid}/root", os.O_PATH | os.O_CLOEXEC)
-        except OSError:
-            return None
-        try:
-            found = notify.open_beneath(root, path, os.O_PATH)
+            found = notify.open_inside(self._thread.tid, path, os.O_PATH)
         except (OSError, ValueError):
             return None
-        finally:
-            os.close(root)
         try:
             return os.fstatvfs(found)
         finally:

@@ -153,6 +153,15 @@ def open_beneath(root: int, path: str, flags: int, *, follow: bool = True) -> in
     return _syscall(_OPENAT2, root, os.fsencode(path), ctypes.addressof(how), 24)
 
 
+def open_inside(process: int, path: str, flags: int) -> int:
+    """Open a path as it is to this process: a link means what it means there, and never leads to our own files."""
+    root = os.open(f"/proc/{process}/root", os.O_PATH | os.O_CLOEXEC)
+    try:
+        return open_beneath(root, path, flags)
+    finally:
+        os.close(root)
+
+
 class Timer:
     """A descriptor that becomes readable at a time of the monotonic clock."""
 

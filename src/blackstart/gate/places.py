@@ -204,15 +204,9 @@ class Places:
         if found is not None:
             return found
         try:
-            root = os.open(f"/proc/{thread.tid}/root", os.O_PATH | os.O_CLOEXEC)
-        except OSError:
-            return asked
-        try:
-            descriptor = notify.open_beneath(root, asked, os.O_PATH | os.O_DIRECTORY)
+            descriptor = notify.open_inside(thread.tid, asked, os.O_PATH | os.O_DIRECTORY)
         except (OSError, ValueError):
             return asked
-        finally:
-            os.close(root)
         try:
             real = os.readlink(f"/proc/self/fd/{descriptor}")
         finally:

@@ -122,15 +122,9 @@ class Asker:
 
     def _stands(self, path: str) -> bool:
         try:
-            root = os.open(f"/proc/{self._sandbox.pid1}/root", os.O_PATH | os.O_CLOEXEC)
-        except OSError:
-            return False
-        try:
-            os.close(notify.open_beneath(root, path, os.O_PATH))
+            os.close(notify.open_inside(self._sandbox.pid1, path, os.O_PATH))
         except (OSError, ValueError):
             return False
-        finally:
-            os.close(root)
         return True
 
     def _connect(self) -> socket.socket | None:

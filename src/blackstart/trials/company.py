@@ -25,6 +25,7 @@ from blackstart.core.errors import BlackstartError
 from blackstart.core.history import Peer
 from blackstart.core.randomness import Seed
 from blackstart.faults.scene import Broken
+from blackstart.gate import notify
 from blackstart.proxy import AddressError, Proxy, Record
 from blackstart.proxy.address import UNIX, Address
 from blackstart.proxy.connection import End
@@ -224,16 +225,18 @@ class _Between(Network):
         return sock
 
     def _listen_unix(self) -> socket.socket:
-        """Take the name of their socket; theirs is reached through a descriptor from then on."""
-        place = f"/proc/{self._sandbox.pid1}/root{self._address.host}"
+        """Take the name of their socket; theirs is reached through a descriptor from then on.
+
+        A link on the way to it (`/var/run`) means what it means in the sandbox: the host's own socket is not touched.
+        """
+        place, name = os.path.split(self._address.host)
         if self._directory < 0:
-            self._directory = os.open(os.path.dirname(place), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            self._directory = notify.open_inside(self._sandbox.pid1, place, os.O_PATH | os.O_DIRECTORY)
         directory = self._directory
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            name = os.path.basename(place)
             if self._theirs < 0:
-                self._theirs = os.open(name, os.O_PATH | os.O_CLOEXEC, dir_fd=directory)
+                self._theirs = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
             mode = os.stat(self._theirs)
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(name, dir_fd=directory)
