@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import ClassVar
 
 import msgspec
@@ -17,7 +17,7 @@ from blackstart.core import history
 from blackstart.core.calibration import Calibration, CleanRun
 from blackstart.core.history import Injected
 from blackstart.faults.peer import OUTAGE_S
-from blackstart.faults.scene import RUN, Candidate, CannotInject, Peers, Scene
+from blackstart.faults.scene import RUN, Candidate, CannotInject, CompanyGone, Peers, Scene
 from blackstart.proxy.resolver import MUTE, NXDOMAIN, SERVFAIL, SLOW, SLOW_S, WRONG
 from blackstart.targets import Conducted
 
@@ -61,7 +61,8 @@ class Dns(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="dn
             peers.breaks(RESOLVER, breaking)
             yield
         finally:
-            peers.call(breaking.heal())
+            with suppress(CompanyGone):
+                peers.call(breaking.heal())
 
     def account(self, conducted: Conducted, first_tamper: int) -> Injected:
         """Fired means: a question was answered badly."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import ClassVar
 
 import msgspec
@@ -22,7 +22,7 @@ from blackstart.core.history import Injected
 from blackstart.core.trace import Operation
 from blackstart.faults.kill import crash_before
 from blackstart.faults.point import Point, spread, unplanned
-from blackstart.faults.scene import RESTART, RUN, Candidate, CannotInject, Peers, Scene, fired_in_gate
+from blackstart.faults.scene import RESTART, RUN, Candidate, CannotInject, CompanyGone, Peers, Scene, fired_in_gate
 from blackstart.gate import HERE, Caller, notify
 from blackstart.proxy import Proxy, Toxic
 from blackstart.proxy.connection import Connection
@@ -91,7 +91,8 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="p
             with scene.armed(order):
                 yield
         finally:
-            peers.call(breaking.heal())
+            with suppress(CompanyGone):
+                peers.call(breaking.heal())
 
     def account(self, conducted: Conducted, first_tamper: int) -> Injected:
         """Fired means: something that passed was hit, or nobody listened any more."""
@@ -197,10 +198,18 @@ class _Breaking:
 
     async def _come_back(self) -> None:
         await asyncio.sleep(self._fault.back_s)
-        await self.heal()
+        await self._heal()
 
     async def heal(self) -> None:
-        """End it; what it made of connections stays."""
+        """End it; what it made of connections stays. AddressError where the peer could not come back."""
+        if self._timer is not None and self._came_when_healed >= 0:
+            await self._timer
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        await self._heal()
+
+    async def _heal(self) -> None:
         if self._came_when_healed >= 0 or not self._toxics:
             return
         self._came_when_healed = self._proxy.came

@@ -33,6 +33,10 @@ class CannotInject(Exception):
     """There is nothing to break at this moment (the file is not there); the text says what. The trial is unknown."""
 
 
+class CompanyGone(Exception):
+    """The sandbox is closed, and its proxies with it: nothing is left that could be healed."""
+
+
 class Broken(Protocol):
     """What breaks one peer in one start, and knows what came of it; asked in the loop of the proxies."""
 
@@ -40,7 +44,7 @@ class Broken(Protocol):
 
 
 class Peers(Protocol):
-    """The proxies between the target and what it connects to."""
+    """The proxies between the target and what it connects to. `call` may raise CompanyGone."""
 
     def proxy(self, path: str) -> Proxy | None: ...
     def call(self, work: Coroutine[Any, Any, T]) -> T: ...

@@ -21,10 +21,10 @@ from ssl import SSLContext
 from typing import Any, TypeVar
 
 from blackstart.core.clock import SYSTEM
-from blackstart.core.errors import BlackstartError
+from blackstart.core.errors import BlackstartError, SandboxLimit
 from blackstart.core.history import Peer
 from blackstart.core.randomness import Seed
-from blackstart.faults.scene import Broken
+from blackstart.faults.scene import Broken, CompanyGone
 from blackstart.gate import notify
 from blackstart.proxy import AddressError, Proxy, Record
 from blackstart.proxy.address import UNIX, Address
@@ -81,8 +81,16 @@ class Company:
         self.call(self._open(self._addresses if proxied else []))
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do this in the proxies' loop and give its result."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(_CALL_S)
+        """Do this in the proxies' loop and give its result; SandboxLimit where that cannot be done here."""
+        if self._loop.is_closed():
+            work.close()
+            raise CompanyGone
+        try:
+            return asyncio.run_coroutine_threadsafe(work, self._loop).result(_CALL_S)
+        except AddressError as error:
+            raise SandboxLimit(f"a peer of the target's cannot be brought back: {error.what}") from None
+        except TimeoutError:
+            raise SandboxLimit("the proxies of the companions did not answer; the machine may be busy") from None
 
     # Companions.
 
@@ -171,7 +179,7 @@ class Company:
         """End the proxies; the companions end with the sandbox."""
         if self._loop.is_closed():
             return
-        with contextlib.suppress(TimeoutError):
+        with contextlib.suppress(SandboxLimit):
             self.call(self._end())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(_CALL_S)

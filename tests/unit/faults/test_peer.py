@@ -15,8 +15,8 @@ from blackstart.core.history import Peer as Told
 from blackstart.faults import AnyFault
 from blackstart.faults.peer import CLOSED, PARTIAL, REFUSED, RESET, SILENT, SLOW, Peer, candidates
 from blackstart.faults.point import Point
-from blackstart.faults.scene import Broken, CannotInject, Scene
-from blackstart.proxy import Proxy
+from blackstart.faults.scene import Broken, CannotInject, CompanyGone, Scene
+from blackstart.proxy import AddressError, Proxy
 
 from .build import NOTES, calibration, clean, trace
 from .scenes import Caller, conducted, scene
@@ -34,6 +34,7 @@ class Company:
         self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self.thread.start()
         self.broken: Broken | None = None
+        self.is_gone = False
         self.one, self.server = self.call(self._open())
 
     async def _open(self) -> tuple[Proxy, asyncio.Server]:
@@ -51,6 +52,9 @@ class Company:
         return self.one if path == PATH else None
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
+        if self.is_gone:
+            work.close()
+            raise CompanyGone
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(10)
 
     def breaks(self, path: str, broken: Broken) -> None:
@@ -172,6 +176,30 @@ def test_a_peer_that_is_not_reached_through_us_cannot_be_broken(company: Company
         pass
     with pytest.raises(CannotInject), Peer(point=CONNECT, how=SILENT).inject(scene()):
         pass
+
+
+@pytest.mark.parametrize("back_s", [0.0, 0.01])
+def test_a_peer_that_cannot_come_back_is_told_when_all_is_healed(company: Company, back_s: float) -> None:
+    one = stage(company)
+    host, port = company.one.listen.rsplit(":", 1)
+    with socket.socket() as other, pytest.raises(AddressError):
+        with Peer(point=CONNECT, how=REFUSED, back_s=back_s).inject(one):
+            strike(one)
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            other.bind((host, int(port)))
+            other.listen()
+            while back_s and not company.told().healed:
+                company.call(asyncio.sleep(0.005))
+    assert one.tampers == []
+
+
+def test_nothing_is_healed_where_the_company_is_gone(company: Company) -> None:
+    one = stage(company)
+    with pytest.raises(KeyError), Peer(point=CONNECT, how=REFUSED).inject(one):
+        company.is_gone = True
+        raise KeyError
+    company.is_gone = False
+    assert one.tampers == []
 
 
 @pytest.mark.parametrize(
