@@ -27,7 +27,7 @@ from blackstart.gate import HERE, Caller, notify
 from blackstart.proxy import Proxy, Toxic
 from blackstart.proxy.connection import Connection
 from blackstart.proxy.interfaces import Fault
-from blackstart.proxy.pipe import Pipe
+from blackstart.proxy.pipe import FIN, Pipe
 from blackstart.proxy.toxic import DOWNSTREAM, UPSTREAM
 from blackstart.proxy.toxics.accept_close import AcceptClose
 from blackstart.proxy.toxics.down import Down
@@ -42,6 +42,8 @@ OUTAGE_S, SLOW_MS = 2.0, 2000
 SEEN_S, _TICK_S = 2.0, 0.005
 # Between the first half of an answer and its end: the client has read that half by then.
 _HALF_S = 0.05
+# What the pipes of one silence share: an event that is set once the peer is back.
+_BACK = "back"
 _SENDS = frozenset(("write", "writev", "sendto", "sendmsg", "sendmmsg"))
 _WORDS = {
     PLAIN: "is behind a proxy",
@@ -107,17 +109,40 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="p
 
 
 class _Silence(msgspec.Struct, frozen=True):
-    """What comes is taken, and goes nowhere. One that is back knows nothing of old connections: RST to their data."""
+    """What the peer says is taken, and goes nowhere."""
 
     type: ClassVar[str] = "silence"
 
     async def run(self, pipe: Pipe) -> None:
         while await pipe.read():
-            if pipe.shared.get("is_over"):
-                pipe.reset()
-                return
             pipe.act()
         await pipe.interruption()
+
+
+class _Deafness(msgspec.Struct, frozen=True):
+    """What the client says is taken, and goes nowhere. A peer that is back knows nothing of old connections.
+
+    The client learns that by a reset, but only when it says something more. The peer's own side is ended at once: one
+    that serves one connection at a time would otherwise wait for this one for ever, and whoever comes next would hang.
+    """
+
+    type: ClassVar[str] = "deafness"
+
+    async def run(self, pipe: Pipe) -> None:
+        forgetting = asyncio.ensure_future(self._forget(pipe))
+        try:
+            while await pipe.read():
+                if pipe.shared[_BACK].is_set():
+                    pipe.reset()
+                    return
+                pipe.act()
+            await pipe.interruption()
+        finally:
+            forgetting.cancel()
+
+    async def _forget(self, pipe: Pipe) -> None:
+        await pipe.shared[_BACK].wait()
+        pipe.next.end(FIN)
 
 
 class _Cut(msgspec.Struct, frozen=True):
@@ -176,7 +201,9 @@ class _Breaking:
         if how == PLAIN:
             return []
         if how == SILENT:
-            return [Toxic(f"silence {way}", way, _Silence()) for way in (UPSTREAM, DOWNSTREAM)]
+            deafness = Toxic("deafness", UPSTREAM, _Deafness())
+            deafness.shared[_BACK] = asyncio.Event()
+            return [deafness, Toxic("silence", DOWNSTREAM, _Silence())]
         if how in (RESET, PARTIAL):
             number = await self._number(client)
             return [_Chosen(_Cut(reset=how == RESET), lambda one: one == number)]
@@ -214,8 +241,10 @@ class _Breaking:
             return
         self._came_when_healed = self._proxy.came
         for toxic in self._toxics:
-            if isinstance(toxic.fault, _Silence):
-                toxic.shared["is_over"], toxic.active = True, False
+            if isinstance(toxic.fault, _Deafness | _Silence):
+                toxic.active = False  # for new connections; the old ones stay as they are
+                if _BACK in toxic.shared:
+                    toxic.shared[_BACK].set()
             else:
                 await self._proxy.remove(toxic.name)
 

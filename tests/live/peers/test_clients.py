@@ -205,3 +205,15 @@ def test_one_that_tries_again_gets_its_answer_when_the_peer_is_back(stage: Stage
     assert run.end.how == EXITED and run.end.code == 0 and printed(run) == b"answered 404\n", told(run)
     (peer,) = run.peers
     assert peer.healed is (how not in (RESET, PARTIAL)) or run.end.elapsed_s > OUTAGE_S
+
+
+def test_a_peer_that_serves_one_at_a_time_is_free_for_the_next_start_when_it_is_back(tmp_path: Path) -> None:
+    thread = "threading.Thread(target=answer, args=(one,), daemon=True).start()"
+    assert thread in COMPANION
+    one_at_a_time = COMPANION.replace(thread, "answer(one)")
+    with staged(tmp_path, BLOCKING) as stage:
+        stage.bench.companions = (stage.command((sys.executable, "-c", one_at_a_time)),)
+        fault = Peer(point=Point(call="connect", path=INET, nth=1), how=SILENT, back_s=OUTAGE_S)
+        hung, *later = stage.trial(fault, patience=SHORT).runs
+    assert hung.end.how == DEADLINE
+    assert {printed(run) for run in later} == {b"answered 404\nanswered 404\n"}
