@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 
 from blackstart.core.history import Census
 from blackstart.sandbox.layout import ProcessInfo
 
-_LISTENS, _BOUND = "0A", "07"
+_LISTENS, _BOUND, _LISTENS_UNIX = "0A", "07", "00010000"
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 COMMANDS_MAX = 50
 
@@ -37,10 +38,18 @@ def listeners(pid: int) -> set[str]:
         with contextlib.suppress(OSError), open(f"/proc/{pid}/net/{table}") as file:
             rows = [line.split() for line in file][1:]
             found |= {row[1] for row in rows if row[3] == _LISTENS}
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/net/unix") as file:
-        rows = [line.split() for line in file][1:]
-        found |= {row[7] for row in rows if len(row) > 7 and row[3] == "00010000"}
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/net/unix", errors="surrogateescape") as file:
+        found |= set(unix_listeners(file.read()))
     return found
+
+
+def unix_listeners(table: str) -> Iterator[str]:
+    """The names of listening sockets in the text of /proc/net/unix; a name may hold blanks, newlines and any bytes."""
+    head = r"^[0-9a-f]{8,16}: [0-9A-F]{8} [0-9A-F]{8} ([0-9A-F]{8}) [0-9A-F]{4} [0-9A-F]{2} +[0-9]+"
+    parts = re.split(head, table, flags=re.MULTILINE)
+    for flags, name in zip(parts[1::2], parts[2::2], strict=True):
+        if flags == _LISTENS_UNIX and name.startswith(" "):
+            yield name[1:].removesuffix("\n")
 
 
 def ports(pid: int) -> set[tuple[str, int]]:
