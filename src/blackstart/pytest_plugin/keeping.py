@@ -59,8 +59,13 @@ def _found(reporter: pytest.TerminalReporter) -> list[KeptTest]:
 
 def _reason(report: pytest.TestReport) -> str:
     if hasattr(report, "wasxfail"):
-        return str(report.wasxfail).removeprefix("reason: ")
-    return "" if report.passed else discovery.first_line(report.longreprtext.rpartition("\nE ")[2])
+        return _printable(str(report.wasxfail).removeprefix("reason: "))
+    return "" if report.passed else _printable(discovery.first_line(report.longreprtext.rpartition("\nE ")[2]))
+
+
+def _printable(text: str) -> str:
+    """The bytes of a file name that are no UTF-8 cannot be kept as they are."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _file(root: Path, test: str) -> Path:

@@ -40,7 +40,8 @@ def session(tmp_path: Path, *options: str, suite: str = SUITE) -> str:
     (tmp_path / "test_it.py").write_text(suite)
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options]
-    return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False).stdout
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=120, check=False)
+    return done.stdout.decode("utf-8", "replace")
 
 
 def report(tmp_path: Path, *options: str) -> str:
@@ -85,6 +86,12 @@ def test_a_session_without_scenarios_and_one_that_is_told_not_to_keep_nothing(tm
     session(tmp_path, "-k", "names_none or others")
     session(tmp_path, "--blackstart-no-store")
     assert not (tmp_path / ".blackstart").exists()
+
+
+def test_a_reason_with_a_name_that_is_no_text_is_kept_all_the_same(tmp_path: Path) -> None:
+    session(tmp_path, suite=SUITE.replace('"the store is gone"', 'b"gone \\xff".decode(errors="surrogateescape")'))
+    with Store(str(tmp_path), create=False) as store:
+        assert "ValueError: gone \\udcff" in [one.reason for one in store.tests()]
 
 
 def test_a_store_that_cannot_be_written_is_said_and_fails_nothing(tmp_path: Path) -> None:
