@@ -24,6 +24,8 @@ from blackstart.targets import Command, Service, parse_ready
 from blackstart.targets.readiness import FORMS
 
 SMALL_FILES, SMALL_BYTES = 500, 16 << 20
+# What a file is taken for at least: very many empty ones are too much, too.
+_ENTRY_BYTES = 512
 STORE_NAME, LEDGER_NAME = ".blackstart", "ledger"
 PINNED = {"PYTHONHASHSEED": "0", "TZ": "UTC", "LC_ALL": "C.UTF-8"}
 # Not part of anybody's state, wherever the sandbox shows the host's. Not /opt: who writes there keeps its state there.
@@ -243,19 +245,21 @@ def with_roots(
     below = list(directories)
     locks = (o.path for o in trace if o.call in OPENING and o.flags & os.O_EXCL and o.flags & os.O_CREAT)
     gone = {os.path.dirname(path) for path in locks if not os.path.lexists(path)}
-    roots = [d for d in gone if any(_is_below(one, [d]) for one in below) and _size_bytes(d) <= LIMIT_BYTES]
+    roots = [d for d in gone if any(_is_below(one, [d]) for one in below) and _fits(d)]
     kept = sorted(d for d in {*below, *roots} if not _is_below(d, roots))
     return kept, [new for new in made if not _is_below(new, roots)]
 
 
-def _size_bytes(directory: str) -> int:
-    """All that lies in it, as far as it can be read."""
+def _fits(directory: str) -> bool:
+    """Whether all that lies in it, as far as it can be read, is little enough to be copied."""
     size = 0
     for place, _, names in os.walk(directory):
         for name in names:
             with suppress(OSError):
-                size += os.lstat(os.path.join(place, name)).st_blocks * 512
-    return size
+                size += max(os.lstat(os.path.join(place, name)).st_blocks * 512, _ENTRY_BYTES)
+        if size > LIMIT_BYTES:
+            return False
+    return True
 
 
 def _is_below(path: str, directories: Iterable[str]) -> bool:

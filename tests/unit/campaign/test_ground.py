@@ -221,7 +221,9 @@ def test_any_bytes_survive_in_arguments(tmp_path: Path) -> None:
     assert ground.command(options(tmp_path, "true", odd), HOST).argv == ("true", odd)
 
 
-def test_a_lock_that_is_gone_again_makes_what_it_guards_one_state(tmp_path: Path) -> None:
+def test_a_lock_that_is_gone_again_makes_what_it_guards_one_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("data/base", "data/log", "other"):
         (tmp_path / name).mkdir(parents=True)
 
@@ -233,5 +235,11 @@ def test_a_lock_that_is_gone_again_makes_what_it_guards_one_state(tmp_path: Path
     assert ground.with_roots(inner, [f"{tmp_path}/data/new"], seen("data/pid", exclusive)) == (outer, [])
     assert ground.with_roots(inner, [], seen("data/pid", os.O_CREAT)) == (inner, [])
     assert ground.with_roots(inner, [], seen("other/pid", exclusive)) == (inner, [])
+    (tmp_path / "data/many").mkdir()
+    for number in range(3):
+        (tmp_path / f"data/many/{number}").touch()
+    monkeypatch.setattr(ground, "LIMIT_BYTES", 1024)
+    assert ground.with_roots(inner, [], seen("data/pid", exclusive)) == (inner, [])
+    monkeypatch.undo()
     (tmp_path / "data/pid").touch()
     assert ground.with_roots(inner, [], seen("data/pid", exclusive)) == (inner, [])
