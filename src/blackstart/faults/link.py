@@ -83,6 +83,8 @@ class Link(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="l
         with ExitStack() as healing:
 
             def begin(_: Caller) -> tuple[bool, str]:
+                if not joints:
+                    return False, "there are no companions that a link could lead to"
                 applied = joints[0].apply(_IMPAIRMENTS.get(self.what), CUT_S if self.what == CUT else 0.0)
                 if self.what != FORGOTTEN:  # what was forgotten does not come back
                     healing.enter_context(applied)

@@ -14,7 +14,7 @@ from blackstart.faults.point import Point
 from blackstart.faults.scene import CannotInject
 
 from .build import calibration, clean, trace
-from .scenes import Disk, conducted, scene
+from .scenes import Caller, Disk, conducted, scene
 
 THERE, OWN = "socket:inet:127.0.0.1:8201", "socket:inet:127.0.0.1:8200"
 SIX = "socket:inet6:[::1]:80"
@@ -76,6 +76,14 @@ def test_it_did_not_fire_where_its_place_was_not_reached() -> None:
 def test_without_namespaces_there_is_no_link() -> None:
     with pytest.raises(CannotInject), Link(what=CUT, ports=(1,), point=POINT).inject(scene(Disk("landlock"))):
         pass
+
+
+def test_there_is_no_link_to_nobody() -> None:
+    one = scene()
+    with Link(what=CUT, ports=(1,), point=POINT).inject(one):
+        (order,) = one.tampers
+        assert order.act is not None
+        assert order.act(Caller()) == (False, "there are no companions that a link could lead to")
 
 
 def test_the_gate_is_given_back() -> None:
