@@ -12,7 +12,7 @@ from typing import NamedTuple
 _FRAME = re.compile(r"(?P<file>[^:]+):(?P<function>.*?)(?::(?P<line>[0-9]+))?")
 _LIBRARY = re.compile(r".*/(?:(?:site|dist)-packages|lib/python3(?:\.[0-9]+)?)/")
 _NAME_MAX = 60
-_LENGTH = re.compile(r"[0-9]+")
+_LENGTH = re.compile(r"[0-9]{1,4}")
 
 
 class Frame(NamedTuple):

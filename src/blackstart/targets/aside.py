@@ -33,10 +33,13 @@ class Aside:
                 beside=True,
                 apart=apart,
             )
+            self.pipes.started()
+        except BaseException:
+            self.pipes.close()
+            raise
         finally:
             if stdin < 0:
                 os.close(source)
-            self.pipes.started()
         self.number, self.pid = started.number, started.pid
 
     def kill(self) -> None:

@@ -36,6 +36,7 @@ def test_what_is_no_frame_is_left_as_it_is() -> None:
     ("name", "shown"),
     [
         ("_ZN4File5closeEv", "File::close"),
+        (f"_ZN{'9' * 5000}E", f"_ZN{'9' * 5000}E"),
         ("_ZNK3app4File4pathEv", "app::File::path"),
         ("_ZNSt6thread4joinEv", "std::thread::join"),
         ("_ZN4FileC1Ev", "File::File"),
