@@ -7,6 +7,8 @@ plain loop of `echo`. Pure.
 
 from __future__ import annotations
 
+import math
+
 from blackstart.core.history import Act, Output
 
 OK, FAIL, INFO = "ok", "fail", "info"
@@ -39,7 +41,9 @@ def read(line: str, at_s: float = 0.0) -> Act | None:
     latency_ms = -1.0
     if len(words) > 2:
         try:
-            latency_ms = max(float(words[2]), 0.0)
+            told_ms = float(words[2])
         except ValueError:
-            pass
+            told_ms = math.nan
+        if math.isfinite(told_ms):  # JSON has no other numbers
+            latency_ms = max(told_ms, 0.0)
     return Act(how=words[0], id=words[1][:_ID_MAX], at_s=at_s, latency_ms=latency_ms)

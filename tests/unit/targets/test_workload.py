@@ -17,6 +17,8 @@ from blackstart.targets.workload import acts, read
         ("fail b 12.5", Act(how="fail", id="b", latency_ms=12.5)),
         ("info c soon", Act(how="info", id="c")),
         ("ok d -3", Act(how="ok", id="d", latency_ms=0.0)),
+        ("ok e nan", Act(how="ok", id="e")),
+        ("ok f 1e999", Act(how="ok", id="f")),
         ("stored item 7", Act(how="ok", id="stored item 7")),
         ("ok", Act(how="ok", id="ok")),
         ("   ", None),
