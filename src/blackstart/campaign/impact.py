@@ -7,6 +7,7 @@ again counts for as long as it was watched. Pure.
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
@@ -18,12 +19,27 @@ from blackstart.report.model import Impact, Recovery, Served
 _WHENS = ("before", "during", "after")
 
 
+class Answers(msgspec.Struct, frozen=True):
+    """What is kept of the lines that a workload said in one stage of one trial: there may be very many."""
+
+    asked: int
+    answered: int
+    latencies_ms: array[float]
+
+    @classmethod
+    def of(cls, acts: Sequence[Act]) -> Answers:
+        """latencies_ms: of those that were answered, where that was told."""
+        answered = [act for act in acts if act.how == "ok"]
+        taken = array("d", (act.latency_ms for act in answered if act.latency_ms >= 0))
+        return cls(len(acts), len(answered), taken)
+
+
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
     """One trial: what the workload said before, during and after the fault; (seconds, whether it was well again then)
     counted from the injection and from the healing, None where it did not come to that.
     """
 
-    served: tuple[tuple[Act, ...], ...]
+    served: tuple[Answers, ...]
     since_injection: tuple[float, bool] | None = None
     since_healing: tuple[float, bool] | None = None
 
@@ -41,7 +57,7 @@ def sample(history: History) -> Sample | None:
     for act in life.acts:
         when = "before" if act.at_s < life.fired_s else "during" if act.at_s < healed_s else "after"
         parts[when].append(act)
-    served = tuple(tuple(parts[when]) for when in _WHENS)
+    served = tuple(Answers.of(parts[when]) for when in _WHENS)
     if first.end.how == KILLED:
         return Sample(served=served, since_healing=_of_restart(history))
     if life.healed_s < 0:
@@ -57,9 +73,7 @@ def impacts(samples: Mapping[str, Sequence[Sample]]) -> tuple[Impact, ...]:
         Impact(
             kind=kind,
             trials=len(seen),
-            served=tuple(
-                _served(when, [act for one in seen for act in one.served[k]]) for k, when in enumerate(_WHENS)
-            ),
+            served=tuple(_served(when, [one.served[k] for one in seen]) for k, when in enumerate(_WHENS)),
             recoveries=(
                 *_recovery("injection", [one.since_injection for one in seen]),
                 *_recovery("healing", [one.since_healing for one in seen]),
@@ -83,10 +97,15 @@ def _of_restart(history: History) -> tuple[float, bool] | None:
     return (again.life.ready_s, True) if again.life.ready_s >= 0 else (again.end.elapsed_s, False)
 
 
-def _served(when: str, acts: Sequence[Act]) -> Served:
-    taken = sorted(act.latency_ms for act in acts if act.how == "ok" and act.latency_ms >= 0)
-    answered = sum(act.how == "ok" for act in acts)
-    return Served(when=when, asked=len(acts), answered=answered, p50_ms=_share(taken, 0.5), p99_ms=_share(taken, 0.99))
+def _served(when: str, seen: Sequence[Answers]) -> Served:
+    taken = sorted(taken_ms for one in seen for taken_ms in one.latencies_ms)
+    return Served(
+        when=when,
+        asked=sum(one.asked for one in seen),
+        answered=sum(one.answered for one in seen),
+        p50_ms=_share(taken, 0.5),
+        p99_ms=_share(taken, 0.99),
+    )
 
 
 def _share(ordered: Sequence[float], share: float) -> float:
