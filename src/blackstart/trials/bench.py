@@ -68,7 +68,8 @@ class Bench:
         if not self.companions:
             return None
         there = (resident for resident in sandbox.residents if isinstance(resident, Company))
-        return next(there, None) or Company(sandbox, self.companions, joint, proxied=proxied)
+        known = self.calibration.peers
+        return next(there, None) or Company(sandbox, self.companions, joint, proxied=proxied, known=known)
 
     def start(
         self,
@@ -122,7 +123,9 @@ class Bench:
 
     def _with_company(self, conducted: Conducted, company: Company, before: Mapping[str, int]) -> Conducted:
         """The account with what passed between the two; what a recorded run reached and asked is noted."""
-        connected = (o.masked for o in conducted.trace if o.call == "connect")
+        connected = [o.masked for o in conducted.trace if o.call == "connect"]
+        if connected:
+            company.look_again()
         self.peers |= {path: None for path in connected if company.leads_to(path) is not None}
         self.questions = max(self.questions, company.resolver.asked if conducted.trace else 0)
         now = company.sandbox.joint.counts() if company.sandbox.joint else {}

@@ -38,7 +38,7 @@ from blackstart.targets.census import listeners, ports
 from blackstart.trials import names
 
 T = TypeVar("T")
-COMPANION_LIMIT_S = 15.0
+COMPANION_LIMIT_S, LATE_LIMIT_S = 15.0, 3.0
 _TICK_S = 0.02
 _CALL_S = 20.0
 _BACKLOG = 1024
@@ -49,7 +49,8 @@ _INTERNET = re.compile("[0-9A-F]{8}([0-9A-F]{24})?:[0-9A-F]{4}")
 class Company:
     """A resident of one sandbox. path: of a peer, as a connect to it shows: `socket:inet:127.0.0.1:80`.
 
-    joint: makes what joins a network of the companions' own with the target's; proxied: proxies do.
+    joint: makes what joins a network of the companions' own with the target's; proxied: proxies do; known: paths that
+    were seen to lead to companions before.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Company:
         joint: Callable[[Sandbox], Joint] | None = None,
         *,
         proxied: bool = False,
+        known: Sequence[str] = (),
     ) -> None:
         self.numbers: list[int] = []
         self._is_apart = proxied or joint is not None
@@ -78,6 +80,7 @@ class Company:
         for command in commands:
             self._start(command)
         self._addresses = self._listening()
+        self._await(known)
         self.call(self._open(self._addresses if proxied else []))
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
@@ -120,6 +123,17 @@ class Company:
 
         if self.sandbox.joint is not None:
             self.sandbox.joint.reach(ports(self.sandbox.beside_pid(aside.number)))
+
+    def _await(self, known: Sequence[str]) -> None:
+        """A companion may open its ports one after the other: wait a while for all those that are known."""
+        end_s = SYSTEM.monotonic() + LATE_LIMIT_S
+        while not all(map(self.leads_to, known)) and SYSTEM.monotonic() < end_s:
+            SYSTEM.sleep(_TICK_S)
+            self._addresses = self._listening()
+
+    def look_again(self) -> None:
+        """Learn where companions listen by now; what is proxied stays as it is."""
+        self._addresses += [address for address in self._listening() if address not in self._addresses]
 
     def _drain(self, aside: Aside, descriptor: int) -> None:
         if not aside.pipes.read(descriptor):
@@ -307,7 +321,7 @@ def _of_path(path: str, cwd: str) -> Address | None:
     for start in ("socket:inet:", "socket:inet6:"):
         if path.startswith(start):
             host, _, port = path.removeprefix(start).rpartition(":")
-            return Address("tcp", host.strip("[]"), int(port))
+            return Address("tcp", host.strip("[]"), int(port)) if port.isdecimal() else None
     if path.startswith("socket:unix:") and not path.startswith("socket:unix:@"):
         return Address(UNIX, os.path.join(cwd, path.removeprefix("socket:unix:")))
     return None
