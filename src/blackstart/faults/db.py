@@ -87,7 +87,7 @@ class Break(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="
         def take() -> bool:
             try:
                 held.append(take_in(scene, scene.standing(self.path), self.what))
-            except CannotInject:
+            except (CannotInject, OSError):  # it may be gone again, replaced by the service this very moment
                 return False
             return True
 
@@ -128,10 +128,10 @@ def take_in(scene: Scene, real: str, what: str) -> int:
             lock(held, SHARED_FIRST, SHARED_BYTES, fcntl.F_RDLCK)
             return held
         os.close(held)
+        held = -1
         try:
             held = scene.zygote.open_in(scene.image, real + "-shm", os.O_RDWR)
         except OSError as error:
-            held = -1
             raise CannotInject(f"nobody has opened the log of {real} ({error.strerror})") from None
         lock(held, WAL_WRITE_BYTE, 1)
     except BaseException:

@@ -107,6 +107,27 @@ def test_while_another_process_writes_one_may_read(mode: str, tmp_path: Path) ->
     other.close()
 
 
+class Vanishing(RealFiles):
+    """A file that is gone just after it was seen to be there."""
+
+    def open_in(self, image: str, path: str, flags: int) -> int:
+        if flags != os.O_PATH:
+            raise FileNotFoundError(2, "No such file or directory")
+        return super().open_in(image, path, flags)
+
+
+def test_a_database_that_is_replaced_at_that_moment_is_locked_a_little_later(tmp_path: Path) -> None:
+    path = tmp_path / "notes.db"
+    made(path, "delete")
+    one = scene()
+    with Break(path=str(path), what=WRITING, once_ready=True).inject(one):
+        (take,) = one.when_ready
+        good, one.zygote = one.zygote, cast(Zygote, Vanishing())
+        assert not take()
+        one.zygote = good
+        assert take()
+
+
 def test_a_service_meets_locks_once_it_is_ready() -> None:
     one = clean(trace(("pwrite64", NOTES, {"size": 4096})), {NOTES: (file(form="sqlite"),)})
     serving = msgspec.structs.replace(
