@@ -271,10 +271,14 @@ class Sandbox:
         if self._closed:
             return
         self._closed = True
-        for resident in self.residents:
-            resident.close()
-        if self.joint is not None:
-            self.joint.close()
+        with contextlib.ExitStack() as closing:  # whichever of them fails or is interrupted, the rest ends too
+            closing.callback(self._end)
+            if self.joint is not None:
+                closing.callback(self.joint.close)
+            for resident in self.residents:
+                closing.callback(resident.close)
+
+    def _end(self) -> None:
         self._orders.close()
         self._events.close()
         if self._pidfd < 0:

@@ -201,7 +201,8 @@ class Company:
             aside.close()
         for network in self._networks:
             network.close()
-        self._loop.close()
+        if not self._thread.is_alive():  # else it waits in the kernel, and ends with us
+            self._loop.close()
 
     async def _end(self) -> None:
         for aside in self._asides:
