@@ -112,9 +112,11 @@ class Link(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="l
 
 
 def candidates(clean: CleanRun, calibration: Calibration) -> Iterator[Candidate]:
-    """Each way in which a link can be bad, before the connects to a companion and before what is sent there."""
+    """Each way in which a link can be bad for a service, before the connects to a companion and before what is sent
+    there. A job is over before TCP has sent again what was lost a few times: its waits would look endless.
+    """
     served = companion_ports(clean)
-    if not served:
+    if not served or not calibration.is_service:
         return
     there = [o for o in clean.trace if o.path.startswith(_LOCAL) and _port(o) in served]
     worth = [o for o in there if o.call == "connect" or o.call in _SENDING]

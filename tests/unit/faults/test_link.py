@@ -7,6 +7,7 @@ from collections import Counter
 import msgspec
 import pytest
 
+from blackstart.core.calibration import Calibration, CleanRun
 from blackstart.core.trace import Operation
 from blackstart.faults import AnyFault
 from blackstart.faults.link import CUT, FORGOTTEN, LOSSY, PLAIN, SLOW, Link, candidates, companion_ports
@@ -25,10 +26,15 @@ def sockets(*rows: tuple[str, str]) -> tuple[Operation, ...]:
     return trace(*((call, path, {"kind": "socket"}) for call, path in rows))
 
 
+def serving(run: CleanRun) -> Calibration:
+    return msgspec.structs.replace(calibration(None, run), is_service=True)
+
+
 def test_each_way_at_connects_and_at_what_is_sent() -> None:
     run = clean(sockets(("bind", OWN), ("connect", THERE), *[("sendto", THERE)] * 5, ("connect", OWN), ("write", OWN)))
-    found = [c.fault for c in candidates(run, calibration(None, run))]
-    assert all(isinstance(f, Link) and f.ports == (8201,) for f in found)
+    assert list(candidates(run, calibration(None, run))) == []
+    found = [c.fault for c in candidates(run, serving(run))]
+    assert found and all(isinstance(f, Link) and f.ports == (8201,) for f in found)
     ways = Counter((f.point.call, f.what) for f in found if isinstance(f, Link) and f.point)
     assert ways == {
         **{("connect", what): 1 for what in (CUT, LOSSY, SLOW)},
@@ -50,7 +56,7 @@ def test_each_way_at_connects_and_at_what_is_sent() -> None:
 def test_no_link_where_there_is_none_or_something_leads_past_it(rows: list[tuple[str, str]]) -> None:
     run = clean(sockets(*rows))
     assert companion_ports(run) == ()
-    assert list(candidates(run, calibration(None, run))) == []
+    assert list(candidates(run, serving(run))) == []
 
 
 def test_asked_for_first_over_ipv6_and_then_served_over_ipv4() -> None:
