@@ -59,7 +59,7 @@ _ON_MANY = frozenset("poll ppoll select pselect6 epoll_wait epoll_pwait epoll_pw
 _SENDING = frozenset("write writev sendto sendmsg connect".split())
 # FUTEX_WAIT_BITSET, FUTEX_LOCK_PI, FUTEX_WAIT_REQUEUE_PI, FUTEX_LOCK_PI2 take an absolute time.
 _ABSOLUTE_FUTEX, _LOCK_PI, _FUTEX_REALTIME = frozenset((6, 9, 11, 13)), 6, 256
-HIDDEN_S = 60.0
+HIDDEN_S, KEPT_MAX_S = 60.0, 600.0
 _RUNNABLE = "R"
 
 
@@ -223,11 +223,28 @@ def _remaining(deadline_s: float | None, is_realtime: bool) -> float | None:
 
 
 def _socket_limit(pid: int, number: int, sends: bool) -> float | None:
-    """SO_SNDTIMEO or SO_RCVTIMEO of a socket; None where it has none or cannot be borrowed."""
+    """SO_SNDTIMEO or SO_RCVTIMEO of a socket, or how long TCP keeps it alive; None where it has none or cannot be
+    borrowed."""
     try:
         with socket.socket(fileno=notify.borrow_descriptor(pid, number)) as borrowed:
             option = socket.SO_SNDTIMEO if sends else socket.SO_RCVTIMEO
             seconds, microseconds = struct.unpack("qq", borrowed.getsockopt(socket.SOL_SOCKET, option, 16))
+            return float(seconds + microseconds / 1e6) or (None if sends else _kept_alive_s(borrowed))
     except (OSError, struct.error):
         return None
-    return float(seconds + microseconds / 1e6) or None
+
+
+def _kept_alive_s(reading: socket.socket) -> float | None:
+    """How long TCP lets a reader wait for a peer that no longer answers its probes; None where it does not probe, or
+    so seldom that nobody counts on it (the kernel's own default is two hours).
+
+    Never less than what may hide a limit: a peer of ours that says nothing answers probes all the same.
+    """
+    if reading.family not in (socket.AF_INET, socket.AF_INET6) or reading.type != socket.SOCK_STREAM:
+        return None
+    if not reading.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE):
+        return None
+    options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT, socket.TCP_USER_TIMEOUT)
+    idle_s, interval_s, count, most_ms = (reading.getsockopt(socket.IPPROTO_TCP, option) for option in options)
+    ends_s = max(idle_s + interval_s, most_ms / 1000) if most_ms else idle_s + interval_s * count
+    return max(float(ends_s), HIDDEN_S) if ends_s <= KEPT_MAX_S else None

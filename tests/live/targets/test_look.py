@@ -102,6 +102,28 @@ a.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack('ll', 25, 500000
         assert look_until(process, "recvfrom", "read").threads[0].limit_s == 25.5
 
 
+@pytest.mark.parametrize(
+    ("options", "limit_s"),
+    [
+        ("", None),
+        ("TCP_KEEPIDLE=40 TCP_KEEPINTVL=10 TCP_KEEPCNT=5", 90.0),
+        ("TCP_KEEPIDLE=3 TCP_USER_TIMEOUT=9000", 78.0),
+        ("TCP_KEEPIDLE=3 TCP_KEEPINTVL=1 TCP_KEEPCNT=2", 60.0),
+    ],
+)
+def test_a_connection_that_is_kept_alive_has_a_limit(options: str, limit_s: float | None, tmp_path: Path) -> None:
+    script = f"""
+server = socket.create_server(('127.0.0.1', 0))
+a = socket.create_connection(server.getsockname())
+a.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+for option in {options!r}.split():
+    name, _, value = option.partition('=')
+    a.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), int(value))
+"""
+    with waiting(f"{script}\n{READY}a.recv(1)", tmp_path) as process:
+        assert look_until(process, "recvfrom", "read").threads[0].limit_s == limit_s
+
+
 def test_an_armed_timer_among_the_descriptors_is_a_limit(tmp_path: Path) -> None:
     script = """
 import ctypes, struct
