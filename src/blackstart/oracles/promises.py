@@ -12,6 +12,7 @@ Otherwise its exit status decides: other than 0 is `corrupt`, or `lost` where it
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from blackstart.core.calibration import Calibration
@@ -30,6 +31,7 @@ from blackstart.oracles.view import DAMAGE_KINDS, Answer, View
 
 NAME = "acknowledged"
 _NAMED_MAX = 5
+_DIGITS = re.compile("[0-9]+")
 _TELLING = ("have", "count", "value", "entry", "next", "lost")
 # What the kernel had accepted outlives these; only what was never given to it is gone.
 _WRITE_BEHIND_KINDS = ("kill", "errno", "signal", "kill-one", "limit", "disk", "time", "power")
@@ -51,7 +53,7 @@ def judge(history: History, calibration: Calibration) -> tuple[Verdict, ...]:
         if answer.code < 0:
             return (unknown(NAME, f"the check after the {run.phase}: {answer.how}"),)
         closing = _closing(clean.text)
-        if closing and _closing(answer.text) != closing:
+        if answer.code == 0 and closing and _closing(answer.text) != closing:
             return (
                 unknown(NAME, f"the answer of the check after the {run.phase} breaks off: no `{closing}` at its end"),
             )
@@ -94,12 +96,13 @@ def _each(
 
 
 def _closing(text: str) -> str:
-    """The last line, where it is none of those that tell what the service has; `` else.
+    """The last line, its numbers as `#`, where the lines before it tell what the service has and it does not; `` else.
 
-    The status of a pipe is that of its last command: an answer cut off in the middle looks like a loss without it.
+    The status of a pipe is that of its last command: an answer cut off in the middle looks like a loss without it. A
+    check that ends with another status than 0 has said what it thinks.
     """
     last = text.strip().rpartition("\n")[2].strip()
-    return "" if last.partition(" ")[0] in _TELLING else last
+    return "" if last.partition(" ")[0] in _TELLING or not _sorted(text) else _DIGITS.sub("#", last)
 
 
 def _sorted(text: str) -> dict[str, list[str]]:

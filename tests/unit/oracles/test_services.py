@@ -89,6 +89,24 @@ def test_an_answer_without_its_closing_line_tells_nothing(told: str, found: tupl
     assert one(promises.judge(trial(start("run"), start("restart", readings=answer)), closed)) == found
 
 
+@pytest.mark.parametrize(
+    ("fine", "told", "found"),
+    [
+        ("have a\nhave b\nhave c\n3 notes\n", "0\nhave a\nhave b\n2 notes\n", (PASSED, "")),
+        ("have a\nhave b\nhave c\n3 notes\n", "0\nhave a\n1 notes\n", (FAILED, "lost")),
+        ("have a\nhave b\nhave c\nend\n", "1\nhave a\nbroken\n", (FAILED, "lost")),
+        ("all is well\n", "1\nb is missing\n", (FAILED, "corrupt")),
+        ("all is well\n", "1\nlost b\n", (FAILED, "lost")),
+        ("all is well\n", "0\nwell\n", (PASSED, "")),
+    ],
+)
+def test_a_check_may_say_in_other_words_that_something_is_wrong(fine: str, told: str, found: tuple[str, str]) -> None:
+    chain = tuple(msgspec.structs.replace(c, check=f"0\n{fine}") for c in SERVICE.chain)
+    answer = (Reading(name="check", value=told),)
+    given = trial(start("run"), start("restart", readings=answer))
+    assert one(promises.judge(given, msgspec.structs.replace(SERVICE, chain=chain))) == found
+
+
 def test_a_check_that_hangs_or_fails() -> None:
     hanging = (Reading(name="check", value="-1\n", error="the check had not ended after 30 s"),)
     silent = trial(start("run"), start("restart", readings=hanging))
