@@ -13,8 +13,9 @@ import msgspec
 from blackstart import __version__
 from blackstart.campaign import ground, summary
 from blackstart.campaign.campaign import Campaign
-from blackstart.campaign.disk import disk, export
+from blackstart.campaign.disk import disk
 from blackstart.campaign.execute import Task
+from blackstart.campaign.export import export
 from blackstart.campaign.observe import Observation
 from blackstart.campaign.power import shrink
 from blackstart.campaign.replay import ReplayResult, replay

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import tarfile
-import tempfile
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,11 +19,10 @@ from blackstart.core.errors import BlackstartError
 from blackstart.core.options import Options
 from blackstart.oracles.power import in_words
 from blackstart.report.progress import Progress
-from blackstart.sandbox import choose, probe
+from blackstart.sandbox import Layout, Zygote, choose, probe
 from blackstart.sandbox.copying import Copier, copy_tree
 from blackstart.trials.power import disk_of
 
-README = "README.txt"
 DISK_MAX_BYTES = 1 << 30
 
 
@@ -48,13 +45,10 @@ def disk(
             for one in cuts:
                 if not one.fired:
                     raise BlackstartError(f"the disk cannot be built: {one.note}", next_step="run blackstart anew")
-            told = []
-            for root in seen.layout.copies:
-                source, target = seen.zygote.path(image, root), os.path.join(place, root.strip("/"))
-                assert source is not None
-                os.makedirs(os.path.dirname(target), exist_ok=True)
-                copy_tree(source, target, root, Copier(limit_bytes=DISK_MAX_BYTES, from_image=True))
-                told.append(f"{root} as the cut left it: {target}")
+            roots = write_state(
+                seen.zygote, seen.layout, image, place, Copier(limit_bytes=DISK_MAX_BYTES, from_image=True)
+            )
+            told = [f"{root} as the cut left it: {target}" for root, target in roots]
         words = [line for one in cuts if one.cut is not None for line in in_words(one.cut)]
         command = shlex.join(options.command)
         return [*told, *words, f"restart: cd {seen.bench.command.cwd} && {command}"]
@@ -62,17 +56,33 @@ def disk(
         seen.zygote.close()
 
 
-def export(finding: Mapping[str, Any], options: Options, file: str, progress: Progress) -> None:
-    """The disk, the restart command and a README as a tar archive."""
-    with tempfile.TemporaryDirectory(prefix="blackstart-export-") as work:
-        name = str(finding.get("id", "finding"))
-        lines = disk(finding, options, os.path.join(work, "disk"), progress)
-        evidence = [str(line) for line in finding.get("evidence", ())]
-        text = [f"{name}: {finding.get('consequence', '')}, {finding.get('fault', '')}", "", *evidence, ""]
-        text += ["The disk as the power cut left it lies in disk/, by its paths on the machine.", *lines[-1:], ""]
-        text += [f"What to do: {finding.get('advice', '')}", ""]
-        with open(os.path.join(work, README), "w", encoding="utf-8", errors="surrogateescape") as readme:
-            readme.write("\n".join(text))
-        with tarfile.open(file, "w:gz") as archive:
-            for entry in (README, "disk"):
-                archive.add(os.path.join(work, entry), arcname=f"{name}/{entry}")
+def write_state(zygote: Zygote, layout: Layout, image: str, place: str, copier: Copier) -> list[tuple[str, str]]:
+    """Copy the state directories of an image below `place`, by their paths; (path on the machine, where it is now)."""
+    found = []
+    for root in (*layout.copies, *layout.made):
+        target = os.path.join(place, root.strip("/"))
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        source = zygote.path(image, root) if root in layout.copies else None
+        if source is not None:
+            copy_tree(source, target, root, copier)
+        elif root in layout.made:
+            _write_made(zygote, image, root, target, copier)
+        if os.path.lexists(target):
+            found.append((root, target))
+    return found
+
+
+def _write_made(zygote: Zygote, image: str, path: str, target: str, copier: Copier) -> None:
+    """What is new in a directory that is too large to be copied; nothing where it is not there yet."""
+    try:
+        outer = zygote.open_in(image, os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        return
+    try:
+        inner = os.open(os.path.dirname(target), os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            copier.one(outer, inner, os.path.basename(path), path)
+        finally:
+            os.close(inner)
+    finally:
+        os.close(outer)

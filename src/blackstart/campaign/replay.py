@@ -105,14 +105,22 @@ def _neighbours(campaign: Campaign, seen: Observation, plan: Plan, finding: Mapp
     return PASSED, [told]
 
 
-def _outcome(outcome: Outcome, finding: Mapping[str, Any]) -> str:
-    """failed only if it fails in the same way: the same cause, or the same consequence on the same files."""
-    failing = [v for v in outcome.verdicts if v.outcome == FAILED]
-    for verdict in failing:
+def fails_again(outcome: Outcome, finding: Mapping[str, Any]) -> bool:
+    """Whether it fails in the same way: the same cause, or the same consequence on the same files."""
+    for verdict in outcome.verdicts:
+        if verdict.outcome != FAILED:
+            continue
         again = cause_of(Failure(history=outcome.history, verdict=verdict))
         same_files = not verdict.paths or bool(set(verdict.paths) & set(finding.get("paths", ())))
         if again == finding.get("fingerprint") or (verdict.consequence == finding.get("consequence") and same_files):
-            return FAILED
+            return True
+    return False
+
+
+def _outcome(outcome: Outcome, finding: Mapping[str, Any]) -> str:
+    """failed only if it fails in the same way."""
+    if fails_again(outcome, finding):
+        return FAILED
     # An oracle that could not say would not have seen it, and one that fails in another way says something else: only
     # a trial that was judged whole, and in which nothing failed, is a pass.
     undecided = any(v.outcome == UNKNOWN or (v.outcome == FAILED and v.label == DEFECT) for v in outcome.verdicts)

@@ -162,18 +162,19 @@ def _image(words: list[str], cwd: str | None) -> int:
     return session.image(words, session.directory(cwd))
 
 
-@app.command(short_help="Write a finding's disk and how to restart into an archive.")
+@app.command(short_help="Write a finding into an archive for somebody without blackstart.")
 def export(
     finding: Annotated[str, typer.Argument(metavar="FINDING", help="An id, or REPORT.json#ID.")],
     file: Annotated[str, typer.Argument(metavar="[FILE]", help="The archive; else FINDING.tar.gz.")] = "",
     cwd: Cwd = None,
+    isolation: Isolation = None,
 ) -> None:
-    """Write a finding's disk, its restart command and a README into a tar archive."""
+    """Write what the failing trial left, how to start there, and what happened into a tar archive."""
 
     def job() -> int:
         from blackstart.cli import session
 
-        return session.export(finding, file, session.directory(cwd))
+        return session.export(finding, file, session.directory(cwd), isolation)
 
     finish(job)
 

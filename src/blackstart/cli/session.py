@@ -114,16 +114,21 @@ def image(words: list[str], directory: str) -> int:
     return 0
 
 
-def export(reference: str, file: str, directory: str) -> int:
-    """A finding's disk with its restart command and a README, as one archive."""
+def export(reference: str, file: str, directory: str, isolation: str | None = None) -> int:
+    """A finding for somebody without blackstart, as one archive."""
     from blackstart import campaign
+    from blackstart.report.archive import safe_name
 
     out, progress = _listeners({})
     located = load_finding(reference, directory)
-    place = os.path.join(directory, file or f"{located.finding.get('id', 'finding')}.tar.gz")
-    campaign.export(located.finding, located.options, place, progress)
-    progress.clear()
-    out.print(terminal.line(f"Written: {place}"), soft_wrap=True)
+    options = located.options
+    if isolation is not None:
+        options = msgspec.structs.replace(options, isolation=isolation)
+    place = os.path.join(directory, file or safe_name(str(located.finding.get("id", ""))) + ".tar.gz")
+    with _cleared(progress):
+        told = campaign.export(located.finding, options, place, progress)
+    for line in [*told, f"Written: {place}"]:
+        out.print(terminal.line(line), soft_wrap=True)
     return 0
 
 

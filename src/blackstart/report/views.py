@@ -8,7 +8,9 @@ from __future__ import annotations
 import importlib
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import BinaryIO
 
 from blackstart.core.errors import BlackstartError
 from blackstart.report.model import Report
@@ -61,30 +63,37 @@ def write(raw: bytes, path: str, next_step: str) -> None:
     if path == "-":
         _write_all(1, raw)
         return
-    folder = os.path.dirname(os.path.abspath(path))
     try:
         if os.path.exists(path) and not os.path.isfile(path):
             _write_device(path, raw)
             return
-        descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".report-", suffix=".tmp")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(raw)
-                file.flush()
-                os.fsync(file.fileno())
-            umask = os.umask(0)
-            os.umask(umask)
-            os.chmod(temporary, 0o666 & ~umask)
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        with replaced(path) as file:
+            file.write(raw)
     except OSError as error:
         raise BlackstartError(
             f"the file cannot be written: {error.strerror}",
             where=path,
             next_step=next_step,
         ) from error
+
+
+@contextmanager
+def replaced(path: str) -> Iterator[BinaryIO]:
+    """A file that takes the place of the one at `path` once it is whole; OSError where that cannot be."""
+    folder = os.path.dirname(os.path.abspath(path))
+    descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".report-", suffix=".tmp")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
 
 
 def _write_device(path: str, raw: bytes) -> None:

@@ -33,7 +33,8 @@ class Bench:
     a job; companions: what it needs, started first in each sandbox; masker: real path -> masked path; calibration: the
     yardstick (empty while it is being made); pid_step: how far pids are advanced before a restart; lanes: by start
     state, what serves many crash states in turn; confirmed: failures seen in a sandbox of their own; peers: masked
-    paths of the sockets that were seen to lead to companions; questions: how many it asked the resolver.
+    paths of the sockets that were seen to lead to companions; questions: how many it asked the resolver; keep: told of
+    each image as a start left it (phase, name), before anybody else starts on it.
     """
 
     zygote: Zygote
@@ -49,6 +50,7 @@ class Bench:
     confirmed: set[tuple[str, ...]] = field(default_factory=set)
     peers: dict[str, None] = field(default_factory=dict)
     questions: int = 0
+    keep: Callable[[str, str], None] | None = None
     _serial: count[int] = field(default_factory=count)
 
     @contextmanager
@@ -113,7 +115,7 @@ class Bench:
             phase=phase,
             end=conducted.end,
             outputs=conducted.outputs,
-            image=self.read(image),
+            image=self.left(phase, image),
             readings=readings,
             left=conducted.left,
             life=conducted.life,
@@ -192,6 +194,12 @@ class Bench:
         operations = [o for clean in self.calibration.chain for o in clean.trace if o.path.startswith("/")]
         changed = {o.path for o in operations if o.changes}
         return sorted(changed), sorted({o.path for o in operations if o.call.startswith("rename")})
+
+    def left(self, phase: str, image: str) -> Image:
+        """What a start (or what was damaged before it) left, kept for who asked for it, and read."""
+        if self.keep is not None:
+            self.keep(phase, image)
+        return self.read(image)
 
     def read(self, image: str) -> Image:
         """The state files of an image with their logical content, by path."""

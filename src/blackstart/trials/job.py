@@ -27,6 +27,7 @@ from blackstart.trials.plan import Plan
 from blackstart.trials.resets import Resets
 from blackstart.trials.taping import OBSERVED
 
+BEFORE = "before"
 _LATE_SHARES = (0.25, 0.5, 1.0)
 # Locks that live longer than this are as good as without a limit.
 _AHEAD_S = (3600.0, 86400.0)
@@ -99,9 +100,9 @@ class Trial:
         """The first start, with its faults; what it found, where that was damaged."""
         armed = self._inject(RUN, scene, passing, lasting)
         is_damage = any(fault.lasting for fault in self.plan.faults)
-        image = self.bench.read(scene.image) if is_damage else {}
+        image = self.bench.left(BEFORE, scene.image) if is_damage else {}
         self._start(sandbox, scene, RUN, armed, passing)
-        return (Run(phase="before", end=End(how=EXITED), image=image),) if is_damage else ()
+        return (Run(phase=BEFORE, end=End(how=EXITED), image=image),) if is_damage else ()
 
     def _inject(self, phase: str, scene: Scene, passing: ExitStack, lasting: ExitStack) -> list[tuple[Fault, int]]:
         """Inject the faults of this phase; each with the index of the first tamper that it armed."""

@@ -65,7 +65,7 @@ class PowerTrial(Trial):
         is_service = self.bench.service is not None
         readings = (self.bench.ask_check(scene.image, phase),) if self.bench.check and not is_service else ()
         end = End(how=KILLED, signal=9)
-        image = self.bench.read(scene.image)
+        image = self.bench.left(phase, scene.image)
         life = Life(acts=acts_until(recording, outputs)) if is_service else None
         self.runs.append(Run(phase=phase, end=end, outputs=outputs, image=image, readings=readings, life=life))
 

@@ -1,0 +1,70 @@
+"""Which states of a trial are handed over, and what is said where nothing can be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from blackstart.campaign.export import Keeper, _can_be_written
+from blackstart.core.errors import BlackstartError
+
+
+class FakeZygote:
+    """Images as the names that they were copied from."""
+
+    def __init__(self) -> None:
+        self.images: dict[str, str] = {}
+        self.dropped = 0
+
+    def names(self) -> tuple[str, ...]:
+        return tuple(str(number) for number in range(len(self.images) + self.dropped))
+
+    def copy(self, source: str, name: str) -> None:
+        assert name not in self.images
+        self.images[name] = source
+
+    def drop(self, name: str) -> None:
+        del self.images[name]
+        self.dropped += 1
+
+
+def states(*phases: str) -> dict[str, str]:
+    """The states after these phases, each by `phase-number` of the image that it is a copy of."""
+    zygote = FakeZygote()
+    keeper = Keeper(zygote)  # type: ignore[arg-type]
+    for number, phase in enumerate(phases):
+        keeper(phase, f"{phase}-{number}")
+    found = {name: zygote.images.get(image, image) for name, image in keeper.states("S1").items()}
+    keeper.clear()
+    assert zygote.images == {}
+    return found
+
+
+def test_what_the_fault_left_is_what_stood_before_the_restart() -> None:
+    assert states("run", "restart") == {"before": "S1", "broken": "run-0", "after": "restart-1"}
+
+
+def test_what_was_tried_to_find_out_more_is_no_part_of_it() -> None:
+    found = states("run", "restart", "restart-again", "reset", "reset", "late", "good again")
+    assert found == {"before": "S1", "broken": "run-0", "after": "restart-again-2"}
+
+
+def test_of_a_fault_in_the_recovery_the_broken_start_counts() -> None:
+    assert states("run", "restart", "restart") == {"before": "S1", "broken": "restart-1", "after": "restart-2"}
+
+
+def test_of_damage_the_state_with_the_damage_counts() -> None:
+    assert states("before", "run", "restart") == {"before": "S1", "broken": "before-0", "after": "restart-2"}
+    assert states("before", "run") == {"before": "S1", "broken": "before-0", "after": "run-1"}
+
+
+def test_of_a_power_cut_the_disk_that_was_built_counts_and_not_the_run_that_was_recorded() -> None:
+    assert states("run", "run", "recovery", "recovery", "restart")["broken"] == "recovery-3"
+
+
+def test_where_the_archive_cannot_be_written_is_said_first(tmp_path: Path) -> None:
+    for place in (tmp_path, tmp_path / "no" / "e.tar.gz"):
+        with pytest.raises(BlackstartError) as error:
+            _can_be_written(str(place))
+        assert error.value.where == str(place) and error.value.next_step
