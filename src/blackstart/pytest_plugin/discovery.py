@@ -37,10 +37,12 @@ def add_option(parser: pytest.Parser) -> None:
 def judge(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
     """Note the scenario, and make a failure that is a gap an xfail with its reason."""
     mark = item.get_closest_marker("resilience")
-    if mark is None or call.when != "call":
+    if mark is None or (call.when != "call" and not report.failed):
+        return
+    report.user_properties.append((SCENARIO, str(mark.kwargs.get("scenario", ""))))
+    if call.when != "call":  # a fixture failed: whether the program survives was not seen
         return
     _check(mark)
-    report.user_properties.append((SCENARIO, str(mark.kwargs.get("scenario", ""))))
     gap = str(mark.kwargs.get("gap", ""))
     if report.passed and gap:
         report.outcome = "failed"

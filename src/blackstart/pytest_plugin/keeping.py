@@ -16,7 +16,8 @@ from blackstart.pytest_plugin import discovery
 if TYPE_CHECKING:
     from blackstart.store import KeptTest
 
-_OUTCOMES = {"passed": "survived", "xfailed": "gap", "failed": "failed"}
+# An error of a fixture last: where the test itself passed, that counts for more.
+_OUTCOMES = {"passed": "survived", "xfailed": "gap", "failed": "failed", "error": "failed"}
 
 
 def add_option(parser: pytest.Parser) -> None:

@@ -82,6 +82,17 @@ def test_a_later_session_replaces_what_its_tests_found_and_forgets_files_that_ar
         assert not [one for one in store.tests() if one.test.startswith("test_old.py")]
 
 
+@pytest.mark.parametrize("lines", ["raise OSError(5)", "yield; raise OSError(5)"])
+def test_a_test_whose_fixture_fails_has_not_survived(tmp_path: Path, lines: str) -> None:
+    session(tmp_path, "-k", "survives")
+    fixture = f"\n@pytest.fixture(autouse=True)\ndef around():\n    {lines}\n"
+    session(tmp_path, "-k", "survives", suite=SUITE.replace("import pytest\n", f"import pytest\n{fixture}"))
+    with Store(str(tmp_path), create=False) as store:
+        assert [(one.test, one.outcome, one.reason) for one in store.tests()] == [
+            ("test_it.py::test_survives", "failed", "OSError: 5")
+        ]
+
+
 def test_a_session_without_scenarios_and_one_that_is_told_not_to_keep_nothing(tmp_path: Path) -> None:
     session(tmp_path, "-k", "names_none or others")
     session(tmp_path, "--blackstart-no-store")
