@@ -24,6 +24,7 @@ import msgspec
 
 from blackstart.core.errors import SandboxLimit, SandboxUnavailable, TargetError
 from blackstart.sandbox import census, wire
+from blackstart.sandbox.descent import children, descendants
 from blackstart.sandbox.hindrance import trouble
 from blackstart.sandbox.layout import Change, Ended, ProcessInfo, Started
 
@@ -34,6 +35,8 @@ READY_LIMIT_S = 30.0
 START_LIMIT_S = 20.0
 KILL_LIMIT_S = 20.0
 _PASSCRED = 16
+# Whoever forks while it is being killed is met in the next round.
+_ROUNDS_MAX = 20
 
 
 class Resident(Protocol):
@@ -245,6 +248,20 @@ class Sandbox:
             raise SandboxUnavailable(
                 "a process of the target cannot be killed: it waits in the kernel", next_step="try again"
             )
+
+    def kill_beside(self, number: int) -> None:
+        """SIGKILL to what is left of the program of that start beside the target.
+
+        Asked of its keeper: its own process ids may be somebody else's once it has ended.
+        """
+        keeper = self._keeper_of.get(number, 0)
+        for _ in range(_ROUNDS_MAX):
+            left = [] if self._closed or keeper not in children(self.pid1) else descendants(keeper)
+            if not left:
+                return
+            for pid in left:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
     def advance_pids(self, count: int = 500) -> bool:
         """Skip process ids, so that a stale pid file cannot look alive by accident; False where that is refused."""

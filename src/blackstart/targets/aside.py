@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 from collections.abc import Callable
 
 from blackstart.sandbox import Sandbox
@@ -12,7 +10,7 @@ from blackstart.targets.command import Command, Pipes
 
 
 class Aside:
-    """One start of such a program: its number, its process, its outputs.
+    """One start of such a program: its number and its outputs.
 
     stdin: what it reads, -1 for nothing; apart: it lives in the sandbox's second network.
     """
@@ -40,12 +38,11 @@ class Aside:
         finally:
             if stdin < 0:
                 os.close(source)
-        self.number, self.pid = started.number, started.pid
+        self._sandbox, self.number = sandbox, started.number
 
     def kill(self) -> None:
-        """End its process group."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, signal.SIGKILL)
+        """End what is left of it."""
+        self._sandbox.kill_beside(self.number)
 
     def close(self) -> None:
         """Give its pipes back."""
