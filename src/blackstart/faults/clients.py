@@ -122,7 +122,7 @@ class _Crowd:
         if self._how == UNREAD:
             return (_HEAD + b"\r\n") * _REQUESTS
         if self._how == GARBAGE:
-            return bytes(self._noise.randrange(256) for _ in range(_NOISE_BYTES))
+            return self._noise.randbytes(_NOISE_BYTES)
         return b"" if self._how == MANY else _HEAD
 
     def is_met(self, caller: Caller) -> tuple[bool, str]:
