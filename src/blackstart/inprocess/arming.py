@@ -21,7 +21,7 @@ from blackstart.inprocess.block import Block
 from blackstart.inprocess.effects import Answer
 from blackstart.inprocess.errors import AlreadyArmed
 from blackstart.inprocess.placing import Place
-from blackstart.inprocess.point import CONTEXT, PROCESS, Point, answering
+from blackstart.inprocess.point import PROCESS, Point, answering, shown
 from blackstart.inprocess.sites import Site
 
 _points: dict[str, list[Point]] = {}
@@ -47,10 +47,8 @@ class armed(Block):
         seed: int | Seed = 0,
         module: str = "",
     ) -> None:
-        assert scope in (PROCESS, CONTEXT), f"scope is {PROCESS!r} or {CONTEXT!r}, not {scope!r}"
         of = (names,) if isinstance(names, str) else tuple(names)
-        assert of, "no name of a failpoint"
-        super().__init__(", ".join(of), lambda: Point(of, rule, seed=seed, scope=scope), may_miss)
+        super().__init__(shown(of), lambda: Point(of, rule, seed=seed, scope=scope), may_miss)
         self._module = module
 
     @contextmanager
@@ -117,22 +115,26 @@ def _arm(point: Point) -> None:
             commented = modules.known_sites(look_again=True)
         called = {name for name in point.names if name not in commented and function.is_called(name)}
         found = [modules.find(name, commented) for name in point.names if name not in called]
-        wanted: dict[str, modules.LiveModule] = {str(site): modules.live(module) for module, site in found}
+        wanted: dict[int, tuple[modules.LiveModule, dict[str, Site]]] = {}
+        for module, site in found:
+            if id(module) not in wanted:
+                wanted[id(module)] = modules.live(module), {}
+            wanted[id(module)][1][site.name] = site
         for name in point.names:
             add(point, name)
-        for live in {id(one): one for one in wanted.values()}.values():
-            sites = {site.name: site for module, site in found if module is live.module}
-            frames = live.exchange(live.sites | sites, hooks_of)
-            if frames:
-                point.notes.append(f"{frames} frames were executing the code and keep the old one until they return")
+        for live, sites in wanted.values():
+            begun = live.exchange(live.sites | sites, hooks_of)
+            if begun:
+                point.notes.append(f"calls that had begun before keep the old code until they return: {begun}")
 
 
 def _disarm(point: Point) -> None:
     with modules.LOCK:
         remove(point)
+        names = set(point.names)
         for live, sites in list(modules.everything_armed()):
             left = {name: site for name, site in sites.items() if name in _points}
-            if left != sites or any(name in point.names for name in left):
+            if left != sites or not names.isdisjoint(left):
                 live.exchange(left, hooks_of)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
 
-from blackstart.inprocess.errors import AlreadyArmed
+from blackstart.inprocess.errors import AlreadyArmed, NotArmable
 from blackstart.inprocess.point import Point
 
 
@@ -32,7 +32,9 @@ class Block:
 
     def __enter__(self) -> Point:
         if self._running is not None:
-            raise AlreadyArmed(f"{self._what}: armed by this very object already")
+            raise AlreadyArmed(
+                f"{self._what}: armed by this very object already", next_step="leave its block before the next one"
+            )
         self._entered = True
         running = self._running = self._run()
         try:
@@ -44,7 +46,8 @@ class Block:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
-        assert self._entered, "left without being entered"
+        if not self._entered:
+            raise NotArmable(f"{self._what}: left without being entered", next_step="write it as a `with` block")
         running, self._running = self._running, None
         return running.__exit__(kind, error, trace) if running is not None else None
 

@@ -9,10 +9,15 @@ from __future__ import annotations
 
 import functools
 import gc
+import inspect
 import sys
-from collections.abc import Iterable
-from types import CellType, CodeType, FunctionType, ModuleType
+from collections.abc import Iterable, Sequence
+from types import AsyncGeneratorType, CellType, CodeType, CoroutineType, FunctionType, GeneratorType, ModuleType
 from typing import Any
+
+_MANY = 50
+_SUSPENDABLE = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
+_PREFIXES = {GeneratorType: "gi", CoroutineType: "cr", AsyncGeneratorType: "ag"}
 
 
 def functions_of(module: ModuleType) -> list[FunctionType]:
@@ -63,20 +68,38 @@ def holders_of(codes: Iterable[CodeType]) -> list[FunctionType]:
     known = {id(code) for code in wanted}
     if not wanted:
         return []
-    found = _unfrozen(lambda: gc.get_referrers(*wanted))
-    return [one for one in found if type(one) is FunctionType and id(one.__code__) in known]
+    return [one for one in _referrers(wanted) if type(one) is FunctionType and id(one.__code__) in known]
 
 
-def running(codes: Iterable[CodeType]) -> int:
-    """How many frames of all threads execute one of these code objects now; they keep it until they return."""
+def begun(codes: Sequence[CodeType]) -> int:
+    """How many calls of one of these code objects are under way, in all threads; they keep it until they return."""
     known = {id(code) for code in codes}
-    count = 0
+    count = _suspended([code for code in codes if code.co_flags & _SUSPENDABLE])
     for top in sys._current_frames().values():
         frame = top
         while frame is not None:
             count += id(frame.f_code) in known
             frame = frame.f_back  # type: ignore[assignment]
     return count
+
+
+def _suspended(codes: Sequence[CodeType]) -> int:
+    """How many generators and coroutines made of one of these, running ones left out, have not come to their end."""
+    if not codes:
+        return 0
+    known = {id(code) for code in codes}
+    count = 0
+    for one in _referrers(codes):
+        prefix = _PREFIXES.get(type(one))
+        if prefix and id(getattr(one, f"{prefix}_code")) in known:
+            count += getattr(one, f"{prefix}_frame") is not None and not getattr(one, f"{prefix}_running")
+    return count
+
+
+def _referrers(codes: Sequence[CodeType]) -> list[Any]:
+    """The objects that refer to these, and perhaps others."""
+    # The collector compares each reference with each code: of many codes, a look at every object is the shorter way.
+    return _unfrozen(gc.get_objects if len(codes) > _MANY else functools.partial(gc.get_referrers, *codes))
 
 
 def _unfrozen(look: Any) -> list[Any]:

@@ -173,7 +173,7 @@ class LiveModule:
                 self._woven.setdefault(index, []).append(code)
 
     def exchange(self, sites: dict[str, Site], hooks: Callable[[Site, Place], weaving.Hooks]) -> int:
-        """Put calls at these sites and at no others; how many frames still execute what was there before."""
+        """Put calls at these sites and at no others; how many calls go on with what was there before."""
         woven = weaving.Woven(self._plain, {})
         if sites:
             woven = weaving.weave(self.source, self.path, list(sites.values()), hooks, self._rewrite)
@@ -185,8 +185,9 @@ class LiveModule:
         found = self._holders(before)
         index_of = {id(code): index for index, codes in before.items() for code in codes}
         held = {index_of[id(function.__code__)] for function in found}
+        enclosing = weaving.enclosing(woven.codes[0])
         for name in sites.keys() - self.sites.keys():
-            self._check(sites[name], woven, held)
+            self._check(sites[name], woven, enclosing, held)
         # Noted before it is done: who is interrupted in the middle finds here what there is to take back.
         self.sites = self.sites | sites
         for index in changed:
@@ -197,7 +198,7 @@ class LiveModule:
         if not sites:
             self._woven = {index: codes[-1:] for index, codes in self._woven.items()}
         self.sites = dict(sites)
-        return holders.running(code for index in changed for code in before[index])
+        return holders.begun([code for index in changed for code in before[index]])
 
     def _holders(self, before: dict[int, list[CodeType]]) -> list[FunctionType]:
         """The functions with this code. Searched for once, unless more can be born: functions made in functions."""
@@ -211,9 +212,11 @@ class LiveModule:
         if _copies != self._copies_seen:
             self._found.clear()
             self._copies_seen = list(_copies)
+        with_code: dict[int, list[weakref.ref[FunctionType]]] = {}
+        for one in found:
+            with_code.setdefault(id(one.__code__), []).append(weakref.ref(one))
         for index, codes in before.items():
-            here = set(map(id, codes))
-            self._found[index] = [weakref.ref(one) for one in found if id(one.__code__) in here]
+            self._found[index] = [ref for code in codes for ref in with_code.get(id(code), [])]
         return found
 
     def _may_be_born(self, index: int) -> bool:
@@ -227,11 +230,13 @@ class LiveModule:
         original = [self._original[index]] if index in self._original else []
         return original + self._woven.get(index, [])
 
-    def _check(self, site: Site, woven: weaving.Woven, held: set[int]) -> None:
+    def _check(self, site: Site, woven: weaving.Woven, enclosing: list[int], held: set[int]) -> None:
         """Some live function must run the line of this failpoint, or make the function that does."""
-        owner = woven.owners[site.name]
-        around = [i for i in range(owner + 1) if i and owner < i + len(weaving.every(woven.codes[i]))]
-        names = [woven.codes[index].co_qualname for index in around]
+        around: list[int] = []
+        index = woven.owners[site.name]
+        while index > 0:
+            around.append(index)
+            index = enclosing[index]
         if not around or not any(map(self._is_function, around)):
             raise NotArmable(
                 f"failpoint {site.name!r} is in the body of a module or class, which has run already",
@@ -246,7 +251,7 @@ class LiveModule:
             )
             raise NotArmable(f"failpoint {site.name!r}: {what}", where=str(site), next_step="start the program anew")
         raise NotArmable(
-            f"failpoint {site.name!r}: no live function runs {names[-1]}",
+            f"failpoint {site.name!r}: no live function runs {woven.codes[around[0]].co_qualname}",
             where=str(site),
             next_step="was it deleted, or its file edited since the import? start the program anew",
         )

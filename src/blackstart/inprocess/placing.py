@@ -8,7 +8,8 @@ somewhere else than where one reads it would be worse than none.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from blackstart.inprocess.errors import NotArmable
@@ -36,10 +37,16 @@ class _Part:
     until: int
 
 
-def place(tree: ast.Module, site: Site, source: str) -> Place:
-    """Where `site` fires; NotArmable if no statement can stand there."""
-    finder = _Finder(site, source.splitlines())
+def place(tree: ast.Module, site: Site, lines: Sequence[str]) -> Place:
+    """Where `site` fires in the source of these lines; NotArmable if no statement can stand there."""
+    finder = _Finder(site, lines)
     found = finder.behind(tree.body) if site.trailing else finder.alone(tree.body)
+    if found is None and _is_in_lambda(tree, site.line):
+        raise NotArmable(
+            f"failpoint {site.name!r} stands in a lambda, which has no statements",
+            where=str(site),
+            next_step="make it a function with def, or break its calls by their dotted path (armed_call)",
+        )
     if found is None:
         raise NotArmable(f"failpoint {site.name!r} fits no block of statements", where=str(site), next_step=_ADVICE)
     _behind_docstring(found)
@@ -47,6 +54,11 @@ def place(tree: ast.Module, site: Site, source: str) -> Place:
 
 
 _ADVICE = "put the comment on a line of its own, between two statements and indented as they are"
+
+
+def _is_in_lambda(tree: ast.Module, line: int) -> bool:
+    lambdas = (node for node in ast.walk(tree) if isinstance(node, ast.Lambda))
+    return any(one.lineno <= line <= (one.end_lineno or 0) for one in lambdas)
 
 
 def _behind_docstring(found: Place) -> None:
@@ -59,7 +71,7 @@ def _behind_docstring(found: Place) -> None:
 
 
 class _Finder:
-    def __init__(self, site: Site, lines: list[str]) -> None:
+    def __init__(self, site: Site, lines: Sequence[str]) -> None:
         self.site = site
         self.lines = lines
 
@@ -85,35 +97,34 @@ class _Finder:
         line = self.site.line
         found: Place | None = None
         while part is not None:
-            for index, statement in enumerate(part.block):
-                if _first_line(statement) <= line <= (statement.end_lineno or 0):
-                    inner = list(_blocks(statement))
-                    in_header = not inner or line < inner[0][0].lineno or line == statement.lineno
-                    is_definition = isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
-                    found = Place(part.block, index, owner, in_class) if in_header and not is_definition else None
-                    break
+            index = bisect_left(part.block, line, key=_last_line)
+            if index < len(part.block) and _first_line(statement := part.block[index]) <= line:
+                inner = list(_blocks(statement))
+                in_header = not inner or line < inner[0][0].lineno or line == statement.lineno
+                is_definition = isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+                found = Place(part.block, index, owner, in_class) if in_header and not is_definition else None
             part, owner, in_class = self._below(part, owner, in_class)
         return found
 
     def _gap(self, block: list[ast.stmt], owner: Owner, in_class: bool) -> Place | None:
         line = self.site.line
-        index = next((i for i, statement in enumerate(block) if _first_line(statement) > line), len(block))
+        index = bisect_right(block, line, key=_first_line)
         if index and (block[index - 1].end_lineno or 0) >= line:
             return None
         return Place(block, index, owner, in_class)
 
     def _below(self, part: _Part, owner: Owner, in_class: bool) -> tuple[_Part | None, Owner, bool]:
         """The block of a statement of this one that reaches over the comment's line, if any."""
-        for index, statement in enumerate(part.block):
-            follows = part.block[index + 1 :]
-            until = _first_line(follows[0]) - 1 if follows else part.until
-            if not _first_line(statement) <= self.site.line <= until:
-                continue
-            for inner in self._parts(statement, until):
-                if inner.after <= self.site.line <= inner.until:
-                    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-                        return inner, statement, isinstance(owner, ast.ClassDef)
-                    return inner, owner, in_class
+        # The last that begins before the line; what follows it begins behind.
+        index = bisect_right(part.block, self.site.line, key=_first_line) - 1
+        if index < 0:
+            return None, owner, in_class
+        statement, follows = part.block[index], part.block[index + 1 : index + 2]
+        for inner in self._parts(statement, _first_line(follows[0]) - 1 if follows else part.until):
+            if inner.after <= self.site.line <= inner.until:
+                if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                    return inner, statement, isinstance(owner, ast.ClassDef)
+                return inner, owner, in_class
         return None, owner, in_class
 
     def _parts(self, statement: ast.stmt, until: int) -> list[_Part]:
@@ -140,6 +151,10 @@ class _Finder:
 def _first_line(statement: ast.stmt) -> int:
     decorators: list[ast.expr] = getattr(statement, "decorator_list", [])
     return min([statement.lineno, *(one.lineno for one in decorators)])
+
+
+def _last_line(statement: ast.stmt) -> int:
+    return statement.end_lineno or 0
 
 
 def _blocks(node: ast.stmt) -> Iterator[list[ast.stmt]]:

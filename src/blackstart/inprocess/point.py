@@ -7,17 +7,28 @@ from __future__ import annotations
 
 import contextvars
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from blackstart.core.randomness import Seed
 from blackstart.core.rule import Rule, RuleError, Term, parse, refuse
+from blackstart.core.verbs import near
 from blackstart.inprocess.effects import LINE_VERBS, LOG, Answer, Effects, Healing
-from blackstart.inprocess.errors import NeverFired
+from blackstart.inprocess.errors import NeverFired, NotArmable
 
 PROCESS, CONTEXT = "process", "context"
+_SCOPES = f"scope={PROCESS!r} for every hit, scope={CONTEXT!r} for those of the task or thread that arms it"
+# Of more places than this a message names three.
+_SHOWN = 5
 _inside: contextvars.ContextVar[frozenset[int]] = contextvars.ContextVar("blackstart_inside", default=frozenset())
+
+
+def shown(names: Sequence[str]) -> str:
+    """These names for a message; of many the first three and how many more."""
+    if len(names) <= _SHOWN:
+        return ", ".join(names)
+    return f"{', '.join(names[:3])} and {len(names) - 3} more"
 
 
 class Point:
@@ -38,7 +49,12 @@ class Point:
         mechanism: str = "a failpoint",
         before: Callable[[int, Term], None] | None = None,
     ) -> None:
+        if not names:
+            raise NotArmable("no name of a failpoint was given", next_step='write it like armed("save-rename", rule)')
+        if scope not in (PROCESS, CONTEXT):
+            raise NotArmable(f"no scope {scope!r}{near(scope, (PROCESS, CONTEXT))}", next_step=_SCOPES)
         self.names = names
+        self._shown = shown(names)
         self.rule = parse(rule) if isinstance(rule, str) else rule
         refuse(self.rule, can, mechanism)
         _refuse_after(self.rule, mechanism)
@@ -46,13 +62,13 @@ class Point:
         self.notes: list[str] = []
         self._before = before
         self._healing = Healing()
-        self._effects = Effects(self.rule, f"{mechanism.removeprefix('a ')} {', '.join(names)}", self._healing)
+        self._effects = Effects(self.rule, f"{mechanism.removeprefix('a ')} {self._shown}", self._healing)
         source = (seed if isinstance(seed, Seed) else Seed(seed)).source("failpoint", *names)
         self._counter = self.rule.counter(source)
         self._fired = threading.Event()
 
     def __repr__(self) -> str:
-        return f"<Point {', '.join(self.names)}: {self.rule}; {self.hits} hits, {self.fired} fired>"
+        return f"<Point {self._shown}: {self.rule}; {self.hits} hits, {self.fired} fired>"
 
     @property
     def hits(self) -> int:
@@ -76,7 +92,7 @@ class Point:
     def wait_fired(self, timeout_s: float = 5.0) -> None:
         """Wait until it fired; NeverFired after timeout_s."""
         if not self._fired.wait(timeout_s):
-            raise NeverFired(f"{', '.join(self.names)} did not fire within {timeout_s:g} s", next_step=self._why())
+            raise NeverFired(f"{self._shown} did not fire within {timeout_s:g} s", next_step=self._why())
 
     def heal(self) -> None:
         """Let all go on who hang here; does not wait for them."""
@@ -91,7 +107,7 @@ class Point:
             self._before(self._counter.hits, term or _OFF)
         if term is not None:
             self._fired.set()
-            LOG.warning("fault at %s, hit %d: %s", ", ".join(self.names), self._counter.hits, term)
+            LOG.warning("fault at %s, hit %d: %s", self._shown, self._counter.hits, term)
         return term
 
     def reach(self) -> Answer:
@@ -131,9 +147,7 @@ class Point:
     def must_have_fired(self) -> None:
         """NeverFired if it could have fired and did not."""
         if self.can_fire and not self.fired:
-            raise NeverFired(
-                f"the rule {str(self.rule)!r} at {', '.join(self.names)} never fired", next_step=self._why()
-            )
+            raise NeverFired(f"the rule {str(self.rule)!r} at {self._shown} never fired", next_step=self._why())
 
     def _why(self) -> str:
         reached = f"the place was reached {self.hits} times" if self.hits else "the place was not reached"

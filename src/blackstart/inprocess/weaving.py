@@ -66,7 +66,8 @@ def weave(
 ) -> Woven:
     """The module's code objects with a call at each of these sites; `hooks` makes what is called there."""
     tree = ast.parse(source)
-    places = [(site, place(tree, site, source)) for site in sites]
+    lines = source.splitlines()
+    places = [(site, place(tree, site, lines)) for site in sites]
     bound: dict[str, Callable[[], Any]] = {}
     # From the last line to the first, so that an index found before stays right.
     for site, found in sorted(places, key=lambda pair: (pair[0].line, pair[0].column), reverse=True):
@@ -92,6 +93,15 @@ def every(code: CodeType) -> list[CodeType]:
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             found += every(constant)
+    return found
+
+
+def enclosing(code: CodeType, at: int = 0, outer: int = -1) -> list[int]:
+    """For each of `every(code)` the index of the one that it stands in; -1 for the outermost."""
+    found = [outer]
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            found += enclosing(constant, at + len(found), at)
     return found
 
 

@@ -283,3 +283,35 @@ def test_a_coroutine_in_a_test_file(tmp_path: Path) -> None:
         "    assert [asyncio.run(fetch()) for _ in range(2)] == [2, 1]\n"
     )
     assert "1 passed" in session(tmp_path, test)
+
+
+def test_what_is_kept_of_a_fixture_refuses_to_work_after_its_test(tmp_path: Path) -> None:
+    test = (
+        "import json, pytest\nfrom blackstart import inprocess\nkept = []\n\n"
+        "def test_first(failpoints, faulty, proxy):\n    kept.extend([failpoints, faulty, proxy])\n\n"
+        "@pytest.mark.parametrize(('use', 'name'), [\n"
+        "    (lambda: kept[0].call('json.loads', 'raise(KeyError)'), 'failpoints'),\n"
+        "    (lambda: kept[0].in_children({'a': 'kill'}), 'failpoints'),\n"
+        "    (lambda: kept[1]([], 'raise(KeyError)'), 'faulty'),\n"
+        "    (lambda: kept[2]('127.0.0.1:9'), 'proxy')])\n"
+        "def test_later(use, name):\n"
+        "    with pytest.raises(Exception) as caught:\n        use()\n"
+        "    assert str(caught.value) == (\n"
+        "        f'the fixture `{name}` was used after its test: nobody would undo what it does\\n'\n"
+        "        '  next:  ask for it in each test that uses it')\n"
+        "    assert inprocess.active() == [] and json.loads('1') == 1\n"
+    )
+    assert "5 passed" in session(tmp_path, test)
+
+
+def test_a_fixture_outside_a_test_is_refused_by_pytest(tmp_path: Path) -> None:
+    test = (
+        "import pytest\nfrom blackstart.pytest_plugin.fixtures.failpoints import failpoints as itself\n\n"
+        "@pytest.fixture(scope='module')\ndef wide(failpoints):\n    return failpoints\n\n"
+        "def test_wide(wide):\n    pass\n\n"
+        "def test_called():\n    itself()\n"
+    )
+    shown = session(tmp_path, test)
+    assert "ScopeMismatch: You tried to access the function scoped fixture failpoints with a module scoped" in shown
+    assert 'Fixture "failpoints" called directly' in shown
+    assert "1 failed, 1 error" in shown
