@@ -135,14 +135,13 @@ class Point:
     @contextmanager
     def in_scope(self) -> Iterator[None]:
         """The current context is in scope inside the block; without a difference where the scope is the process."""
-        before = _inside.get()
         try:
             if self.scope == CONTEXT:
-                _inside.set(before | {id(self)})
+                _inside.set(_inside.get() | {id(self)})
             yield
         finally:
-            if self.scope == CONTEXT:
-                _inside.set(before)
+            if self.scope == CONTEXT:  # others may have come and gone meanwhile, in any order
+                _inside.set(_inside.get() - {id(self)})
 
     def must_have_fired(self) -> None:
         """NeverFired if it could have fired and did not."""

@@ -25,6 +25,7 @@ import pytest
 from blackstart import inprocess
 from blackstart.core.rule import RuleError
 from blackstart.inprocess import armed
+from blackstart.inprocess.point import _inside
 
 
 class Injected(Exception):
@@ -210,6 +211,18 @@ def test_one_task_of_many(shop: ModuleType) -> None:
         return list(await asyncio.gather(one(True), one(False), one(True)))
 
     assert asyncio.run(main()) == ["broken", "well", "broken"]
+
+
+def test_contexts_are_left_in_any_order(shop: ModuleType) -> None:
+    before = _inside.get()
+    first = armed("in-static", "return(0)", scope="context", may_miss=True)
+    second = armed("in-method", "return(1)", scope="context", may_miss=True)
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert len(_inside.get()) == len(before) + 1
+    second.__exit__(None, None, None)
+    assert _inside.get() == before
 
 
 def test_a_thread_is_in_scope_if_it_was_given_the_context(shop: ModuleType) -> None:
