@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from blackstart.campaign import ground
 from blackstart.campaign.campaign import Campaign
 from blackstart.campaign.disk import DISK_MAX_BYTES, write_state
 from blackstart.campaign.observe import Observation
@@ -21,6 +22,9 @@ from blackstart.campaign.serving import patience_of
 from blackstart.campaign.worker import Outcome, try_and_judge
 from blackstart.core.errors import BlackstartError, Undecided
 from blackstart.core.options import Options
+from blackstart.faults.errno import SHORT, Errno
+from blackstart.faults.kill import Kill
+from blackstart.faults.scene import RUN
 from blackstart.guard import parse_allowed
 from blackstart.report import json, views
 from blackstart.report.archive import Archive
@@ -41,7 +45,7 @@ from blackstart.report.pin import pinned_report
 from blackstart.report.progress import Progress
 from blackstart.sandbox import Zygote, choose, probe
 from blackstart.sandbox.copying import Copier, TooMuch
-from blackstart.trials import Plan
+from blackstart.trials import Bench, Plan
 
 # A failure is shown where it came in 3 of 5, so it must come in one of as many.
 ATTEMPTS_MAX = 5
@@ -164,21 +168,43 @@ def _pack(
             f"the state is too large for an archive: {error}", next_step="hand over the report and the replay line"
         ) from None
     bench = seen.bench
+    inject, path = _by_strace(plan_of(finding), bench, states[BEFORE])
+    inject = inject if is_below(path, roots) else ""
     over = Handover(
         finding=dict(finding),
         options=options,
         history=outcome.history,
         cwd=cwd,
         home=bench.command.env.get("HOME", "/"),
+        env={**ground.PINNED, **options.env},
         roots=roots,
         good=tuple({clean.code: None for clean in seen.calibration.chain}) or (0,),
         states=tuple(states),
         damaged=any(run.phase == "before" for run in outcome.history.runs),
         images={name: bench.read(image) for name, image in states.items()},
+        inject=inject,
+        path=path,
     )
     _add_texts(archive, over, bench.command.stdin)
     _write(archive, file)
     return [f"left out: {one.name}: {one.why}" for one in archive.left_out]
+
+
+def _by_strace(plan: Plan, bench: Bench, image: str) -> tuple[str, str]:
+    """(how strace does this fault, the path it does it on); empty where it does not fall into the first start, or
+    strace cannot.
+    """
+    fault = plan.faults[0] if len(plan.faults) == 1 else None
+    if not isinstance(fault, Errno | Kill) or fault.phase != RUN or "*" in fault.point.call:
+        return "", ""
+    if isinstance(fault, Kill):
+        action, plus = "error=EINTR:signal=KILL", ""  # with the error the call is not made
+    elif fault.error == SHORT:
+        return "", ""
+    else:
+        action, plus = f"error={fault.error}", "+" if fault.persistent else ""
+    point = fault.point
+    return f"{point.call}:{action}:when={point.nth}{plus}", bench.real(point.path, image)
 
 
 def _add_texts(archive: Archive, over: Handover, stdin: str) -> None:

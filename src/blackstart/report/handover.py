@@ -5,6 +5,7 @@ Pure. Times are left out but where they are the finding, so that the same failur
 
 from __future__ import annotations
 
+import os.path
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -41,6 +42,7 @@ KINDS_IN_WORDS = {
 }
 # A pipe has another number each time.
 _NUMBERED = re.compile(r"^(pipe|socket|anon_inode):\[[^]]*\]$")
+_NAME = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 _ON_DISK = ("lost", "corrupt", "stuck", "leaked")
 _STATES_IN_WORDS = {
     BEFORE: "the state before anything was broken",
@@ -52,9 +54,10 @@ _STATES_IN_WORDS = {
 class Handover(msgspec.Struct, frozen=True, kw_only=True):
     """All that is handed over but the files themselves.
 
-    finding: as the report holds it; cwd, home: where the program ran; good: how a clean run ends; roots: state
-    directories; states: which of them are there; damaged: whether the fault was damage to the state, done before the
-    start; images: what stood in them, as probes read it; left_out: what is not in the archive.
+    finding: as the report holds it; cwd, home: where the program ran; env: what was set for it; good: how a clean run
+    ends; roots: state directories; states: which of them are there; damaged: whether the fault was damage to the state,
+    done before the start; images: what stood in them, as probes read it; left_out: what is not in the archive; inject,
+    path: how strace breaks the same call (`CALL:ACTION:when=N`), and on which path; empty where it cannot.
     """
 
     finding: dict[str, Any]
@@ -63,11 +66,14 @@ class Handover(msgspec.Struct, frozen=True, kw_only=True):
     cwd: str
     good: tuple[int, ...] = (0,)
     home: str = "/"
+    env: dict[str, str] = {}
     roots: tuple[str, ...] = ()
     states: tuple[str, ...] = ()
     damaged: bool = False
     images: dict[str, Image] = {}
     left_out: tuple[LeftOut, ...] = ()
+    inject: str = ""
+    path: str = ""
 
     @property
     def starts(self) -> list[Run]:
@@ -110,15 +116,16 @@ def start_script(over: Handover) -> str:
     """A POSIX script that starts the program on one of the states, where it was unpacked."""
     argv, options = over.options.command, over.options
     home = _moved(over.home, over) if any(_holds(over.home, root) for root in over.roots) else ""
-    settings = {"PYTHONHASHSEED": "0", "TZ": "UTC", "LC_ALL": "C.UTF-8"}
-    exports = [f"export {name}={shlex.quote(value)}" for name, value in {**settings, **options.env}.items()]
+    exports = [f"export {name}={shlex.quote(value)}" for name, value in over.env.items() if _NAME.fullmatch(name)]
     stdin = '"$here/stdin"' if options.stdin else "/dev/null"
+    by = " [strace]" if over.inject else ""
     default = BROKEN if BROKEN in over.states else BEFORE
     return f"""#!/bin/sh
-# Starts the program on a state of this archive: sh {START} [{" | ".join(over.states)}]
+# Starts the program on a state of this archive: sh {START} [{" | ".join(over.states)}]{by}
 # It changes that state: unpack the archive again before the next attempt.
-here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd) || exit 126
+here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd -P) || exit 126
 state=$here/${{1:-{default}}}
+by=$2
 cd -- "$state"{shlex.quote(over.cwd)} || exit 126
 {"".join(f"{line}{chr(10)}" for line in exports)}{f"export HOME={home}{chr(10)}" if home else ""}\
 program=${{PROGRAM:-{_moved(argv[0], over)}}}
@@ -126,8 +133,21 @@ command -v -- "$program" >/dev/null || {{
     echo "$program is not installed here; say where it is: PROGRAM=... sh {START}" >&2
     exit 127
 }}
-exec "$program" {" ".join(_moved(word, over) for word in argv[1:])} <{stdin}
+set --
+{_strace(over)}\
+exec "$@" "$program" {" ".join(_moved(word, over) for word in argv[1:])} <{stdin}
 """
+
+
+def _strace(over: Handover) -> str:
+    """The lines that let strace break the call; its path as a whole and as the program may name it from where it is."""
+    if not over.inject:
+        return ""
+    call = over.inject.partition(":")[0]
+    relative = shlex.quote(os.path.relpath(over.path, over.cwd))
+    options = f"-f -qq -o /dev/null -e trace={shlex.quote(call)} -e {shlex.quote(f'inject={over.inject}')}"
+    line = f"set -- strace {options} -P {_moved(over.path, over)} -P {relative} --"
+    return f'[ "$by" != strace ] || {line}\n'
 
 
 def outputs_of(over: Handover) -> Iterator[tuple[str, bytes]]:
@@ -319,6 +339,9 @@ def _seeing(over: Handover) -> Iterator[str]:
         yield "It does not show on the disk: it was seen while the program ran, as told above and in outputs/."
         yield f"sh {START} {BEFORE} starts the program as it was before, with nothing broken."
     yield "A start changes the state there: unpack again for the next attempt."
+    if over.inject:
+        yield f"sh {START} {BEFORE} strace"
+        yield "lets strace, if it is installed, break that call there: it alone, counted for each thread apart."
     if over.options.ready:
         yield "It keeps running: use it meanwhile as told above (used by, asked by), and end it with Ctrl-C."
     if over.options.companions:

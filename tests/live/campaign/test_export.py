@@ -32,6 +32,7 @@ def blackstart(place: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.live
+@pytest.mark.needs("strace")
 def test_a_killed_program_fails_elsewhere_as_it_failed_here(tmp_path: Path) -> None:
     here, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
     here.mkdir()
@@ -73,6 +74,10 @@ def test_a_killed_program_fails_elsewhere_as_it_failed_here(tmp_path: Path) -> N
     )
     assert (good.returncode, good.stdout) == (0, "saved\n")
     assert bad.returncode == 1 and "JSONDecodeError" in bad.stderr
+    kept = next((top / "before").rglob("notes.json"))
+    assert len(json.loads(kept.read_bytes())) > 1
+    subprocess.run(["sh", "start.sh", "before", "strace"], cwd=top, capture_output=True, timeout=60, check=False)
+    assert kept.read_bytes() == b"", "strace killed it at the same place"
     text = (top / "README.txt").read_text()
     assert finding["fault"] in text and finding["advice"] in text and "app.py:" in text
     assert f"report.json#{finding['id']}" in text

@@ -6,8 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from blackstart.campaign.export import Keeper, _can_be_written
+from blackstart.campaign.export import Keeper, _by_strace, _can_be_written
 from blackstart.core.errors import BlackstartError
+from blackstart.faults.errno import Errno
+from blackstart.faults.kill import Kill
+from blackstart.faults.point import Point
+from blackstart.trials import Plan
 
 
 class FakeZygote:
@@ -61,6 +65,33 @@ def test_of_damage_the_state_with_the_damage_counts() -> None:
 
 def test_of_a_power_cut_the_disk_that_was_built_counts_and_not_the_run_that_was_recorded() -> None:
     assert states("run", "run", "recovery", "recovery", "restart")["broken"] == "recovery-3"
+
+
+class FakeBench:
+    """Masked paths below /w."""
+
+    def real(self, masked: str, image: str) -> str:
+        return masked.replace("$CWD", "/w")
+
+
+POINT = Point(call="write", path="$CWD/a", nth=2)
+
+
+@pytest.mark.parametrize(
+    ("faults", "inject"),
+    [
+        ((Kill(point=POINT),), "write:error=EINTR:signal=KILL:when=2"),
+        ((Errno(point=POINT, error="EIO"),), "write:error=EIO:when=2"),
+        ((Errno(point=POINT, error="ENOSPC", persistent=True),), "write:error=ENOSPC:when=2+"),
+        ((Errno(point=POINT, error="short"),), ""),
+        ((Errno(point=POINT, error="EIO", phase="restart"),), ""),
+        ((Kill(point=POINT), Kill(point=POINT)), ""),
+        ((), ""),
+    ],
+)
+def test_what_strace_can_do_as_well(faults: tuple[Errno | Kill, ...], inject: str) -> None:
+    plan = Plan(kind="errno", start="S1", faults=faults)
+    assert _by_strace(plan, FakeBench(), "S1") == (inject, "/w/a" if inject else "")  # type: ignore[arg-type]
 
 
 def test_where_the_archive_cannot_be_written_is_said_first(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -134,9 +135,16 @@ def test_the_script_starts_the_program_where_it_was_unpacked(tmp_path: Path) -> 
     place = "/w/it's $(here)"
     options = Options(
         command=("sh", "-c", 'pwd; echo "$1" "$2" "$HOME" "$NAME"; cat', "-", f"--db={place}/x", "a b"),
-        cwd=place, env={"NAME": "v'1"}, stdin="words",
+        cwd=place, stdin="words",
     )  # fmt: skip
-    made = over(run("run"), options=options, cwd=place, home=f"{place}/home", roots=(place,))
+    made = over(
+        run("run"),
+        options=options,
+        cwd=place,
+        home=f"{place}/home",
+        roots=(place,),
+        env={"NAME": "v'1", "no; name": "x"},
+    )
     inside = tmp_path / "broken" / place.strip("/")
     inside.mkdir(parents=True)
     (tmp_path / "start.sh").write_text(start_script(made))
@@ -153,3 +161,25 @@ def test_the_script_says_what_is_not_installed(tmp_path: Path) -> None:
     ended = subprocess.run(["sh", "start.sh"], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=30)
     assert ended.returncode == 127
     assert "/opt/no such/program is not installed here; say where it is: PROGRAM=" in ended.stderr
+
+
+def test_where_strace_can_do_it_the_script_lets_it_break_the_same_call(tmp_path: Path) -> None:
+    broken = "openat:error=EACCES:when=2+"
+    made = over(run("run"), options=Options(command=("true",), cwd="/w/app"), inject=broken, path="/w/app/a b")
+    (tmp_path / "before" / "w" / "app").mkdir(parents=True)
+    (tmp_path / "start.sh").write_text(start_script(made))
+    fake = tmp_path / "strace"
+    fake.write_text("#!/bin/sh\nprintf '%s\\n' \"$@\"\n")
+    fake.chmod(0o755)
+    said = [
+        subprocess.run(
+            ["sh", "start.sh", "before", *by], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=30,
+            env={"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        ).stdout.splitlines()
+        for by in ((), ("strace",))
+    ]  # fmt: skip
+    assert said[0] == []
+    assert (
+        f"inject={broken}" in said[1] and f"{tmp_path.resolve()}/before/w/app/a b" in said[1] and said[1][-1] == "true"
+    )
+    assert "sh start.sh before strace" in readme(made)
