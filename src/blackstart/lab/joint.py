@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 
 import msgspec
 
@@ -48,7 +49,7 @@ class Joined(Lab):
         try:
             self.ask({"do": "join", "near": NEAR, "far": FAR})
             self.reach(ports)
-        except LabError as error:
+        except (LabError, SandboxLimit) as error:
             self.close()
             raise SandboxLimit(f"the companions' network cannot be joined: {error}") from None
 
@@ -56,19 +57,32 @@ class Joined(Lab):
         """From now on what listens there on these (protocol, port) is reached from the target's loopback."""
         new = sorted(set(ports) - self._reached)
         if new:
-            self.ask({"do": "reach", "near": NEAR, "far": FAR, "ports": new})
+            with _limits():
+                self.ask({"do": "reach", "near": NEAR, "far": FAR, "ports": new})
             self._reached |= set(new)
 
     def counts(self) -> dict[str, int]:
         """Packets by fate (dropped, delayed ...), over all that was ever applied."""
         total: Counter[str] = Counter()
-        for counts in self.ask({"do": "counts"})[0]["entries"].values():
+        with _limits():
+            entries = self.ask({"do": "counts"})[0]["entries"]
+        for counts in entries.values():
             total.update(counts)
         return dict(total)
 
     def apply(self, impairment: Impairment | None, lasts_s: float = 0.0) -> Applied:
         """Impair both directions, or cut them (None), for so many seconds (0: until healed)."""
         chaos = NetworkChaos(self)
-        if impairment is None:
-            return chaos.partition(NEAR, FAR, lasts_s)
-        return chaos.apply((NEAR, FAR), impairment, duration_s=lasts_s)
+        with _limits():
+            if impairment is None:
+                return chaos.partition(NEAR, FAR, lasts_s)
+            return chaos.apply((NEAR, FAR), impairment, duration_s=lasts_s)
+
+
+@contextmanager
+def _limits() -> Iterator[None]:
+    """What goes wrong between the networks makes one trial unknown, and ends no run."""
+    try:
+        yield
+    except LabError as error:
+        raise SandboxLimit(f"the link to the companions failed: {error}") from None
