@@ -20,7 +20,7 @@ from blackstart.core.options import Options
 from blackstart.oracles.power import in_words
 from blackstart.report.progress import Progress
 from blackstart.sandbox import Layout, Zygote, choose, probe
-from blackstart.sandbox.copying import Copier, copy_tree
+from blackstart.sandbox.copying import Copier, TooMuch, copy_tree
 from blackstart.trials.power import disk_of
 
 DISK_MAX_BYTES = 1 << 30
@@ -45,9 +45,13 @@ def disk(
             for one in cuts:
                 if not one.fired:
                     raise BlackstartError(f"the disk cannot be built: {one.note}", next_step="run blackstart anew")
-            roots = write_state(
-                seen.zygote, seen.layout, image, place, Copier(limit_bytes=DISK_MAX_BYTES, from_image=True)
-            )
+            copier = Copier(limit_bytes=DISK_MAX_BYTES, from_image=True)
+            try:
+                roots = write_state(seen.zygote, seen.layout, image, place, copier)
+            except TooMuch as error:
+                raise BlackstartError(
+                    f"the state is too large to be written out: {error}", where=place, next_step="blackstart replay"
+                ) from None
             told = [f"{root} as the cut left it: {target}" for root, target in roots]
         words = [line for one in cuts if one.cut is not None for line in in_words(one.cut)]
         command = shlex.join(options.command)
@@ -61,12 +65,16 @@ def write_state(zygote: Zygote, layout: Layout, image: str, place: str, copier: 
     found = []
     for root in (*layout.copies, *layout.made):
         target = os.path.join(place, root.strip("/"))
-        os.makedirs(os.path.dirname(target), exist_ok=True)
-        source = zygote.path(image, root) if root in layout.copies else None
-        if source is not None:
-            copy_tree(source, target, root, copier)
-        elif root in layout.made:
-            _write_made(zygote, image, root, target, copier)
+        try:
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            source = zygote.path(image, root) if root in layout.copies else None
+            if source is not None:
+                copy_tree(source, target, root, copier)
+            elif root in layout.made:
+                _write_made(zygote, image, root, target, copier)
+        except OSError as error:
+            what = f"the state cannot be written: {error.strerror}"
+            raise BlackstartError(what, where=target, next_step="make room, or name another place") from error
         if os.path.lexists(target):
             found.append((root, target))
     return found
