@@ -1,11 +1,12 @@
-"""The table of docs/dosing.md: each id of the plan, its tests, and what both versions of the controller do today.
+"""The tables of docs/dosing.md: each id of the plan, its tests, and what both versions of the controller do today.
 
-Read from the markers in the source and from gaps.py, never kept by hand: `pytest --update-gold` writes it.
+Read from the tests (markers, `covers:` lines) and from gaps.py, never kept by hand: `pytest --update-gold` writes them.
 """
 
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 from tests.live.dosing.gaps import GAPS
@@ -43,6 +44,16 @@ TITLES = {
     "R-30": "relays cannot be read back: taken as unsafe",
     "R-31": "sensors and relays gone: degraded, and back again",
 }
+# What the suite is made of: tested by itself, in no version of the controller.
+MEANS = {
+    "R-1": "files: truncated at a byte, garbage, empty, missing, read-only, unreadable; as root too",
+    "R-2": "SQLite: header, truncated, empty, garbage, missing, read-only, locked by another process",
+    "R-3": "link: refused, silent, reset, partial answer, failing at a rate that the seed draws",
+    "R-32": "discovery: what does not survive is an xfail with its reason; the run ends with the list of gaps",
+    "R-33": "the marker; alone or with everything else, beside other plugins; nobody waits for a time-out",
+}
+MEANS_IN = tuple(HERE.parents[1] / "unit" / room for room in ("inprocess", "pytest_plugin"))
+_COVERS = re.compile(r"^covers: ([A-Z]+-[0-9]+(?:, [A-Z]+-[0-9]+)*)$", re.MULTILINE)
 
 
 def tests() -> dict[str, list[str]]:
@@ -59,10 +70,35 @@ def tests() -> dict[str, list[str]]:
     return found
 
 
+def means() -> dict[str, list[str]]:
+    """Id of `MEANS` -> the tests whose own docstring says that they cover it, as `file::name` below the tests."""
+    found: dict[str, list[str]] = {}
+    for path in sorted(path for room in MEANS_IN for path in room.glob("test_*.py")):
+        for function in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(function, ast.FunctionDef) and function.name.startswith("test_"):
+                covers = _COVERS.search(ast.get_docstring(function) or "")
+                for covered in covers[1].split(", ") if covers else ():
+                    if covered in MEANS:
+                        found.setdefault(covered, []).append(f"{path.parent.name}/{path.name}::{function.name}")
+    return found
+
+
+def tables() -> str:
+    """Both tables in Markdown."""
+    rows = ["| id | what the suite is made of | tests below `tests/unit/` |", "|---|---|---|"]
+    for covered, names in sorted(means().items(), key=_number):
+        rows.append(f"| {covered} | {MEANS[covered]} | {'<br>'.join(f'`{name}`' for name in names)} |")
+    return f"{table()}\n\n" + "\n".join(rows)
+
+
+def _number(pair: tuple[str, object]) -> int:
+    return int(pair[0].removeprefix("R-"))
+
+
 def table() -> str:
-    """The table in Markdown."""
+    """The table of what is broken, in Markdown."""
     rows = ["| id | what is broken, and what must hold | tests | careful version | hardened |", "|---|---|---|---|---|"]
-    for scenario, names in sorted(tests().items(), key=lambda pair: int(pair[0].removeprefix("R-"))):
+    for scenario, names in sorted(tests().items(), key=_number):
         shown = "<br>".join(f"`{name.removeprefix('test_resilience_')}`" for name in names)
         reasons = {why: None for gap, why in GAPS.items() if gap.partition("[")[0] in names}
         today = "gap: " + "; ".join(reasons) if reasons else "survives"

@@ -37,6 +37,7 @@ def path(tmp_path: Path) -> Path:
     ids=["truncated at n", "truncated", "empty", "missing", "garbage"],
 )
 def test_a_file_is_broken_and_put_back(path: Path, damage: object, broken: object) -> None:
+    """covers: R-1"""
     status = path.stat()
     with damage(path):  # type: ignore[operator]
         assert broken(path)  # type: ignore[operator]
@@ -54,6 +55,7 @@ def test_what_the_program_wrote_meanwhile_is_kept(path: Path) -> None:
 
 
 def test_permissions_bite_whoever_runs_the_test_and_come_back(path: Path) -> None:
+    """covers: R-1"""
     with files.unreadable(path), pytest.raises(PermissionError):
         path.read_bytes()
     with files.read_only(path):
@@ -113,6 +115,7 @@ def count(path: Path) -> int:
 
 @pytest.mark.parametrize("damage", [sqlite.header_lost, sqlite.truncated, sqlite.garbage, sqlite.empty, sqlite.missing])
 def test_a_database_is_broken_as_sqlite_sees_it_and_put_back(database: Path, damage: object) -> None:
+    """covers: R-2"""
     with damage(database), pytest.raises(sqlite3.Error):  # type: ignore[operator]
         count(database)
     for leftover in database.parent.glob("jobs.db-*"):
@@ -122,6 +125,7 @@ def test_a_database_is_broken_as_sqlite_sees_it_and_put_back(database: Path, dam
 
 
 def test_a_read_only_database_can_be_read(database: Path) -> None:
+    """covers: R-2"""
     with sqlite.read_only(database):
         with closing(sqlite3.connect(database)) as connection, pytest.raises(sqlite3.OperationalError):
             connection.execute("INSERT INTO jobs VALUES (1)")
@@ -134,12 +138,14 @@ def write(path: Path, timeout_s: float) -> None:
 
 
 def test_a_lock_is_held_by_another_process_until_the_end(database: Path) -> None:
+    """covers: R-2"""
     with sqlite.locked(database), pytest.raises(sqlite3.OperationalError, match="locked"):
         write(database, 0)
     write(database, 0)
 
 
 def test_a_lock_can_be_held_for_a_time(database: Path) -> None:
+    """covers: R-2"""
     with sqlite.locked(database, for_s=0.2):
         write(database, 60)
 

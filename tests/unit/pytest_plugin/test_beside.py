@@ -34,6 +34,7 @@ PROGRAM = """async def fetch():
 
 
 def test_coroutines_coverage_timeouts_and_workers_at_once(tmp_path: Path) -> None:
+    """covers: R-33"""
     (tmp_path / "test_it.py").write_text(SUITE)
     (tmp_path / "waiting.py").write_text(PROGRAM)
     options = ["-n", "2", "--cov=waiting", "--cov-branch", "--cov-report=term", "--timeout", "100"]

@@ -135,6 +135,7 @@ def ask(host: str, port: int) -> str:
 
 
 def test_a_link_breaks_in_each_way_and_is_healthy_again(link: Callable[[str], Any], echo: str) -> None:
+    """covers: R-3"""
     device = link(echo)
 
     def seen() -> str:
@@ -154,10 +155,29 @@ def test_a_link_breaks_in_each_way_and_is_healthy_again(link: Callable[[str], An
     assert seen() == "12345678"
 
 
+def test_a_link_fails_at_its_rate_as_the_seed_draws(tmp_path: Path) -> None:
+    """covers: R-3"""
+    server = Path(__file__).read_text(encoding="utf-8")
+    begin, end = server.index("@pytest.fixture\ndef echo"), server.index("def test_a_link_breaks")
+    test = (
+        "import socket, threading\nfrom contextlib import suppress\nfrom collections.abc import Iterator\n"
+        "import pytest\n\n" + server[begin:end] + "def test_it(link, echo):\n    device = link(echo)\n"
+        "    with device.failing(0.5):\n"
+        "        print('drawn', [int(ask(device.host, device.port) == '12345678') for _ in range(30)])\n"
+    )
+    drawn = [
+        [line for line in session(tmp_path, test, "-s", "--blackstart-seed", seed).splitlines() if "drawn" in line]
+        for seed in ("1", "1", "2")
+    ]
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert drawn[0]
+
+
 @pytest.mark.parametrize("way", ["refused", "silent", "reset"])
 def test_a_link_is_healthy_again_on_the_clock_of_who_waits_for_it(
     way: str, link: Callable[[str], Any], echo: str, clock: Any
 ) -> None:
+    """covers: R-3, R-33"""
     device = link(echo)
     tries = 0
     with getattr(device, way)(for_s=3600):
@@ -191,6 +211,7 @@ def test_a_lock_is_over_on_the_clock_of_who_tries_again(sqlite: SimpleNamespace,
 def test_a_whole_async_program_times_out_and_tries_again_without_a_wait(
     link: Callable[[str], Any], echo: str, clock: Any
 ) -> None:
+    """covers: R-33"""
     device = link(echo)
 
     async def read() -> bytes:

@@ -51,6 +51,7 @@ def test_workers_share_the_seed(tmp_path: Path) -> None:
 
 
 def test_a_test_of_others_is_left_alone(tmp_path: Path) -> None:
+    """covers: R-33"""
     shown = run(tmp_path, "def test_other():\n    assert 0\n")
     assert "1 failed" in shown
     assert "blackstart" not in shown.replace("blackstart.core.errors", "").partition("FAILURES")[2]
@@ -58,6 +59,7 @@ def test_a_test_of_others_is_left_alone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["one process", "two workers"])
 def test_discovery_makes_each_failure_a_gap_with_what_happened(tmp_path: Path, workers: tuple[str, ...]) -> None:
+    """covers: R-32"""
     test = (
         "@pytest.mark.resilience(scenario='R-13')\ndef test_loads():\n    raise ValueError('no JSON')\n"
         "@pytest.mark.resilience(scenario='R-12')\ndef test_saves():\n    pass\n"
@@ -70,6 +72,7 @@ def test_discovery_makes_each_failure_a_gap_with_what_happened(tmp_path: Path, w
 
 
 def test_a_known_gap_is_xfail_with_its_reason_and_fails_once_it_is_closed(tmp_path: Path) -> None:
+    """covers: R-32"""
     test = (
         "@pytest.mark.resilience(scenario='R-1', gap='not atomic')\ndef test_open():\n    assert 0\n"
         "@pytest.mark.resilience(scenario='R-2', gap='no retry')\ndef test_closed():\n    pass\n"
@@ -83,6 +86,13 @@ def test_a_known_gap_is_xfail_with_its_reason_and_fails_once_it_is_closed(tmp_pa
 def test_a_mistake_of_the_test_is_never_a_gap(tmp_path: Path) -> None:
     test = "@pytest.mark.resilience(scenario='R-1', gap='x')\ndef test_it():\n    raise BlackstartError('bad rule')\n"
     assert "1 failed" in run(tmp_path, test, "--blackstart-discover")
+
+
+def test_tests_with_the_marker_run_alone_or_with_all_others(tmp_path: Path) -> None:
+    """covers: R-33"""
+    test = "@pytest.mark.resilience\ndef test_ours(tmp_path):\n    pass\ndef test_other():\n    pass\n"
+    assert "1 passed, 1 deselected" in run(tmp_path, test, "-m", "resilience")
+    assert "2 passed" in run(tmp_path, test)
 
 
 def test_a_marker_with_wrong_arguments_is_refused(tmp_path: Path) -> None:
