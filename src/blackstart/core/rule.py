@@ -30,6 +30,9 @@ from blackstart.core.verbs import ONE_LINE, VERBS, argument_fault, closing, is_a
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 _WORD = re.compile(r"[^\W\d]\w*(?:-\w+)*")
 _MAX_COUNT = 999_999_999
+# Of a longer rule a message shows so many characters.
+_SHOWN = 160
+_ORDER = "percent% times* @hit verb"
 
 
 class RuleError(BlackstartError):
@@ -40,11 +43,25 @@ class RuleError(BlackstartError):
 
     def __init__(self, what: str, *, text: str, at: int, next_step: str = "") -> None:
         # A control character would move the cursor; its stand-in is one column wide.
-        shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
-        caret = " " * sum(map(_columns, shown[:at])) + "^"
-        super().__init__(f"{what}\n  {shown}\n  {caret}", next_step=next_step)
+        printable = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+        shown, below = _around(printable, at)
+        caret = " " * sum(map(_columns, shown[:below])) + "^"
+        super().__init__(f"{_shortened(what)}\n  {shown}\n  {caret}", next_step=next_step)
         self.text = text
         self.at = at
+
+
+def _around(text: str, at: int) -> tuple[str, int]:
+    """Of a text that fills more than a few lines the part around `at`, and where `at` is in that."""
+    if len(text) <= _SHOWN:
+        return text, at
+    begin = max(0, at - _SHOWN // 2)
+    before, after = "…" if begin else "", "…" if begin + _SHOWN < len(text) else ""
+    return before + text[begin : begin + _SHOWN] + after, len(before) + at - begin
+
+
+def _shortened(what: str) -> str:
+    return what if len(what) <= 2 * _SHOWN else f"{what[:_SHOWN]} … {what[-_SHOWN // 2 :]}"
 
 
 def _columns(character: str) -> int:
@@ -283,10 +300,17 @@ class _Reader:
             elif self.text[self.at] == "@":
                 self._hits(when)
             elif self.text[self.at] in "%*+":
-                raise self._fault(f"{self.text[self.at]!r} needs a number before it")
+                raise self._lonely(self.text[self.at], when)
+            elif self.text[self.at].isnumeric():
+                raise self._fault("the digits of a rule are 0 to 9")
             else:
                 break
         return when
+
+    def _lonely(self, sign: str, when: _When) -> RuleError:
+        if sign != "+" and when.first is not None:
+            return self._fault(f"{sign!r} cannot follow a hit: {_ORDER}")
+        return self._fault(f"{sign!r} needs a number before it")
 
     def _percent_or_times(self, number: re.Match[str], when: _When) -> None:
         sign = self.text[number.end() : number.end() + 1]
@@ -294,13 +318,13 @@ class _Reader:
             raise self._fault("expected '%' or '*' after this number", number.end())
         if sign == "%":
             if when.percent is not None or when.times is not None or when.first is not None:
-                raise self._fault("the percentage comes first, once: percent% times* @hit verb")
+                raise self._fault(f"the percentage comes first, once: {_ORDER}")
             when.percent = float(number[0])
             if not 0 < when.percent <= 100:
                 raise self._fault("a percentage is above 0 and at most 100")
         else:
             if when.times is not None or when.first is not None:
-                raise self._fault("the count comes once, before the hit: percent% times* @hit verb")
+                raise self._fault(f"the count comes once, before the hit: {_ORDER}")
             when.times = self._count(number, "a count")
         self.at = number.end() + 1
 

@@ -76,6 +76,9 @@ def _exception_fault(text: str) -> ArgumentFault | None:
             return ArgumentFault(
                 f"{name!r} is not the name of an exception", start, "write it like raise(OSError: EIO)"
             )
+        if name.upper() in _ERRNO_NAMES:
+            advice = f"write raise(OSError: {name.upper()})"
+            return ArgumentFault(f"{name} is an errno, not an exception", start, advice)
         advice = "a builtin exception by its name, any other by its dotted path, such as shop.errors.Broken"
         return ArgumentFault(f"no builtin exception {name!r}{near(name, _EXCEPTION_NAMES)}", start, advice)
     if not colon:
