@@ -233,6 +233,10 @@ class Sandbox:
         """A process that stays in the network of the program of that start as long as anything of it lives."""
         return self._keeper_of[number]
 
+    def lives_beside(self, number: int) -> bool:
+        """Whether anything of the program of that start beside the target is left."""
+        return not self._closed and self._keeper_of.get(number, 0) in children(self.pid1)
+
     def kill(self, spared: Collection[int] = ()) -> None:
         """SIGKILL to everything inside but residents, collected; the namespaces stay for another `start`.
 
@@ -254,9 +258,8 @@ class Sandbox:
 
         Asked of its keeper: its own process ids may be somebody else's once it has ended.
         """
-        keeper = self._keeper_of.get(number, 0)
         for _ in range(_ROUNDS_MAX):
-            left = [] if self._closed or keeper not in children(self.pid1) else descendants(keeper)
+            left = descendants(self._keeper_of[number]) if self.lives_beside(number) else []
             if not left:
                 return
             for pid in left:

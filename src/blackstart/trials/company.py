@@ -67,6 +67,7 @@ class Company:
         self.sandbox = sandbox
         self._cwd = commands[0].cwd
         self._asides: list[Aside] = []
+        self._commands = commands
         self._proxies: dict[Address, Proxy] = {}
         self._networks: list[_Between] = []
         self._broken: dict[str, Broken] = {}
@@ -134,6 +135,13 @@ class Company:
     def look_again(self) -> None:
         """Learn where companions listen by now; what is proxied stays as it is."""
         self._addresses += [address for address in self._listening() if address not in self._addresses]
+
+    def must_live(self) -> None:
+        """SandboxLimit where a companion has ended: what the target then does is not the fault's doing."""
+        for command, aside in zip(self._commands, self._asides, strict=True):
+            if not self.sandbox.lives_beside(aside.number):
+                said = " | ".join((aside.pipes.text("stderr") or aside.pipes.text("stdout")).strip().splitlines()[-1:])
+                raise SandboxLimit(f"the companion {command.argv[-1]!r} ended in this trial{said and ': '}{said}")
 
     def _drain(self, aside: Aside, descriptor: int) -> None:
         if not aside.pipes.read(descriptor):

@@ -171,6 +171,9 @@ class Trial:
             joint=scene.joint,
         )
         self.runs.append(run)
+        company = self.bench.company(sandbox)
+        if company is not None:
+            company.must_live()
         for fault, first in armed:
             self.injected.append(fault.account(conducted, first))
 
