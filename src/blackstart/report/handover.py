@@ -49,6 +49,10 @@ _STATES_IN_WORDS = {
     BROKEN: "the state as the fault left it, before the program was started again",
     AFTER: "the state after the last start, for which nothing was broken any more",
 }
+_DAMAGED_IN_WORDS = {
+    BROKEN: "the state with the damage that was done to it, before the program was started",
+    AFTER: "the state that the last start left, which found that damage",
+}
 
 
 class Handover(msgspec.Struct, frozen=True, kw_only=True):
@@ -291,8 +295,8 @@ def _resets(history: History) -> list[str]:
 def _contents(over: Handover) -> Iterator[str]:
     for state in over.states:
         words = _STATES_IN_WORDS[state]
-        if over.damaged and state == BROKEN:
-            words = "the state with the damage that was done to it, before the program was started"
+        if over.damaged and state != BEFORE:
+            words = _DAMAGED_IN_WORDS[state]
         yield f"{state}/: {words}"
     if over.states:
         yield "    (there all files lie by their paths on the machine)"
