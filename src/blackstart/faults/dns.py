@@ -93,7 +93,9 @@ class _Breaking:
         await self.heal()
 
     async def heal(self) -> None:
-        """End it."""
+        """End it; a later fault's answers are no reason to come back again."""
+        if self._timer is not None and self._timer is not asyncio.current_task():
+            self._timer.cancel()
         self._resolver.heal()
         self._healed = True
 

@@ -19,7 +19,9 @@ def told(tests: Sequence[ScenarioTest]) -> list[tuple[str, str]]:
     scenarios = len({one.scenario for one in tests})
     listed = ", ".join(f"{counts[outcome]} {outcome}" for outcome in _ORDER if counts[outcome])
     lines = [("tests", f"{_many(len(tests), 'test')} of {_many(scenarios, 'scenario')}: {listed}")]
-    for one in sorted(tests, key=lambda one: _ORDER.index(one.outcome))[:SHOWN_MAX]:
+    # A word of a later version comes last.
+    rank = {outcome: number for number, outcome in enumerate(_ORDER)}
+    for one in sorted(tests, key=lambda one: rank.get(one.outcome, len(rank)))[:SHOWN_MAX]:
         lines.append((one.outcome, f"{one.scenario}  {one.test}" + (f": {one.reason}" if one.reason else "")))
     if len(tests) > SHOWN_MAX:
         lines.append(("…", f"and {len(tests) - SHOWN_MAX} more, all in the JSON report"))

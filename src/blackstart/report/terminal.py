@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import IO
 
 from rich.console import Console
@@ -173,8 +173,8 @@ def ordered(findings: Iterable[Finding]) -> list[Finding]:
     labels = ("defect", "policy", "note")
 
     def rank(finding: Finding) -> tuple[int, int, bool, int, str]:
-        faults: Sequence[dict[str, object]] = finding.plan.get("faults") or ({},)
-        needs_two = len(faults) > 1 or faults[0].get("fault") in _TWOFOLD
+        faults: Sequence[object] = finding.plan.get("faults") or ({},)
+        needs_two = len(faults) > 1 or (isinstance(faults[0], Mapping) and faults[0].get("fault") in _TWOFOLD)
         severity, label = SEVERITIES.index(finding.severity), labels.index(finding.label)
         return severity, label, needs_two, -finding.trials, finding.id
 

@@ -82,6 +82,7 @@ def _copy_runs(connection: sqlite3.Connection) -> Merged:
     new = [row[0] for row in rows if row[1] not in here and row[2] is not None]
     for run in new:
         _copy_run(connection, run)
+    _copy_tests(connection)
     present = sum(row[1] in here for row in rows)
     return Merged(copied=len(new), present=present, running=len(rows) - len(new) - present)
 
@@ -114,6 +115,17 @@ def _copy_run(connection: sqlite3.Connection, old: int) -> None:
         "INSERT INTO main.artefacts (run, trial, name, data) "
         "SELECT :new, trial + :shift, name, data FROM other.artefacts WHERE run = :old ORDER BY id",
         names,
+    )
+
+
+def _copy_tests(connection: sqlite3.Connection) -> None:
+    """What test suites found there; of a test that both know, what was found last."""
+    connection.execute(
+        "INSERT INTO main.tests (scenario, test, outcome, reason, finished) "
+        "SELECT scenario, test, outcome, reason, finished FROM other.tests WHERE true "
+        "ON CONFLICT (scenario, test) DO UPDATE "
+        "SET outcome = excluded.outcome, reason = excluded.reason, finished = excluded.finished "
+        "WHERE excluded.finished > main.tests.finished"
     )
 
 

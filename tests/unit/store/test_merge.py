@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from blackstart.core.errors import BlackstartError
-from blackstart.store import DIRECTORY, Merged, Store, merge_into
+from blackstart.store import DIRECTORY, KeptTest, Merged, Store, merge_into
 from blackstart.store.database import FILE
 
 from .test_store import finding, report
@@ -126,3 +126,20 @@ def test_two_processes_at_once_lose_nothing(tmp_path: Path) -> None:
     with Store(str(tmp_path), create=False) as store:
         assert sorted((run.command[0], run.trials) for run in store.runs()) == [("a", 50), ("b", 50)]
         assert all(run.finished for run in store.runs())
+
+
+def test_what_test_suites_found_comes_over_and_the_latest_counts(tmp_path: Path) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    for directory, outcome in ((there, "gap"), (here, "survived")):
+        directory.mkdir()
+        with Store(str(directory)) as store:
+            store.keep_tests([KeptTest(scenario="R-4", test="both", outcome=outcome)])
+            store.keep_tests([KeptTest(scenario="R-4", test=directory.name, outcome=outcome)])
+    with Store(str(here)) as store:
+        merge_into(store, str(there))
+        assert [(one.test, one.outcome) for one in store.tests()] == [
+            ("both", "survived"), ("here", "survived"), ("there", "gap"),
+        ]  # fmt: skip
+    with Store(str(there)) as store:
+        merge_into(store, str(here))
+        assert {one.test: one.outcome for one in store.tests()}["both"] == "survived"
