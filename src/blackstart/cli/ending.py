@@ -36,6 +36,8 @@ def parsed(app: Callable[[], object]) -> None:
         trouble = error
     else:
         return
+    finally:
+        _drop_unsaid()
     usage = getattr(trouble.__context__, "exit_code", None)  # what standard error could not take was a wrong usage
     sys.exit(_unprinted(trouble) if usage is None else usage)
 
@@ -87,6 +89,14 @@ def say(text: str) -> None:
         os.write(2, raw)
     except (OSError, ValueError):
         pass
+
+
+def _drop_unsaid() -> None:
+    """What standard error does not take is dropped: Python would try again at exit, and end with 120 instead."""
+    try:
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 def _is_of_printing(error: OSError) -> bool:
