@@ -175,7 +175,7 @@ def test_a_point_that_the_program_does_not_reach_did_not_fire(stage: Stage) -> N
     history = stage.trial(Kill(point=Point(call="write", path="$CWD/out", nth=99)))
     account = only(history)
     assert (account.fired, account.hits) == (0, 4)
-    assert "reached 4 times" in account.note
+    assert "came to this call 4 times" in account.note
     assert first(history).end.how == "exited"
 
 
