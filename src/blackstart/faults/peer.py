@@ -22,7 +22,17 @@ from blackstart.core.history import Injected
 from blackstart.core.trace import Operation
 from blackstart.faults.kill import crash_before
 from blackstart.faults.point import Point, spread, unplanned
-from blackstart.faults.scene import RESTART, RUN, Candidate, CannotInject, CompanyGone, Peers, Scene, fired_in_gate
+from blackstart.faults.scene import (
+    RESTART,
+    RUN,
+    Candidate,
+    CannotInject,
+    CompanyGone,
+    Peers,
+    Scene,
+    during,
+    fired_in_gate,
+)
 from blackstart.gate import HERE, Caller, notify
 from blackstart.proxy import Proxy, Toxic
 from blackstart.proxy.connection import Connection
@@ -76,8 +86,7 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="p
     def __str__(self) -> str:
         peer = self.point.path.removeprefix("socket:")
         back = f", for {self.back_s:.0f} s" if self.back_s and self.how not in (RESET, PARTIAL) else ""
-        during = " during recovery" if self.phase == RESTART else ""
-        return f"{peer} {_WORDS[self.how]}{back}, from {self.point.call} @{self.point.nth} on{during}"
+        return f"{peer} {_WORDS[self.how]}{back}, from {self.point.call} @{self.point.nth} on{during(self.phase)}"
 
     @contextmanager
     def inject(self, scene: Scene) -> Iterator[None]:
