@@ -8,7 +8,8 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from blackstart.core.masking import Masker, same
+from blackstart.core.calibration import Mask
+from blackstart.core.masking import Masker, rooted, same
 from blackstart.core.reading import FileState, Image
 from blackstart.probes.content import read
 from blackstart.surface import Observation, learn
@@ -82,7 +83,7 @@ def test_both_runs_are_equal_under_their_mask_but_for_what_is_hopeless(one: Obse
 @given(observations)
 def test_equal_runs_mask_nothing(one: Observation) -> None:
     mask = masker_of(one, one).mask
-    assert (mask.leaves, mask.lines, mask.hopeless, len(mask.names)) == ({}, {}, frozenset(), 2)
+    assert mask == rooted(Mask(), "/a", "/b")
 
 
 @unhurried

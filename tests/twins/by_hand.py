@@ -44,9 +44,25 @@ class Ending:
     hung: bool = False
 
 
+def runs(group: int) -> bool:
+    """Whether a process of this group still has threads that run: until its last one is gone it holds its locks."""
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = status.read_text(errors="replace").rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(fields[2]) == group and (fields[0] not in "ZX" or int(fields[17]) > 1):
+            return True
+    return False
+
+
 def end_group(process: subprocess.Popen[bytes]) -> None:
+    """All of it: strace is gone before those that it traced are."""
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+    end = time.monotonic() + DEADLINE_S
+    while runs(process.pid) and time.monotonic() < end:
+        time.sleep(0.001)
 
 
 def stopped(process: int) -> bool:
