@@ -85,7 +85,14 @@ def main() -> None:
     for count in (2, 10, 50):
         up, down = up_and_down(count, wanted.rounds)
         print(f"{count:3} hosts: up in {up:.0f} ms, down in {down:.0f} ms")
-    with Lab("a", "b", seed=1) as lab, NetworkChaos(lab) as chaos:
+    for others in (18, 0):
+        throughput_and_delays([f"h{number}" for number in range(others)], wanted)
+
+
+def throughput_and_delays(others: list[str], wanted: argparse.Namespace) -> None:
+    """others: hosts on the same network that say nothing."""
+    with Lab("a", "b", *others, seed=1) as lab, NetworkChaos(lab) as chaos:
+        print(f"\n{len(lab.hosts)} hosts")
         a, b, far = lab["a"], lab["b"], bare(lab)
         rows: dict[str, list[float]] = {"bare veth": [], "unfaulted link": [], "1 ms delay": [], "0.01 % loss": []}
         for _ in range(wanted.rounds):

@@ -18,7 +18,6 @@ import signal
 import socket
 import struct
 import sys
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -30,7 +29,6 @@ from blackstart.lab.impairment import EMULATOR, NETEM, Impairment, LabError
 from blackstart.lab.kernel_engine import Kernel
 from blackstart.lab.relay import Port, Relay
 from blackstart.lab.rtnetlink import Netlink
-from blackstart.lab.shortcuts import HOSTS_MAX as SHORTENED_MAX
 from blackstart.lab.shortcuts import Shortcuts
 from blackstart.sandbox import kernel, wire
 
@@ -76,7 +74,6 @@ class Keeper:
         self._hosts: dict[str, Inside] = {}
         self._running: dict[int, int] = {}
         self._relay = Relay(Seed(0))
-        self._shortened: set[str] = set()
         self._epoll = select.epoll()
         self._ready: dict[int, Callable[[], None]] = {}
         self._is_over = False
@@ -93,6 +90,7 @@ class Keeper:
         while not self._is_over:
             for descriptor, _ in self._epoll.poll():
                 self._ready[descriptor]()
+        self._relay.close()
 
     def _watch(self, descriptor: int, act: Callable[[], None]) -> None:
         self._ready[descriptor] = act
@@ -132,9 +130,7 @@ class Keeper:
                 kernel.mount(source, place, kind, flags)
         self._relay = Relay(Seed(seed))
         self._watch(self._relay.timer, self._relay.timer_fired)
-        on_network = Counter(interface["network"] for wanted in hosts for interface in wanted["interfaces"])
-        self._shortened = {name for name, count in on_network.items() if shortcuts and count <= SHORTENED_MAX}
-        self._relay.shortcuts = Shortcuts(self._netlink, self._base)
+        self._relay.shortcuts = Shortcuts(self._netlink, self._base) if shortcuts else None
         for wanted in hosts:
             adopted = wanted["adopted"]
             name = wanted["name"]
@@ -145,7 +141,6 @@ class Keeper:
                 self._add_interface(host, number, interface)
         if engine != EMULATOR:
             self._use_kernel(seed, engine)
-        self._relay.begin()
         return {}
 
     def _new_host(self, name: str) -> Inside:
@@ -183,7 +178,7 @@ class Keeper:
         host.addresses.append((wanted["address"], wanted["prefix"]))
         host.netlink.set_up(index)
         count = len(self._relay.ports)
-        tap = self._tap(outside, count) if wanted["network"] in self._shortened else outside
+        tap = self._tap(outside, count)
         port = Port(count, host.name, wanted["network"], mac, outside, tap, host.socket, name)
         self._relay.add(port)
         self._watch(port.socket.fileno(), lambda: self._relay.receive(port))
@@ -200,12 +195,12 @@ class Keeper:
 
     def _tap(self, interface: str, number: int) -> str:
         """Where the relay reads what comes to this interface: there, where the kernel cannot redirect it."""
-        assert self._relay.shortcuts is not None
-        try:
-            return self._relay.shortcuts.tap(interface, number)
-        except OSError:
-            self._shortened = set()
-            return interface
+        if self._relay.shortcuts is not None:
+            try:
+                return self._relay.shortcuts.tap(interface, number)
+            except OSError:
+                self._relay.shortcuts = None
+        return interface
 
     def _do_spawn(
         self, host: str, argv: Sequence[str], env: Mapping[str, str], cwd: str, descriptors: list[int],

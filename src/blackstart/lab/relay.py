@@ -15,9 +15,9 @@ import heapq
 import os
 import socket
 import struct
+import threading
 import time
-from collections.abc import Iterable, Iterator
-from itertools import permutations
+from collections.abc import Iterable, Mapping
 
 from blackstart.core.randomness import Seed
 from blackstart.lab.emulation import COUNTED, Packet, Stage
@@ -60,6 +60,11 @@ class Port:
         self._inside, self._name = inside, name
         self._outside = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._has_offloads = True
+
+    def close(self) -> None:
+        """Neither read nor send any more."""
+        self.socket.close()
+        self._sending.close()
 
     def offload(self, on: bool) -> None:
         """Let the kernel join packets and leave checksums undone, or not, on both ends."""
@@ -127,6 +132,7 @@ class Relay:
         self.timer = _timer()
         self.shortcuts: Shortcuts | None = None
         self.kernel: Kernel | None = None
+        self._in_kernel: Mapping[Port, Entry] = {}  # ports at which the kernel does all that is to be done
         self._buffer = memoryview(bytearray(_FRAME_MAX))  # what is sent on at once is never copied
         self._by_mac: dict[tuple[str, bytes], Port] = {}
         self._by_pair: dict[tuple[str, str], list[Entry]] = {}
@@ -136,6 +142,14 @@ class Relay:
         self._sequence = self._numbered = 0
         self._armed_s = 0.0
         self.forwarded = self.refused = 0
+
+    def close(self) -> None:
+        """Let go of all ports at once: for each of its sockets the kernel waits until every processor has passed by."""
+        closing = [threading.Thread(target=port.close) for port in self.ports]
+        for thread in closing:
+            thread.start()
+        for thread in closing:
+            thread.join()
 
     def add(self, port: Port) -> None:
         self.ports.append(port)
@@ -173,21 +187,15 @@ class Relay:
         }
         for port in self.ports:
             port.offload(port.host not in picky)
+        if self.kernel is not None:
+            self._in_kernel = self.kernel.arrange(self.ports, self._by_pair)
         if self.shortcuts is not None:
-            left = {} if self.kernel is None else self.kernel.arrange(self.ports, self._by_pair)
-            pairs = set(self._tapped())
-            free = {(a, b) for a, b in pairs if b in left or (a.host, b.host) not in self._by_pair}
-            self.shortcuts.arrange(free)
+            self.shortcuts.close_unless(self._is_free)
         self._arm()
 
-    def begin(self) -> None:
-        """All ports are there: what no fault means takes its shortcut."""
-        self._arrange()
-
-    def _tapped(self) -> Iterator[tuple[Port, Port]]:
-        for port, other in permutations((port for port in self.ports if port.has_tap), 2):
-            if port.network == other.network:
-                yield port, other
+    def _is_free(self, port: Port, target: Port) -> bool:
+        """Whether what one sends to the other needs nothing of the relay."""
+        return (port.host, target.host) not in self._by_pair or target in self._in_kernel
 
     def receive(self, port: Port) -> None:
         """Take what has come from this host, a bounded number at a time."""
@@ -203,6 +211,8 @@ class Relay:
         target = self._by_mac.get((port.network, bytes(data[HEADER : HEADER + 6])))
         if target is not None and target is not port:
             self._send(port, target, data)
+            if port.has_tap and self.shortcuts is not None and self._is_free(port, target):
+                self.shortcuts.open(port, target)
         else:
             for other in self.ports:
                 if other is not port and other.network == port.network:
@@ -211,7 +221,7 @@ class Relay:
     def _send(self, port: Port, target: Port, data: memoryview) -> None:
         pair = (port.host, target.host)
         entries = self._by_pair.get(pair)
-        if not entries:
+        if not entries or target in self._in_kernel:
             self._emit(target, data)
             return
         now_s = time.monotonic()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -13,7 +14,7 @@ from blackstart.lab.kernel_engine import Kernel
 from blackstart.lab.qdisc import options
 from blackstart.lab.relay import Entry, Port
 from blackstart.lab.rtnetlink import Netlink
-from blackstart.lab.shortcuts import Shortcuts
+from blackstart.lab.shortcuts import RULES_MAX, RULES_OF_PORT_MAX, Shortcuts
 
 LOSS, DELAY, PICKY = Impairment(loss_percent=5), Impairment(delay_ms=5), Impairment(loss_percent=5, when="@3")
 
@@ -112,8 +113,23 @@ def test_shortcuts_are_opened_and_closed_by_pair_and_a_host_that_is_gone_stops_n
     asked = Asked()
     shortcuts = Shortcuts(cast(Netlink, asked), 0)
     a, b = made("a", "b")
-    shortcuts.arrange({(a, b), (b, a)})
-    assert sorted(asked.said) == [("redirect", 100, 101, 2, b.mac), ("redirect", 101, 100, 1, a.mac)]
-    shortcuts.arrange({(b, a)})
-    shortcuts.arrange({(b, a)})
+    for pair in ((a, b), (b, a), (a, b)):
+        shortcuts.open(*pair)
+    assert asked.said == [("redirect", 100, 101, 2, b.mac), ("redirect", 101, 100, 1, a.mac)]
+    for _ in range(2):
+        shortcuts.close_unless(lambda port, _: port is b)
     assert asked.said[2:] == [("no more", 100, 2)]
+    shortcuts.open(a, b)
+    assert asked.said[3:] == [("redirect", 100, 101, 2, b.mac)]
+
+
+def test_who_talks_to_everybody_gets_a_bounded_number_of_shortcuts() -> None:
+    asked = Asked()
+    shortcuts = Shortcuts(cast(Netlink, asked), 0)
+    ports = made(*(f"h{number}" for number in range(100)))
+    for port in ports:
+        for target in ports:
+            if target is not port:
+                shortcuts.open(port, target)
+    assert len(asked.said) == RULES_MAX
+    assert max(Counter(index for _, index, *_ in asked.said).values()) == RULES_OF_PORT_MAX
