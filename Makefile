@@ -41,7 +41,9 @@ test-machines: prepared
 	BLACKSTART_GUEST_KERNEL=$(CURDIR)/.venv/guest-kernel $(BIN)/python -m pytest -s tests/machines $(PYTEST_ARGS)
 
 twins: prepared
-	$(PYTEST) tests/twins --rounds $(TWIN_ROUNDS) $(PYTEST_ARGS)
+	rm -f build/twins.jsonl
+	$(PYTEST) --dist load tests/twins --rounds $(TWIN_ROUNDS) --timeout 0 --tally build/twins.jsonl $(PYTEST_ARGS); \
+	status=$$?; $(BIN)/python -m tests.twins.tally build/twins.jsonl && exit $$status
 
 kills: prepared
 	BLACKSTART_KILLS=100 $(PYTEST) --dist load tests/live/programs/test_bad_input.py -k killed_blackstart $(PYTEST_ARGS)

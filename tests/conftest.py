@@ -26,6 +26,7 @@ GOLD = TESTS / "gold"
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-gold", action="store_true", help="write the gold files instead of comparing with them")
     parser.addoption("--rounds", type=int, default=1, help="how often each twin runs")
+    parser.addoption("--tally", type=Path, help="note what each round of a twin found in this file")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

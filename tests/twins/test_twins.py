@@ -11,6 +11,7 @@ import pytest
 
 from tests.live.programs.running import Ran, run
 from tests.twins.making import BOOK, CONSEQUENCES, LANGUAGES, book, command, missing, twin
+from tests.twins.tally import note
 
 pytestmark = [pytest.mark.live, pytest.mark.twins]
 PAIRS = [
@@ -20,7 +21,14 @@ PAIRS = [
 ]
 
 
-def broken(consequence: str, side: str, language: str, directory: Path, seed: int) -> Ran:
+@pytest.fixture
+def tally(request: pytest.FixtureRequest) -> Path | None:
+    """Where each round is noted: `--tally`."""
+    found: Path | None = request.config.getoption("--tally")
+    return found
+
+
+def broken(consequence: str, side: str, language: str, directory: Path, seed: int, tally: Path | None) -> Ran:
     """One run on a twin that starts with five deliveries."""
     if reason := missing(language):
         pytest.skip(reason)
@@ -29,14 +37,19 @@ def broken(consequence: str, side: str, language: str, directory: Path, seed: in
     # Room for a busy machine, but for those that hang: they are watched for as long as the budget allows.
     budget = "60s" if consequence == "hung" else "180s"
     program = command(twin(consequence, side, language))
-    return run(program, directory, "--only", "errno,kill,file", seed=seed, budget=budget)
+    ran = run(program, directory, "--only", "errno,kill,file", seed=seed, budget=budget)
+    if tally is not None:
+        note(tally, consequence, language, side, seed, {finding["consequence"] for finding in ran.defects})
+    return ran
 
 
 @pytest.mark.parametrize(("consequence", "language"), PAIRS)
-def test_a_bad_twin_gives_exactly_its_consequence(consequence: str, language: str, tmp_path: Path, rounds: int) -> None:
+def test_a_bad_twin_gives_exactly_its_consequence(
+    consequence: str, language: str, tmp_path: Path, rounds: int, tally: Path | None
+) -> None:
     misses = []
     for seed in range(1, rounds + 1):
-        ran = broken(consequence, "bad", language, tmp_path / f"round-{seed}", seed)
+        ran = broken(consequence, "bad", language, tmp_path / f"round-{seed}", seed, tally)
         found = {finding["consequence"] for finding in ran.defects}
         assert found <= {consequence}, ran.said()
         assert ran.status == (1 if found else 0), ran.said()
@@ -46,9 +59,11 @@ def test_a_bad_twin_gives_exactly_its_consequence(consequence: str, language: st
 
 
 @pytest.mark.parametrize(("consequence", "language"), PAIRS)
-def test_a_good_twin_gives_nothing(consequence: str, language: str, tmp_path: Path, rounds: int) -> None:
+def test_a_good_twin_gives_nothing(
+    consequence: str, language: str, tmp_path: Path, rounds: int, tally: Path | None
+) -> None:
     for seed in range(1, rounds + 1):
-        ran = broken(consequence, "good", language, tmp_path / f"round-{seed}", seed)
+        ran = broken(consequence, "good", language, tmp_path / f"round-{seed}", seed, tally)
         assert not ran.defects, ran.said()
         assert ran.status == 0, ran.said()
 

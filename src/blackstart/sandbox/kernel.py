@@ -8,7 +8,6 @@ nothing else, so this module imports nothing of ours. Numbers stand for x86-64 a
 from __future__ import annotations
 
 import ctypes
-import functools
 import os
 import platform
 import signal
@@ -23,7 +22,7 @@ MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
 MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 32, 4096, 16384, 1 << 18
 DETACH = 2
 
-PDEATHSIG, NO_NEW_PRIVS, CAPBSET_DROP, SUBREAPER = 1, 38, 24, 36
+PDEATHSIG, NO_NEW_PRIVS, CAPBSET_READ, CAPBSET_DROP, SUBREAPER = 1, 38, 23, 24, 36
 CAP_AMBIENT, CAP_AMBIENT_RAISE, CAP_AMBIENT_CLEAR_ALL = 47, 2, 4
 ADDR_NO_RANDOMIZE = 0x0040000
 
@@ -32,6 +31,7 @@ _NUMBER = {
     "clone": 220 if _ARM else 56,
     "pivot_root": 41 if _ARM else 155,
     "seccomp": 277 if _ARM else 317,
+    "capget": 90 if _ARM else 125,
     "capset": 91 if _ARM else 126,
     "keyctl": 219 if _ARM else 250,
     "mount_setattr": 442,
@@ -40,6 +40,7 @@ _NUMBER = {
     "landlock_restrict_self": 446,
 }
 
+_CAPABILITIES_3 = 0x20080522
 # Capabilities by number, as in linux/capability.h.
 CAPABILITIES = (
     "chown dac_override dac_read_search fowner fsetid kill setgid setuid setpcap linux_immutable "
@@ -143,23 +144,27 @@ def no_address_randomization() -> None:
 
 
 def drop_from_bounding_set(names: Iterable[str]) -> None:
-    """No program started from here can have these capabilities, whoever its user is."""
+    """No program started from here can have these capabilities, whoever its user is.
+
+    Dropping takes CAP_SETPCAP, which a container's root may lack; it then often has nothing left to drop.
+    """
     for name in names:
         index = CAPABILITIES.index(name)
-        try:
+        if _bounding(index) > 0:
             prctl(CAPBSET_DROP, index)
-        except OSError:
-            if index <= last_capability():  # a kernel that does not know it cannot grant it either
-                raise
 
 
-@functools.cache
-def last_capability() -> int:
-    """The highest capability this kernel knows."""
-    for index in range(len(CAPABILITIES) - 1, -1, -1):
-        if _libc.prctl(ctypes.c_int(23), ctypes.c_ulong(index), *[ctypes.c_ulong(0)] * 3) >= 0:
-            return index
-    return -1
+def _bounding(index: int) -> int:
+    """1 if a program may get this capability, 0 if none may, below 0 if this kernel does not know it."""
+    return int(_libc.prctl(ctypes.c_int(CAPBSET_READ), ctypes.c_ulong(index), *[ctypes.c_ulong(0)] * 3))
+
+
+def permitted() -> frozenset[str]:
+    """The capabilities that this thread may have; it can take no more (capabilities(7))."""
+    data = ctypes.create_string_buffer(24)
+    _call("capget", struct.pack("=Ii", _CAPABILITIES_3, 0), data)
+    _, low, _, _, high, _ = struct.unpack("=6I", data.raw)
+    return frozenset(name for index, name in enumerate(CAPABILITIES) if (low | high << 32) >> index & 1)
 
 
 def set_capabilities(names: Iterable[str]) -> None:
@@ -168,7 +173,7 @@ def set_capabilities(names: Iterable[str]) -> None:
     for name in names:
         bits |= 1 << CAPABILITIES.index(name)
     low, high = bits & 0xFFFFFFFF, bits >> 32
-    header = struct.pack("=Ii", 0x20080522, 0)
+    header = struct.pack("=Ii", _CAPABILITIES_3, 0)
     _call("capset", header, struct.pack("=6I", low, low, 0, high, high, 0))
 
 
@@ -177,7 +182,7 @@ def pass_on_capabilities(names: Iterable[str]) -> None:
     indexes = [CAPABILITIES.index(name) for name in names]
     bits = sum(1 << index for index in indexes)
     low, high = bits & 0xFFFFFFFF, bits >> 32
-    _call("capset", struct.pack("=Ii", 0x20080522, 0), struct.pack("=6I", low, low, low, high, high, high))
+    _call("capset", struct.pack("=Ii", _CAPABILITIES_3, 0), struct.pack("=6I", low, low, low, high, high, high))
     for index in indexes:
         prctl(CAP_AMBIENT, CAP_AMBIENT_RAISE, index)
 

@@ -53,7 +53,6 @@ def renounce() -> None:
         kernel.clear_ambient_capabilities()
     if os.geteuid() == 0:
         kernel.drop_from_bounding_set(c for c in kernel.CAPABILITIES if c not in KEPT)
-    kernel.last_capability()  # looked up here, it need not be in each fork
 
 
 def settle() -> None:
@@ -146,13 +145,7 @@ def _give_up_privileges(order: dict[str, Any]) -> None:
     allowed = KEPT_OUTSIDE if order["writable"] else KEPT
     kept = [c for c in kernel.CAPABILITIES if c in allowed and c not in refused]
     kernel.drop_from_bounding_set(c for c in KEPT if c not in kept)
-    kernel.set_capabilities(_held() & set(kept))
-
-
-def _held() -> set[str]:
-    """The capabilities this process is permitted now; no process can take more."""
-    last = kernel.last_capability()
-    return set(kernel.CAPABILITIES[: last + 1])
+    kernel.set_capabilities(kernel.permitted() & set(kept))
 
 
 def _find(order: dict[str, Any]) -> bytes:

@@ -6,6 +6,7 @@ to say what would change the answer.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import platform
@@ -116,6 +117,13 @@ def _answers() -> dict[str, str]:
     return answers
 
 
+def what_to_do(refusal: str) -> str:
+    """About a refused filter of system calls. EBUSY: a process has one listener at most (seccomp(2))."""
+    if f"[Errno {errno.EBUSY}]" in refusal:
+        return "start it from outside: its own calls are watched already, by blackstart itself or by another program"
+    return "a container may need another seccomp profile: --security-opt seccomp=unconfined"
+
+
 def _ability(name: str, refusal: str) -> Ability:
     return Ability(name=name, available=not refusal, detail=refusal, cost=_COSTS[name] if refusal else "")
 
@@ -173,7 +181,7 @@ def choose(machine: Machine) -> str:
         if ability.name == "listener" and not ability.available:
             raise SandboxUnavailable(
                 f"this machine refuses the filter of system calls: {ability.detail}",
-                next_step="a container may need another seccomp profile: --security-opt seccomp=unconfined",
+                next_step=what_to_do(ability.detail),
             )
     if machine.namespaces and asked in ("", NAMESPACES):
         return NAMESPACES

@@ -205,6 +205,16 @@ def test_no_namespaces(work: Path) -> None:
         assert_refused(ran, UNDECIDED, "namespace")
 
 
+@pytest.mark.needs("unshare", "setpriv")
+def test_root_without_any_capability(work: Path) -> None:
+    """As `--cap-drop ALL` leaves it in a container where no user namespace may be made."""
+    forbid = 'echo 0 > /proc/sys/user/max_user_namespaces && exec setpriv --bounding-set=-all --inh-caps=-all "$0" "$@"'
+    before = ("unshare", "--user", "--map-root-user", "sh", "-c", forbid)
+    ran = run(COUNTER, work, "--only", "kill", "--trials", "4", budget="40s", before=before)
+    assert_reported(ran, 0)
+    assert ran.report["isolation"] == "landlock", ran.out
+
+
 @pytest.mark.needs("unshare")
 def test_inside_a_container_with_one_user(work: Path) -> None:
     """Root of a user namespace that has only this one id: rootless containers are like that."""
@@ -234,7 +244,7 @@ def test_blackstart_inside_blackstart(work: Path) -> None:
     ran = run(inner, work, "--only", "kill", "--trials", "3", budget="60s", timeout_s=200)
     assert not OUR_OWN.search(ran.out), ran.out
     if ran.status not in (0, 1):
-        assert_refused(ran, UNDECIDED)
+        assert_refused(ran, UNDECIDED, "start it from outside")
 
 
 def test_an_interruption_gives_the_report_so_far(work: Path, tmp_path: Path) -> None:
