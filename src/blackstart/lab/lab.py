@@ -39,7 +39,7 @@ NETWORK = "lan"
 _BOOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "boot.py")
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.IGNORECASE)
 _FIRST_NETWORK = ipaddress.IPv4Network("10.97.0.0/16")
-_START_S, _ANSWER_S = 30.0, 30.0
+_START_S, _ANSWER_S, _END_S = 30.0, 30.0, 20.0
 _POLL_S = 0.01
 Stream = int | IO[Any] | None
 
@@ -280,7 +280,11 @@ class Lab:
         if control is not None:
             control.close()
         if keeper is not None:
-            keeper.wait()
+            try:
+                keeper.wait(_END_S)
+            except subprocess.TimeoutExpired:  # it hangs, or somebody stopped it
+                keeper.kill()
+                keeper.wait()
 
     def ask(self, message: Mapping[str, Any], descriptors: Sequence[int] = ()) -> tuple[dict[str, Any], list[int]]:
         """One request to the keeper, and its answer with the descriptors that came along. Raises LabError."""
@@ -290,8 +294,14 @@ class Lab:
             try:
                 wire.send(self._control, dict(message), descriptors)
                 answer, came = wire.receive(self._control, _ANSWER_S)
-            except (wire.Closed, wire.Late) as error:
+            except wire.Closed as error:
                 raise LabError("the lab is gone: its process was ended", next_step="make a new one") from error
+            except wire.Late as error:
+                # Its answer, once it came, would be taken for that to the next request.
+                control, self._control = self._control, None
+                control.close()
+                what = f"the lab is gone: its process did not answer for {_ANSWER_S:g} s"
+                raise LabError(what, next_step="look whether the machine hangs, and make a new one") from error
         if "error" in answer:
             for descriptor in came:
                 os.close(descriptor)

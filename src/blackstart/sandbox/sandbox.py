@@ -101,8 +101,12 @@ class Sandbox:
         self._spare = int(self._order("spare")["pid"])
 
     def _receive(self, deadline_s: float) -> wire.Message:
+        return self._receive_all(deadline_s)[0]
+
+    def _receive_all(self, deadline_s: float) -> tuple[wire.Message, list[int]]:
+        """Who answers late is closed: the answer would be taken for that to the next order."""
         try:
-            return wire.receive(self._orders, deadline_s)[0]
+            return wire.receive(self._orders, deadline_s)
         except (wire.Closed, wire.Late) as error:
             self.close()
             how = "did not answer" if isinstance(error, wire.Late) else "ended"
@@ -110,13 +114,16 @@ class Sandbox:
                 f"process 1 of the sandbox {how}", next_step="look whether memory is short; then try again"
             ) from None
 
+    def _send(self, message: wire.Message, descriptors: Sequence[int] = ()) -> None:
+        try:
+            wire.send(self._orders, message, descriptors)
+        except (wire.Closed, OSError):  # OSError: closed by ourselves
+            raise SandboxUnavailable("the sandbox is closed") from None
+
     def _order(self, do: str, *descriptors: int, deadline_s: float = START_LIMIT_S, **more: Any) -> wire.Message:
         with self._lock:
             self.wait_ready()
-            try:
-                wire.send(self._orders, {"do": do, **more}, descriptors)
-            except wire.Closed:
-                raise SandboxUnavailable("the sandbox is closed") from None
+            self._send({"do": do, **more}, descriptors)
             answer = self._receive(deadline_s)
         if "error" in answer:
             raise SandboxUnavailable(f"the sandbox could not {do}: {answer['error']}")
@@ -209,11 +216,8 @@ class Sandbox:
         """
         with self._lock:
             self.wait_ready()
-            try:
-                wire.send(self._orders, {"do": "socket", "family": family, "type": kind, "apart": apart})
-                message, descriptors = wire.receive(self._orders, START_LIMIT_S)
-            except (wire.Closed, wire.Late, OSError):
-                raise SandboxUnavailable("the sandbox is closed") from None
+            self._send({"do": "socket", "family": family, "type": kind, "apart": apart})
+            message, descriptors = self._receive_all(START_LIMIT_S)
         if not descriptors:
             raise SandboxUnavailable(f"the sandbox could not make a socket: {message.get('error', '')}")
         return socket.socket(fileno=descriptors[0])
@@ -223,8 +227,8 @@ class Sandbox:
         and of a second one that has a loopback of its own and no way out."""
         with self._lock:
             self.wait_ready()
-            wire.send(self._orders, {"do": "networks"})
-            message, descriptors = wire.receive(self._orders, START_LIMIT_S)
+            self._send({"do": "networks"})
+            message, descriptors = self._receive_all(START_LIMIT_S)
         if len(descriptors) != 3:
             raise SandboxUnavailable(f"the sandbox has no second network: {message.get('error', '')}")
         return descriptors[0], descriptors[1], descriptors[2]

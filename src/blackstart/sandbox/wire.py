@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import array
 import json
+import os
 import select
 import socket
 import struct
@@ -55,8 +56,13 @@ def receive(channel: socket.socket, deadline_s: float | None = None) -> tuple[Me
     """Receive one message; `deadline_s` is a number of seconds for all of it."""
     end = None if deadline_s is None else time.monotonic() + deadline_s
     descriptors: list[int] = []
-    head = _exactly(channel, _LENGTH.size, end, descriptors)
-    body = _exactly(channel, _LENGTH.unpack(head)[0], end, descriptors)
+    try:
+        head = _exactly(channel, _LENGTH.size, end, descriptors)
+        body = _exactly(channel, _LENGTH.unpack(head)[0], end, descriptors)
+    except BaseException:
+        for descriptor in descriptors:
+            os.close(descriptor)
+        raise
     return json.loads(body), descriptors
 
 

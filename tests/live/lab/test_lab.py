@@ -322,6 +322,21 @@ def test_a_lab_whose_process_is_killed_says_so_and_closes() -> None:
         lab["a"].run(["true"])
 
 
+def test_a_lab_whose_process_hangs_says_so_and_closes(monkeypatch: pytest.MonkeyPatch) -> None:
+    for limit in ("_ANSWER_S", "_END_S"):
+        monkeypatch.setattr(f"blackstart.lab.lab.{limit}", 0.3)
+    with opened("a", "b") as lab:
+        pid = lab["a"].popen(["sleep", "1000"]).pid
+        assert lab._keeper is not None
+        (inner,) = Path(f"/proc/{lab._keeper.pid}/task/{lab._keeper.pid}/children").read_text().split()
+        os.kill(int(inner), signal.SIGSTOP)
+        with pytest.raises(LabError, match="did not answer for 0"):
+            lab["a"].run(["true"])
+        with pytest.raises(LabError, match="not open"):
+            lab["a"].run(["true"])
+    until(lambda: not os.path.exists(f"/proc/{pid}"))
+
+
 @pytest.mark.parametrize("name", ["user"])
 def test_an_ordinary_user_gets_the_same(name: str) -> None:
     script = textwrap.dedent(

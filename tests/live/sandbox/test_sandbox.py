@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from blackstart.core.errors import TargetError
-from blackstart.sandbox import Zygote
+from blackstart.core.errors import SandboxUnavailable, TargetError
+from blackstart.sandbox import Sandbox, Zygote
 
 from .conftest import World
 
@@ -168,6 +169,21 @@ def test_a_target_that_forks_without_end_is_killed_whole(world: World, zygote: Z
         sandbox.kill()
         assert sandbox.census() == []
         assert world.shell(sandbox, "echo usable") == "usable\n"
+
+
+@pytest.mark.parametrize("ask", [lambda s: s.new_socket(socket.AF_INET), lambda s: s.networks(), lambda s: s.kill()])
+def test_who_answers_late_is_asked_no_more(
+    zygote: Zygote, monkeypatch: pytest.MonkeyPatch, ask: Callable[[Sandbox], object]
+) -> None:
+    for limit in ("START_LIMIT_S", "KILL_LIMIT_S"):
+        monkeypatch.setattr(f"blackstart.sandbox.sandbox.{limit}", 0.2)
+    with zygote.sandbox("S0") as sandbox:
+        sandbox.wait_ready()
+        os.kill(sandbox.pid1, signal.SIGSTOP)
+        with pytest.raises(SandboxUnavailable, match="did not answer"):
+            ask(sandbox)
+        with pytest.raises(SandboxUnavailable, match="closed"):
+            sandbox.new_socket(socket.AF_INET)
 
 
 def test_a_target_cannot_use_up_the_process_ids_of_the_machine(world: World, zygote: Zygote) -> None:
