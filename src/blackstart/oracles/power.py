@@ -72,7 +72,10 @@ def _between(cut: Cut) -> str:
         return f"the cut fell after the end, the last change being {place(cut.after)}"
     if "torn" in cut.lost_kinds:
         return f"the cut fell within {place(cut.before)}"
-    return f"the cut fell between {place(cut.after)} and {place(cut.before)}"
+    after, before = place(cut.after), place(cut.before)
+    if after == before:
+        return f"the cut fell between {after} @{cut.after.nth} and @{cut.before.nth}"
+    return f"the cut fell between {after} and {before}"
 
 
 def _under(cut: Cut) -> str:

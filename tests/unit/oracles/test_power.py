@@ -7,8 +7,10 @@ import msgspec
 from blackstart.core.calibration import Calibration
 from blackstart.core.history import KILLED, Cut, End, History, Injected
 from blackstart.core.reading import Reading
+from blackstart.core.trace import Operation
 from blackstart.core.verdict import DEFECT, FAILED, NOTE, POLICY, Verdict
 from blackstart.oracles import judge_all
+from blackstart.oracles.power import in_words
 
 from .build import NOTES, calibration, clean, notes, run, write
 
@@ -76,3 +78,9 @@ def test_a_second_cut_is_told_as_a_recovery_that_is_not_crash_safe_and_both_must
         (verdict,) = failures(msgspec.structs.replace(history, injected=(*history.injected, again)))
         assert verdict.label == label
         assert "recovery itself is not crash-safe: the power went again while it ran" in verdict.evidence
+
+
+def test_two_calls_that_look_alike_are_told_apart_by_their_numbers() -> None:
+    first, second = (Operation(index=nth, call="write", masked="stdout", nth=nth) for nth in (1, 2))
+    between = in_words(Cut(model="ext4", models=("ext4",), after=first, before=second))[0]
+    assert between == "the cut fell between write stdout @1 and @2"
