@@ -16,7 +16,6 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from types import BuiltinFunctionType, CodeType, FrameType, FunctionType
 from typing import Any
 
@@ -24,8 +23,8 @@ from blackstart.core.randomness import Seed
 from blackstart.core.rule import Rule
 from blackstart.inprocess import arming, modules
 from blackstart.inprocess.block import Block
-from blackstart.inprocess.effects import LINE_VERBS
-from blackstart.inprocess.errors import NotArmable
+from blackstart.inprocess.effects import LINE_VERBS, Answer
+from blackstart.inprocess.errors import AlreadyArmed, NotArmable
 from blackstart.inprocess.paths import module_of
 from blackstart.inprocess.point import PROCESS, Point
 
@@ -53,29 +52,99 @@ class armed_call(Block):
     @contextmanager
     def placed(self, point: Point) -> Iterator[None]:
         """Other code in the function; for one of C another object in its place."""
-        undo: Callable[[], object] = bool
+        held: _Held | None = None
         try:
             with modules.LOCK:
                 arming.add(point, self._path)
-                do, undo = self._exchange(point)
-                do()
+                held = _held(self._path)
+                held.add(self._path, point)
             yield
         finally:
             with modules.LOCK:
-                undo()
+                if held is not None:
+                    held.remove(point)
                 arming.remove(point)
 
-    def _exchange(self, point: Point) -> tuple[Callable[[], object], Callable[[], object]]:
-        """What makes callers meet `point`, and what takes it back, also when the first was done by half."""
-        found = underlying(resolve(self._path))
-        if isinstance(found, FunctionType):
-            hooked, plain_code = _hooked(found, point), found.__code__
-            return partial(setattr, found, "__code__", hooked), partial(setattr, found, "__code__", plain_code)
-        if isinstance(found, BuiltinFunctionType):
-            replaced = _replaced(found, point, self._path)
-            return partial(_put, found, replaced), partial(_put, replaced, found)
-        kind = type(found).__name__
-        raise NotArmable(f"{self._path} is a {kind} and has no Python code", next_step=_INSTEAD)
+
+class _Held:
+    """One function, and the rules at it by the path each was armed with: those of several contexts, in any order.
+
+    Its code is exchanged for the first rule and put back after the last.
+    """
+
+    # Slots, so that the collector names this object, and no anonymous dict, as a holder of the function.
+    __slots__ = ("_armed", "_found", "function", "rules")
+
+    def __init__(self, function: FunctionType | BuiltinFunctionType) -> None:
+        self.function = function
+        self.rules: list[tuple[str, Point]] = []
+        self._found: Any = function
+        self._armed: Any = None
+        if isinstance(function, FunctionType):
+            self._found, self._armed = function.__code__, _hooked(function, self)
+        else:
+            self._armed = _Replaced(function, self)
+
+    def add(self, path: str, point: Point) -> None:
+        """One rule more; AlreadyArmed if another path leads here too and one of the two is for the whole process."""
+        for other, armed in self.rules:
+            if PROCESS in (point.scope, armed.scope):
+                raise AlreadyArmed(
+                    f"{path} and {other} are one function, which is armed already, with {str(armed.rule)!r}",
+                    next_step='chain two rules with `->`, or arm both with scope="context"',
+                )
+        self.rules = [*self.rules, (path, point)]
+        if len(self.rules) == 1:
+            _functions[id(self.function)] = self
+            self._exchange(self._found, self._armed)
+
+    def remove(self, point: Point) -> None:
+        """One rule less, also where `add` was done by half."""
+        self.rules = [(path, other) for path, other in self.rules if other is not point]
+        if not self.rules and _functions.pop(id(self.function), None) is not None:
+            self._exchange(self._armed, self._found)
+
+    def _exchange(self, old: Any, new: Any) -> None:
+        if isinstance(self.function, FunctionType):
+            self.function.__code__ = new
+        else:
+            _put(old, new)
+
+    def reach(self) -> Answer:
+        """One hit, in a thread: of each rule until one answers."""
+        __tracebackhide__ = True
+        for _, point in self.rules:
+            answer = point.reach()
+            if answer is not None:
+                return answer
+        return None
+
+    async def reach_in_task(self) -> Answer:
+        """One hit, in a task of asyncio."""
+        __tracebackhide__ = True
+        for _, point in self.rules:
+            answer = await point.reach_in_task()
+            if answer is not None:
+                return answer
+        return None
+
+
+# By the id of the function, which is held there, so that the id stays its own.
+_functions: dict[int, _Held] = {}
+
+
+def _held(path: str) -> _Held:
+    """The function that this path leads to; NotArmable if it has no code and cannot be replaced."""
+    found = underlying(resolve(path))
+    if isinstance(found, _Replaced):
+        found = found.original
+    if not isinstance(found, FunctionType | BuiltinFunctionType):
+        raise NotArmable(f"{path} is a {type(found).__name__} and has no Python code", next_step=_INSTEAD)
+    if id(found) in _functions:
+        return _functions[id(found)]
+    if isinstance(found, BuiltinFunctionType) and (kinds := _other_holders(found)):
+        raise NotArmable(f"{path} is a function of C and also held by: {', '.join(kinds)}", next_step=_INSTEAD)
+    return _Held(found)
 
 
 def resolve(path: str) -> Any:
@@ -109,7 +178,7 @@ def underlying(found: Any) -> Any:
     return found
 
 
-def _hooked(function: FunctionType, point: Point) -> CodeType:
+def _hooked(function: FunctionType, point: _Held) -> CodeType:
     """Code for this function that asks `point` first."""
     original = function.__code__
     inner = FunctionType(original, function.__globals__, function.__name__, function.__defaults__, function.__closure__)
@@ -124,7 +193,7 @@ def _hooked(function: FunctionType, point: Point) -> CodeType:
     return _with_hook(original, hook)
 
 
-def plain(inner: Callable[..., Any], point: Point) -> Callable[..., Any]:
+def plain(inner: Callable[..., Any], point: _Held) -> Callable[..., Any]:
     """`inner` behind the rule of `point`."""
 
     def hook(*arguments: Any, **named: Any) -> Any:
@@ -135,7 +204,7 @@ def plain(inner: Callable[..., Any], point: Point) -> Callable[..., Any]:
     return hook
 
 
-def _generating(inner: Callable[..., Any], point: Point) -> Callable[..., Any]:
+def _generating(inner: Callable[..., Any], point: _Held) -> Callable[..., Any]:
     def hook(*arguments: Any, **named: Any) -> Any:
         __tracebackhide__ = True
         answer = point.reach()
@@ -144,7 +213,7 @@ def _generating(inner: Callable[..., Any], point: Point) -> Callable[..., Any]:
     return hook
 
 
-def _asynchronous(inner: Callable[..., Any], point: Point) -> Callable[..., Any]:
+def _asynchronous(inner: Callable[..., Any], point: _Held) -> Callable[..., Any]:
     if inspect.isasyncgenfunction(inner):
 
         async def generate(*arguments: Any, **named: Any) -> Any:
@@ -213,7 +282,7 @@ class _Replaced:
     # Slots, so that the collector names this object, and no anonymous dict, as the holder of the original.
     __slots__ = ("__name__", "_point", "original")
 
-    def __init__(self, original: BuiltinFunctionType, point: Point) -> None:
+    def __init__(self, original: BuiltinFunctionType, point: _Held) -> None:
         self.__name__ = original.__name__
         self.original = original
         self._point = point
@@ -230,20 +299,16 @@ class _Replaced:
         return hash(self.original)
 
 
-def _replaced(original: BuiltinFunctionType, point: Point, path: str) -> _Replaced:
-    """What stands for this function of C; NotArmable if something holds it that it could not reach."""
-    if kinds := _other_holders(original):
-        raise NotArmable(f"{path} is a function of C and also held by: {', '.join(kinds)}", next_step=_INSTEAD)
-    return _Replaced(original, point)
-
-
 def _other_holders(original: object) -> list[str]:
-    """What holds this object and is no module. A closure here would be one more, hence the plain loop."""
+    """What holds this object and is no module, so that a replacement could not reach it.
+
+    A closure here would be one more, hence the plain loop; the arguments of a class would be, hence before `_Held`.
+    """
     spaces = {id(vars(module)) for module in list(sys.modules.values()) if hasattr(module, "__dict__")}
     kinds = set()
     for holder in gc.get_referrers(original):
         # A set of functions is looked up by equality, which the replacement keeps.
-        if id(holder) not in spaces and not isinstance(holder, set | frozenset | FrameType | _Replaced):
+        if id(holder) not in spaces and not isinstance(holder, set | frozenset | FrameType | _Replaced | _Held):
             kinds.add(type(holder).__name__)
     # The collector does not name the namespace of every class.
     waiting: list[type] = [object]

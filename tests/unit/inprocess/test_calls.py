@@ -11,6 +11,8 @@ import io
 import json
 import os
 import socket
+import sys
+from contextvars import copy_context
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -111,6 +113,38 @@ def test_a_call_is_armed_once_and_a_rule_must_fire(shop: ModuleType) -> None:
         armed_call("shop.dump", "@@").__enter__()
     with pytest.raises(RuleError, match=r"a call cannot kill\(after\)"):
         armed_call("shop.dump", "@2 kill(after)").__enter__()
+
+
+def test_two_paths_to_one_function_are_one_call(shop: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = ModuleType("other_shop")
+    monkeypatch.setitem(sys.modules, "other_shop", other)
+    monkeypatch.setattr(other, "call", shop.call, raising=False)
+    monkeypatch.setattr(other, "sync", os.fsync, raising=False)
+    code, sync = shop.call.__code__, os.fsync
+    for path, also in (("shop.call", "other_shop.call"), ("os.fsync", "other_shop.sync")):
+        with armed_call(path, "@9 raise(KeyError)", may_miss=True), pytest.raises(
+            inprocess.AlreadyArmed, match=f"{also} and {path} are one function, .* with '@9 raise"
+        ):
+            armed_call(also, "off").__enter__()
+    assert shop.call.__code__ is code
+    assert os.fsync is other.sync is sync
+
+
+def test_rules_of_two_contexts_at_one_call_end_in_any_order(shop: ModuleType) -> None:
+    code = shop.call.__code__
+    first = armed_call("shop.call", "raise(KeyError)", scope="context")
+    second = armed_call("shop.call", "raise(ValueError)", scope="context")
+    ours, theirs = copy_context(), copy_context()
+    ours.run(first.__enter__)
+    theirs.run(second.__enter__)
+    with pytest.raises(KeyError):
+        ours.run(shop.call, 1, c=2)
+    ours.run(first.__exit__, None, None, None)
+    assert ours.run(shop.call, 1, c=2) == (1, 2, (), 2, 4, {})
+    with pytest.raises(ValueError, match="injected"):
+        theirs.run(shop.call, 1, c=2)
+    theirs.run(second.__exit__, None, None, None)
+    assert shop.call.__code__ is code
 
 
 class Store:
