@@ -79,8 +79,9 @@ class Life(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     again_s: it was ready after that; stop_s: it was told to stop; held_up: what it did when it had not stopped in time;
     tried: whether it used the processor or wrote anything between healing and the end of the time to settle;
     again: what the workload said the last time that it ran after that, if it did; again_workload: how that one ended;
-    connects: how often the service connected to anything after healing; idle_s: how long before that it did so last, or
-    was healed; pause_s: the longest wait with a limit of its own that it was seen in at the end of that;
+    connects: how often the service connected to anything after healing; connected: how often it had connected to the
+    same before the fault; idle_s: how long before that workload it connected last, or was healed; pause_s: the longest
+    wait with a limit of its own that it was seen in at the end of that;
     census: just before it was told to stop; effects: what it did by itself after it was ready again, where that was
     watched for: name -> moments; back_off_s: the longest time that something then waited which began to wait after the
     fault, and which would have ended only after the watching.
@@ -98,6 +99,7 @@ class Life(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     again: tuple[Act, ...] = ()
     again_workload: str = ""
     connects: int = 0
+    connected: int = 0
     idle_s: float = 0.0
     pause_s: float = 0.0
     census: Census = Census()

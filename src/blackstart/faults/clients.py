@@ -36,7 +36,9 @@ _WORDS = {
 _HEAD = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
 _REQUESTS, _NOISE_BYTES, _SMALL_BYTES = 200, 1 << 16, 2048
 _CONNECT_S = 0.05
-_INTERNET = "socket:inet:"
+_FAMILIES = {"socket:inet:": socket.AF_INET, "socket:inet6:": socket.AF_INET6}
+# A socket bound to no address in particular is asked at the loopback's.
+_LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 # A client is met where the next one is accepted, or one that was is read: an accept that waits already is not seen.
 _MEETING, _ACCEPTED = "accept|accept4|recvfrom|recvmsg|read", "socket:"
 _RESET = struct.pack("ii", 1, 0)
@@ -88,8 +90,8 @@ class _Crowd:
 
     def __init__(self, fault: Clients, new_socket: Callable[[int], socket.socket], seed: int) -> None:
         self._how = fault.how
-        host, _, port = fault.path.removeprefix(_INTERNET).rpartition(":")
-        self._place = ("127.0.0.1" if host == "0.0.0.0" else host, int(port))
+        self._family, host, port = _place(fault.path)
+        self._place = (_LOOPBACK.get(host, host), port)
         self._new_socket = new_socket
         self._noise = Seed(seed).source("clients")
         self._clients: list[socket.socket] = []
@@ -98,7 +100,7 @@ class _Crowd:
     def come(self) -> bool:
         """Connect and do it; whether anybody could connect."""
         for _ in range(CROWD[self._how]):
-            client = self._new_socket(socket.AF_INET)
+            client = self._new_socket(self._family)
             client.settimeout(_CONNECT_S)
             if self._how == UNREAD:
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SMALL_BYTES)
@@ -150,5 +152,12 @@ def candidates(clean: CleanRun, calibration: Calibration) -> Iterator[Candidate]
 
 
 def _listens(operation: Operation) -> bool:
-    port = operation.masked.rpartition(":")[2]
-    return operation.call == "listen" and operation.masked.startswith(_INTERNET) and port.isdecimal() and port != "0"
+    place, _, port = operation.masked.rpartition(":")
+    return operation.call == "listen" and place.startswith(tuple(_FAMILIES)) and port.isdecimal() and port != "0"
+
+
+def _place(path: str) -> tuple[int, str, int]:
+    """(family, host, port) of a socket as the gate calls it: `socket:inet6:[::]:80`."""
+    start = next(start for start in _FAMILIES if path.startswith(start))
+    host, _, port = path.removeprefix(start).rpartition(":")
+    return _FAMILIES[start], host.strip("[]"), int(port)

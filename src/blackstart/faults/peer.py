@@ -11,6 +11,7 @@ import asyncio
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 from typing import ClassVar
 
 import msgspec
@@ -52,6 +53,7 @@ OUTAGE_S, SLOW_MS = 2.0, 2000
 SEEN_S, _TICK_S = 2.0, 0.005
 # Between the first half of an answer and its end: the client has read that half by then.
 _HALF_S = 0.05
+_NUMBERS = count(1)
 # What the pipes of one silence share: an event that is set once the peer is back.
 _BACK = "back"
 _SENDS = frozenset(("write", "writev", "sendto", "sendmsg", "sendmmsg"))
@@ -189,6 +191,7 @@ class _Breaking:
         self._peers = peers
         self._proxy = proxy
         self._toxics: list[Toxic] = []
+        self._is_healing = False
         self._came_when_healed = -1
         self._timer: asyncio.Task[None] | None = None
 
@@ -200,6 +203,7 @@ class _Breaking:
 
     async def _strike(self, client: str) -> None:
         for toxic in await self._wanted(client):
+            toxic.name = f"{toxic.name} {next(_NUMBERS)}"  # those of an earlier silence may be there still
             self._toxics.append(toxic)
             await self._proxy.add(toxic)
         if self._fault.back_s:
@@ -238,7 +242,7 @@ class _Breaking:
 
     async def heal(self) -> None:
         """End it; what it made of connections stays. AddressError where the peer could not come back."""
-        if self._timer is not None and self._came_when_healed >= 0:
+        if self._timer is not None and self._is_healing:
             await self._timer
             return
         if self._timer is not None:
@@ -246,9 +250,9 @@ class _Breaking:
         await self._heal()
 
     async def _heal(self) -> None:
-        if self._came_when_healed >= 0 or not self._toxics:
+        if self._is_healing or not self._toxics:
             return
-        self._came_when_healed = self._proxy.came
+        self._is_healing = True
         for toxic in self._toxics:
             if isinstance(toxic.fault, _Deafness | _Silence):
                 toxic.active = False  # for new connections; the old ones stay as they are
@@ -256,6 +260,7 @@ class _Breaking:
                     toxic.shared[_BACK].set()
             else:
                 await self._proxy.remove(toxic.name)
+        self._came_when_healed = self._proxy.came
 
     def told(self, path: str) -> history.Peer:
         """What it did, and what came of it."""

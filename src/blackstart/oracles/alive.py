@@ -17,7 +17,9 @@ from blackstart.core.verdict import PASSED, Verdict, failed, passed, unknown
 from blackstart.oracles.view import View
 
 NAME, OK = "alive", "ok"
-CONNECTED_S = 5.0
+# How long one that is connected again has for its work; after how long one of whose connections not all are back is
+# taken to try no more.
+CONNECTED_S, NO_TRY_S = 5.0, 30.0
 CLIENTS, INFO, LEAKED_MIN, UNSERVED_S = "clients", "info", 10, 5.0
 _TELLING = "write writev pwrite64 rename renameat2 sendto sendmsg connect".split()
 
@@ -67,9 +69,10 @@ def _works(life: Life) -> Verdict:
         return passed(NAME, "it does its work again after healing")
     what = f"`{bad[0].how} {bad[0].id}`" if bad else life.again_workload
     text = f"{life.stop_s - life.healed_s:.1f} s after everything was healed it does not do its work: {what}"
-    if life.connects and life.idle_s >= CONNECTED_S:
+    is_back = life.connects > 0 and life.connects >= life.connected
+    if is_back and life.idle_s >= CONNECTED_S:
         return failed(NAME, "dead", f"{text}, though it is connected again, for {life.idle_s:.0f} s")
-    if life.connects:
+    if is_back or (life.connects and life.idle_s < NO_TRY_S):
         return unknown(NAME, f"recovering: {text}, but it still connects")
     if life.pause_s:
         return unknown(NAME, f"recovering: {text}; it has not tried to connect again, but wakes by itself")

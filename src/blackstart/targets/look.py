@@ -16,6 +16,7 @@ import struct
 from collections.abc import Collection, Iterable
 
 import msgspec
+from msgspec.structs import replace
 
 from blackstart.core.clock import SYSTEM
 from blackstart.gate import notify
@@ -94,8 +95,11 @@ def look(pids: Iterable[int], at_s: float) -> Look:
             cpu_s += sum(map(int, _stat(f"/proc/{pid}/stat")[11:15])) / _TICKS_S
             written_bytes += _written(pid)
             timer_s = _armed_timer(pid)
-            for thread in os.listdir(f"/proc/{pid}/task"):
-                threads.append(_thread(pid, int(thread), timer_s))
+            seen = [_thread(pid, int(thread), timer_s) for thread in os.listdir(f"/proc/{pid}/task")]
+            if any(_waits_on_many(thread) for thread in seen):
+                kept_s = _kept_of_all(pid)
+                seen = [replace(thread, limit_s=kept_s) if _waits_on_many(thread) else thread for thread in seen]
+            threads += seen
         except (OSError, IndexError, ValueError):
             continue
     return Look(at_s=at_s, cpu_s=cpu_s, threads=tuple(threads), written_bytes=written_bytes)
@@ -232,6 +236,24 @@ def _socket_limit(pid: int, number: int, sends: bool) -> float | None:
             return float(seconds + microseconds / 1e6) or (None if sends else _kept_alive_s(borrowed))
     except (OSError, struct.error):
         return None
+
+
+def _waits_on_many(thread: ThreadWait) -> bool:
+    """Whether it waits without a limit for any of several descriptors."""
+    return thread.limit_s is None and thread.call in _ON_MANY and thread.call != "read"
+
+
+def _kept_of_all(pid: int) -> float | None:
+    """The shortest time for which TCP keeps one of this process's connections alive; None where it keeps none."""
+    found: list[float] = []
+    with contextlib.suppress(OSError):
+        for number in os.listdir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(OSError):
+                if os.readlink(f"/proc/{pid}/fd/{number}").startswith("socket:"):
+                    with socket.socket(fileno=notify.borrow_descriptor(pid, int(number))) as borrowed:
+                        borrowed.getpeername()  # who listens has no peer, and nothing to be kept alive
+                        found += [kept_s] if (kept_s := _kept_alive_s(borrowed)) is not None else []
+    return min(found, default=None)
 
 
 def _kept_alive_s(reading: socket.socket) -> float | None:

@@ -206,16 +206,19 @@ class _Serving(Start):
         began_s, healed_s = self.elapsed_s(), self.life.healed_s
         outage_s = max(0.0, healed_s - self.life.fired_s) if self.life.fired_s >= 0 else 0.0
         enough_s = began_s + max(self.duty.settle_s, 2 * outage_s + 5.0)
+        connects = self.supervisor.connects if self.supervisor else ()
         while not self.is_down:
             begins_s = self.elapsed_s()
             found, told = self._use(workload)
-            after = [at_s for at_s, _ in self.supervisor.connects if at_s > healed_s] if self.supervisor else []
+            after = [(at_s, to) for at_s, to in connects if at_s > healed_s]
+            once = [to for at_s, to in connects if at_s <= self.life.fired_s and to in {to for _, to in after}]
             self.life = msgspec.structs.replace(
-                self.life, again=found, again_workload=told, connects=len(after),
-                idle_s=begins_s - max([healed_s, *after]),
+                self.life, again=found, again_workload=told, connects=len(after), connected=len(once),
+                idle_s=begins_s - max([healed_s, *(at_s for at_s, _ in after)]),
             )  # fmt: skip
             is_well = told.startswith("exit status 0") and all(act.how == "ok" for act in found)
-            is_told = begins_s > enough_s and self.life.idle_s >= (CONNECTED_S if after else NO_TRY_S)
+            is_back = bool(after) and len(after) >= len(once)
+            is_told = begins_s > enough_s and self.life.idle_s >= (CONNECTED_S if is_back else NO_TRY_S)
             if is_well or is_told or begins_s > began_s + WATCHED_MAX_S:
                 break
             self._until(_after(self.elapsed_s, AGAIN_S), AGAIN_S + 1)

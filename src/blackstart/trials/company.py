@@ -234,6 +234,7 @@ class _Between(Network):
         self._address = address
         self._takes_both = takes_both
         self._theirs = self._directory = -1
+        self._held: socket.socket | None = None
 
     async def listen(self, wanted: Address) -> socket.socket:
         try:
@@ -242,14 +243,27 @@ class _Between(Network):
             raise AddressError(f"listen {wanted}: {error.strerror}") from error
 
     def _listen(self, wanted: Address) -> socket.socket:
+        """A listener, and beside it a socket that holds the port while nobody listens there.
+
+        Else the kernel may give a client that port for its own end, and it connects to itself instead of being refused.
+        """
+        self._held = self._held or self._bound(wanted)
+        sock = self._bound(wanted)
+        try:
+            sock.listen(_BACKLOG)
+            sock.setblocking(False)
+        except OSError:
+            sock.close()
+            raise
+        return sock
+
+    def _bound(self, wanted: Address) -> socket.socket:
         sock = self._sandbox.new_socket(_family(wanted))
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if sock.family == socket.AF_INET6:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not self._takes_both)
             sock.bind((wanted.host, wanted.port))
-            sock.listen(_BACKLOG)
-            sock.setblocking(False)
         except OSError:
             sock.close()
             raise
@@ -282,7 +296,9 @@ class _Between(Network):
         return sock
 
     def close(self) -> None:
-        """Give the descriptors back."""
+        """Give the descriptors and the port back."""
+        if self._held is not None:
+            self._held.close()
         for descriptor in (self._theirs, self._directory):
             if descriptor >= 0:
                 os.close(descriptor)

@@ -207,6 +207,28 @@ def test_one_that_tries_again_gets_its_answer_when_the_peer_is_back(stage: Stage
     assert peer.healed is (how not in (RESET, PARTIAL)) or run.end.elapsed_s > OUTAGE_S
 
 
+HOLDING = HEAD + """
+s = socket.create_connection(('127.0.0.1', 8099))
+for _ in range(50):
+    try:
+        ask(s)
+    except OSError:
+        break
+    time.sleep(0.02)
+with socket.socket() as own:
+    own.bind(('127.0.0.1', 8099))
+    own.connect(('127.0.0.1', 8099))
+    print('connected to itself')
+"""
+
+
+def test_a_peer_that_is_gone_leaves_its_port_to_nobody(stage: Stage) -> None:
+    """As the kernel may give it to a client that asks for no port in particular, which then answers itself."""
+    stage.runs(HOLDING)
+    run = first(broken(stage, REFUSED, call="sendto", nth=2))
+    assert run.end.code == 1 and "Address already in use" in told(run), (run.outputs, told(run))
+
+
 def test_a_peer_that_serves_one_at_a_time_is_free_for_the_next_start_when_it_is_back(tmp_path: Path) -> None:
     thread = "threading.Thread(target=answer, args=(one,), daemon=True).start()"
     assert thread in COMPANION

@@ -124,6 +124,26 @@ for option in {options!r}.split():
         assert look_until(process, "recvfrom", "read").threads[0].limit_s == limit_s
 
 
+@pytest.mark.parametrize(("kept", "limit_s"), [(True, 90.0), (False, None)])
+def test_who_waits_for_many_is_limited_by_the_first_connection_that_tcp_gives_up(
+    kept: bool, limit_s: float | None, tmp_path: Path
+) -> None:
+    """As an event loop waits: for ever, as far as its own call tells. What listens is kept alive by nobody."""
+    script = f"""
+server = socket.create_server(('127.0.0.1', 0))
+server.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+server.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 1)
+both = [socket.create_connection(server.getsockname()) for _ in range(2)]
+for a, idle in zip(both, (200, 40)) if {kept} else ():
+    a.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (('TCP_KEEPIDLE', idle), ('TCP_KEEPINTVL', 10), ('TCP_KEEPCNT', 5)):
+        a.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+p = select.epoll(); [p.register(a, select.EPOLLIN) for a in both]
+"""
+    with waiting(f"{script}\n{READY}p.poll()", tmp_path) as process:
+        assert look_until(process, "epoll_wait", "epoll_pwait").threads[0].limit_s == limit_s
+
+
 def test_an_armed_timer_among_the_descriptors_is_a_limit(tmp_path: Path) -> None:
     script = """
 import ctypes, struct

@@ -18,11 +18,13 @@ LISTENS = "socket:inet:127.0.0.1:80"
 
 
 @pytest.mark.parametrize("how", CROWD)
-def test_they_come_when_it_is_ready_and_leave_when_it_is_healed(how: str) -> None:
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+def test_they_come_when_it_is_ready_and_leave_when_it_is_healed(how: str, family: socket.AddressFamily) -> None:
     one = scene()
     one.new_socket = socket.socket
-    with socket.create_server(("127.0.0.1", 0), backlog=300) as server:
-        path = f"socket:inet:127.0.0.1:{server.getsockname()[1]}"
+    host, place = ("127.0.0.1", "inet:127.0.0.1") if family == socket.AF_INET else ("::", "inet6:[::]")
+    with socket.create_server((host, 0), family=family, backlog=300) as server:
+        path = f"socket:{place}:{server.getsockname()[1]}"
         with pytest.raises(KeyError), Clients(how=how, path=path).inject(one):
             (order,) = one.tampers
             (come,) = one.when_ready
@@ -60,10 +62,13 @@ def test_it_fired_only_if_the_service_turned_to_clients_while_they_were_there(de
 
 
 def test_each_crowd_at_each_port_of_a_service() -> None:
-    run = clean(trace(("listen", LISTENS), ("listen", "socket:unix:/x"), ("listen", "socket:inet:127.0.0.1:0")))
+    anywhere = "socket:inet6:[::]:80"
+    others = ("socket:unix:/x", "socket:inet:127.0.0.1:0", "socket:inet6:[::]:0")
+    run = clean(trace(*(("listen", path) for path in (LISTENS, anywhere, *others))))
     service = msgspec.structs.replace(calibration(None, run), is_service=True)
     found = [c.fault for c in candidates(run, service)]
-    assert {(f.how, f.path) for f in found if isinstance(f, Clients)} == {(how, LISTENS) for how in CROWD}
+    expected = {(how, path) for how in CROWD for path in (LISTENS, anywhere)}
+    assert {(f.how, f.path) for f in found if isinstance(f, Clients)} == expected
     assert list(candidates(run, calibration(None, run))) == []
 
 

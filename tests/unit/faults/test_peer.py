@@ -151,6 +151,21 @@ def test_silent_takes_all_and_knows_nothing_of_it_when_it_is_back(company: Compa
             client.recv(100)
 
 
+def test_a_second_silence_is_one_more(company: Company) -> None:
+    """The toxics of the first one stay, for the connections that it fell upon."""
+    one = stage(company)
+    for _ in range(2):
+        with company.connect() as client:
+            client.settimeout(0.1)
+            with Peer(point=CONNECT, how=SILENT).inject(one):
+                strike(one)
+                client.sendall(b"hello")
+                with pytest.raises(TimeoutError):
+                    client.recv(100)
+            assert company.told().hits == 1 and company.told().healed
+        assert answers(company)
+
+
 @pytest.mark.parametrize(("how", "is_reset"), [(RESET, True), (PARTIAL, False)])
 def test_half_an_answer_on_one_connection_alone(company: Company, how: str, is_reset: bool) -> None:
     one = stage(company)
@@ -188,9 +203,10 @@ def test_a_peer_that_cannot_come_back_is_told_when_all_is_healed(company: Compan
             other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             other.bind((host, int(port)))
             other.listen()
-            while back_s and not company.told().healed:
+            while back_s and company.one.toxics:
                 company.call(asyncio.sleep(0.005))
     assert one.tampers == []
+    assert not company.told().healed
 
 
 def test_nothing_is_healed_where_the_company_is_gone(company: Company) -> None:

@@ -24,6 +24,10 @@ ILL = (Act(how="ok", id="1"), Act(how="info", id="2"))
         ({"again": ILL, "pause_s": 3.0}, UNKNOWN, "wakes by itself"),
         ({"again": ILL, "connects": 2, "idle_s": 6.0, "pause_s": 3.0}, FAILED, "connected again, for 6 s"),
         ({"again": ILL, "connects": 2, "idle_s": 1.0}, UNKNOWN, "still connects"),
+        ({"again": ILL, "connects": 1, "connected": 2, "idle_s": 6.0}, UNKNOWN, "still connects"),
+        ({"again": ILL, "connects": 1, "connected": 2, "idle_s": 36.0}, FAILED, "neither tries"),
+        ({"again": ILL, "connects": 1, "connected": 2, "idle_s": 36.0, "pause_s": 3.0}, UNKNOWN, "wakes by itself"),
+        ({"again": ILL, "connects": 2, "connected": 2, "idle_s": 6.0}, FAILED, "connected again, for 6 s"),
     ],
 )
 def test_its_work_after_healing(life: dict[str, Any], outcome: str, word: str) -> None:
