@@ -13,6 +13,7 @@ import fcntl
 import gc
 import ipaddress
 import os
+import resource
 import select
 import signal
 import socket
@@ -68,6 +69,9 @@ class Keeper:
 
     def __init__(self, control: socket.socket, *, is_own_user_namespace: bool) -> None:
         self._control = control
+        # A host takes about seven descriptors; the programs in it keep the limit that their owner has.
+        self._descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (self._descriptors[1],) * 2)
         self._is_own_user_namespace = is_own_user_namespace
         self._base = os.open(_OWN_NETWORK, os.O_RDONLY | os.O_CLOEXEC)
         self._netlink = Netlink()
@@ -231,6 +235,7 @@ class Keeper:
             for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, signal.SIG_DFL)
             os.setsid()
+            resource.setrlimit(resource.RLIMIT_NOFILE, self._descriptors)
             for target, stream in enumerate(streams):
                 os.dup2(stream, target)
             if os.isatty(0):

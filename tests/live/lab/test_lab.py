@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -190,12 +191,22 @@ def test_the_machine_itself_is_not_touched(tmp_path: Path) -> None:
     assert host_network() == before
 
 
-def test_two_hundred_hosts(tmp_path: Path) -> None:
+@pytest.fixture
+def few_descriptors() -> Iterator[int]:
+    """As many as most users have without asking for more."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, limits[1]))
+    yield 1024
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def test_two_hundred_hosts(few_descriptors: int) -> None:
     with opened(*(f"h{number}" for number in range(200))) as lab:
         listening = lab["h199"].popen([sys.executable, "-c", ECHO])
         lab["h199"].wait_listening(9, "udp", process=listening)
         asked = lab["h0"].run([sys.executable, "-c", ASK.format(t=10, to="h199")])
         assert asked.stdout == "hi\n"
+        assert int(lab["h0"].run(["sh", "-c", "ulimit -n"]).stdout) == few_descriptors
 
 
 def test_of_what_no_fault_means_the_keeper_sees_the_first_frame_however_many_hosts_there_are() -> None:
