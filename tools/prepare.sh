@@ -9,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PIP_NO_INPUT=
 say() { echo "prepare: $*" >&2; }
 fail() { say "$@"; exit 1; }
 
-# What the tests look for, and the Debian package that has it: a command, or a file if it has a slash.
+# What the tests look for, and the Debian package that has it: a command, or a file (of any version) if it has a slash.
 needs=(
     sqlite3=sqlite3
     strace=strace
@@ -29,6 +29,7 @@ needs=(
     mosquitto=mosquitto
     redis-server=redis-server
     redis-cli=redis-tools
+    "/usr/lib/postgresql/*/bin/initdb=postgresql"
 )
 
 # What the tests in a guest need besides.
@@ -43,7 +44,7 @@ machine_needs=(
 
 is_there() {
     case $1 in
-        */*) [ -e "$1" ] ;;
+        */*) compgen -G "$1" >/dev/null ;;
         *) command -v "$1" >/dev/null ;;
     esac
 }

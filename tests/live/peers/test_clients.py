@@ -207,6 +207,33 @@ def test_one_that_tries_again_gets_its_answer_when_the_peer_is_back(stage: Stage
     assert peer.healed is (how not in (RESET, PARTIAL)) or run.end.elapsed_s > OUTAGE_S
 
 
+OF_TWO = HEAD + """
+socks = [socket.create_connection((host, 8099), timeout=LIMIT) for host in ('127.0.0.1', '::1')]
+for _ in range(2):
+    for sock in socks:
+        try:
+            ask(sock)
+        except OSError as error:
+            print('without', sock.getpeername()[0], flush=True)
+"""
+
+
+@pytest.mark.parametrize(("path", "gone"), [(INET, "127.0.0.1"), (INET6, "::1")])
+def test_of_two_peers_one_is_broken_and_the_other_answers(stage: Stage, path: str, gone: str) -> None:
+    stage.runs(OF_TWO.replace("LIMIT", "0.5"))
+    run = first(broken(stage, SILENT, call="sendto", nth=1, path=path))
+    lines = ("answered 404", f"without {gone}") if path == INET6 else (f"without {gone}", "answered 404")
+    assert printed(run).decode().splitlines() == [*lines, *lines], (run.outputs, told(run))
+    assert [(peer.address, peer.hits > 0) for peer in run.peers] == [(path, True)]
+
+
+def test_one_that_waits_for_the_broken_one_of_two_peers_is_blocked_though_the_other_answers(stage: Stage) -> None:
+    stage.runs(OF_TWO.replace("LIMIT", "None"))
+    run = first(broken(stage, SILENT, call="sendto", nth=1, path=INET6))
+    assert printed(run) == b"answered 404\n"
+    assert run.end.how == DEADLINE and run.end.wait is not None and run.end.wait.state == "blocked"
+
+
 HOLDING = HEAD + """
 s = socket.create_connection(('127.0.0.1', 8099))
 for _ in range(50):

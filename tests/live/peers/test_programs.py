@@ -5,21 +5,30 @@ covers: IF-1, G-2, R-19, R-20, R-21, R-23, SS-3
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
+import socket
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 import msgspec
 import pytest
 
 from blackstart.core.calibration import Calibration, CleanRun
-from blackstart.core.history import DEADLINE, History, Life
+from blackstart.core.clock import SYSTEM
+from blackstart.core.history import DEADLINE, History, Injected, Life
 from blackstart.core.verdict import FAILED, Verdict
+from blackstart.faults import AnyFault
 from blackstart.faults.peer import OUTAGE_S, REFUSED, RESET, SILENT, Peer
 from blackstart.faults.point import Point
+from blackstart.faults.scene import RUN, Scene
 from blackstart.oracles import alive
-from blackstart.targets import Patience, Service, parse_ready
+from blackstart.targets import Conducted, Patience, Service, parse_ready
+from blackstart.trials.company import Company
 from tests.live.trials.stage import Stage, printed, staged
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
@@ -90,7 +99,8 @@ except (OSError, queue.Empty):
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     with staged(tmp_path_factory.mktemp("broker"), files={"broker.conf": CONFIGURATION}) as made:
-        made.bench.companions = (made.command(("/usr/sbin/mosquitto", "-c", "broker.conf")),)
+        keeper = "while :; do /usr/sbin/mosquitto -c broker.conf; sleep 1; done"
+        made.bench.companions = (made.command(("/bin/sh", "-c", keeper)),)
         workload = made.command((sys.executable, "-c", WORK))
         made.bench.service = Service(ready=parse_ready("log:subscribed", str(made.cwd)), workload=workload)
         yield made
@@ -104,9 +114,13 @@ def judged(stage: Stage, script: str, how: str, nth: int) -> tuple[History, Verd
     )
     (injected,) = history.injected
     assert injected.fired, injected.note
+    return history, judge(history)
+
+
+def judge(history: History) -> Verdict:
     chain = (CleanRun(start="S0", code=0, elapsed_s=1.0, life=Life(ready_s=0.5)),)
     (verdict,) = alive.judge(history, Calibration(chain=chain, is_service=True))
-    return history, verdict
+    return verdict
 
 
 @pytest.mark.skipif(not shutil.which("mosquitto", path="/usr/sbin:/usr/bin"), reason="needs mosquitto (not installed)")
@@ -125,6 +139,58 @@ def test_a_broker_that_restarts(stage: Stage, script: str, how: str, outcome: st
     life = history.runs[0].life
     assert life is not None and life.healed_s > 0, history.runs[0]
     assert verdict.outcome == outcome, (verdict, msgspec.structs.asdict(life))
+    if outcome == FAILED:
+        assert verdict.consequence == "dead" and "though it is connected again" in verdict.evidence[0]
+
+
+class Killed:
+    """The broker's own process is killed as soon as the service is ready; it is started again a second later."""
+
+    kind, phase, lasting = "peer", RUN, False
+
+    @contextmanager
+    def inject(self, scene: Scene) -> Iterator[None]:
+        company = scene.peers()
+        assert isinstance(company, Company)
+        scene.when_ready.append(lambda: kill_broker(company))
+        yield
+        end_s = SYSTEM.monotonic() + 20
+        while not is_listening(company):
+            assert SYSTEM.monotonic() < end_s
+            SYSTEM.sleep(0.05)
+
+    def account(self, conducted: Conducted, first_tamper: int) -> Injected:
+        assert conducted.life is not None
+        return Injected(fault="the broker is killed", kind=self.kind, fired=int(conducted.life.fired_s > 0))
+
+
+def kill_broker(company: Company) -> bool:
+    pid = company.sandbox.beside_pid(company.numbers[0])
+    while Path(f"/proc/{pid}/comm").read_text() != "mosquitto\n":
+        (pid,) = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+    os.kill(pid, signal.SIGKILL)
+    return True
+
+
+def is_listening(company: Company) -> bool:
+    with company.sandbox.new_socket(socket.AF_INET) as sock:
+        return sock.connect_ex(("127.0.0.1", 1899)) == 0
+
+
+@pytest.mark.skipif(not shutil.which("mosquitto", path="/usr/sbin:/usr/bin"), reason="needs mosquitto (not installed)")
+@pytest.mark.parametrize(
+    ("script", "outcome"),
+    [("MODE = 'good'" + PAHO, "passed"), ("MODE = 'bad'" + PAHO, FAILED), (AIOMQTT, "passed")],
+    ids=["paho", "never subscribes anew", "aiomqtt"],
+)
+def test_a_broker_that_is_killed_and_started_again(stage: Stage, script: str, outcome: str) -> None:
+    """Not behind a proxy: what it knew of its clients is gone with it."""
+    stage.runs(script)
+    history = stage.trial(cast(AnyFault, Killed()), patience=PATIENCE, rerun=False)
+    verdict = judge(history)
+    life = history.runs[0].life
+    assert life is not None and 0 < life.fired_s < life.healed_s, history.runs[0]
+    assert verdict.outcome == outcome, (verdict, life)
     if outcome == FAILED:
         assert verdict.consequence == "dead" and "though it is connected again" in verdict.evidence[0]
 
