@@ -14,7 +14,7 @@ from typing import cast
 import msgspec
 
 from blackstart import catalogue
-from blackstart.campaign import apart, baseline, choose, ground
+from blackstart.campaign import apart, baseline, choose, ground, rounds
 from blackstart.campaign.budget import Budget
 from blackstart.campaign.execute import Queue, Task, each, workers
 from blackstart.campaign.observe import Observation, Observer
@@ -247,6 +247,9 @@ class Campaign:
                 self.tally.unknown[verdict.why] = self.tally.unknown.get(verdict.why, 0) + 1
         self.suspect(task, outcome, failing, queue)
         self.watch_longer(task, outcome, queue)
+        again = rounds.wanted(task, outcome, self.tally, self.budget, self.clock.monotonic() - task.began_s)
+        if again is not None:
+            queue.others.appendleft(again)
 
     def unless_known(self, verdict: Verdict) -> Verdict:
         """The verdict; what a muted oracle found is unknown, and what a lock that expires holds up is no failure.
@@ -325,7 +328,8 @@ class Campaign:
         for verdict in failing:
             failure = Failure(trial=str(task.number), history=outcome.history, verdict=verdict)
             cause = cause_of(failure)
-            if verdict.consequence == "hung" and cause not in self.tally.suspicions:
+            is_one = verdict.consequence == "hung" or rounds.is_confirmed(verdict)
+            if is_one and cause not in self.tally.suspicions:
                 known = Suspicion(task.plan, [failure], is_confirmed=True, found_s=self.elapsed_s())
                 self.tally.suspicions[cause] = known
                 if known.label == DEFECT:

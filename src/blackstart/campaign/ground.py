@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import cache, partial
@@ -178,6 +178,11 @@ def layout(
         omit=(os.path.join(target.cwd, STORE_NAME),),
         opened=opened,
     )
+
+
+def closed(directories: Iterable[str], masker: Callable[[str], str]) -> tuple[str, ...]:
+    """Those that none but their owner may enter, masked."""
+    return tuple(masker(path) for path in directories if not os.stat(path).st_mode & 0o011)
 
 
 def open_zygote(layout: Layout, isolation: str) -> Zygote:

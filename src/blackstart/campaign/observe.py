@@ -301,6 +301,7 @@ class Observer:
             effects=self._effects(),
             peers=tuple(bench.peers),
             questions=bench.questions,
+            closed=ground.closed(self.layout.copies, masker),
         )
         bench.calibration = calibration
         uncovered = {masker(what): why for what, why in self.uncovered.items()}

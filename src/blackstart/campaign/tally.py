@@ -61,6 +61,7 @@ class Tally:
     watched: set[tuple[str, str]] = field(default_factory=set)  # (call, path) of repeating waits
     leases: set[tuple[str, ...]] = field(default_factory=set)  # files that were seen to be locks with a time limit
     eased: dict[str, str] = field(default_factory=dict)  # the cause of a defect -> that of the note it turned out to be
+    suspected: set[str] = field(default_factory=set)  # what was tried again and again, as it may add up
     muted: dict[str, str] = field(default_factory=dict)
     unknown: dict[str, int] = field(default_factory=dict)
     nulls: int = 0

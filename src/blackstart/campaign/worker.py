@@ -16,12 +16,13 @@ from blackstart.core.errors import BlackstartError
 from blackstart.core.history import History
 from blackstart.core.masking import Masker
 from blackstart.core.verdict import FAILED, UNKNOWN, Verdict
-from blackstart.oracles import judge_all
+from blackstart.oracles import judge_all, suspicion
 from blackstart.probes import Prober
 from blackstart.sandbox import Layout
 from blackstart.targets import Command, Service
 from blackstart.trials import Bench, Plan, run_trial
 from blackstart.trials.power import clear_by_lane, run_power_trial
+from blackstart.trials.rounds import rounds_of
 
 _PR_SET_PDEATHSIG = 1
 # What a terminal or an operator sends, often to the whole process group.
@@ -42,10 +43,11 @@ class Workshop(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What a trial gave."""
+    """What a trial gave; suspicion: what it left behind that may add up, by name."""
 
     history: History
     verdicts: tuple[Verdict, ...]
+    suspicion: str = ""
 
 
 _bench: Bench | BlackstartError | None = None
@@ -91,7 +93,7 @@ def work(plan: Plan) -> Outcome:
     if any(verdict.outcome == FAILED for verdict in outcome.verdicts):
         return outcome
     runs = tuple(msgspec.structs.replace(run, image={}) for run in outcome.history.runs)
-    return Outcome(history=msgspec.structs.replace(outcome.history, runs=runs), verdicts=outcome.verdicts)
+    return msgspec.structs.replace(outcome, history=msgspec.structs.replace(outcome.history, runs=runs))
 
 
 def try_and_judge(plan: Plan, bench: Bench) -> Outcome:
@@ -99,7 +101,12 @@ def try_and_judge(plan: Plan, bench: Bench) -> Outcome:
     if plan.kind == "power":
         return _power(plan, bench)
     history = run_trial(plan, bench)
-    return Outcome(history=history, verdicts=judge_all(history, bench.calibration))
+    if plan.rounds and not history.trouble:
+        keep, bench.keep = bench.keep, None
+        history = msgspec.structs.replace(history, rounds=rounds_of(plan, bench))
+        bench.keep = keep
+    suspected = "" if plan.rounds or history.trouble else suspicion(history, bench.calibration)
+    return Outcome(history=history, verdicts=judge_all(history, bench.calibration), suspicion=suspected)
 
 
 def _power(plan: Plan, bench: Bench) -> Outcome:

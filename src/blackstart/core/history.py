@@ -84,7 +84,8 @@ class Life(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     wait with a limit of its own that it was seen in at the end of that;
     census: just before it was told to stop; effects: what it did by itself after it was ready again, where that was
     watched for: name -> moments; back_off_s: the longest time that something then waited which began to wait after the
-    fault, and which would have ended only after the watching.
+    fault, and which would have ended only after the watching; rounds: where the same was done several times in this
+    start, what was counted after each (and whether the fault had acted), and once more a while after the last.
     """
 
     ready_s: float = -1.0
@@ -105,6 +106,7 @@ class Life(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     census: Census = Census()
     effects: dict[str, tuple[float, ...]] = {}
     back_off_s: float = 0.0
+    rounds: tuple[tuple[Census, bool], ...] = ()
 
 
 class Cut(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -200,6 +202,32 @@ class Reset(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     helped: bool = False
 
 
+class Round(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One of several equal rounds: a start with the fault, or, within one start of a service, fault, work and healing.
+
+    fired: whether the fault acted in it; paths: what stood in the state directories after it; left: command lines of
+    processes that outlived a job's end; census: of a service, healed and at rest.
+    """
+
+    fired: bool = False
+    paths: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+    census: Census = Census()
+
+
+class Rounds(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The same again and again, from the trial's start state: with its faults, and as often without.
+
+    faulty, null: the rounds; end: what stood after a clean start that followed the faulty ones, and after one with a
+    clock that is ahead; census: of a service, a while after the last faulty round.
+    """
+
+    faulty: tuple[Round, ...] = ()
+    null: tuple[Round, ...] = ()
+    end: tuple[str, ...] = ()
+    census: Census | None = None
+
+
 class History(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A trial from sandbox to last reading.
 
@@ -207,7 +235,8 @@ class History(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     resets: attempts after a restart that failed twice, smallest first;
     late: the last restart after a wait of late_s seconds, made where something only had to be removed; ahead_s: by how
     much its clock was ahead; clock: why a clock that is ahead could not be shown to it;
-    good_again: for damage to files: the restart with the good file put back; trouble: why the sandbox could not do
+    good_again: for damage to files: the restart with the good file put back; rounds: of the same faults again and
+    again, where that was tried; trouble: why the sandbox could not do
     what the target asked (the trial is then unknown).
     """
 
@@ -221,6 +250,7 @@ class History(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ahead_s: float = 0.0
     clock: str = ""
     good_again: Run | None = None
+    rounds: Rounds | None = None
     trouble: str = ""
 
     def run(self, phase: str) -> Run | None:

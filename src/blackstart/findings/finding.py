@@ -125,7 +125,7 @@ def _cause(failure: Failure) -> tuple[str, ...]:
     kind = failure.history.kind
     if verdict.oracle == RESTART and not paths:
         return (verdict.consequence, verdict.label, kind, "", _plain(verdict.evidence[0] if verdict.evidence else ""))
-    if paths and verdict.consequence == "stuck":  # what is left behind is in the way, whatever ended the program
+    if paths and verdict.consequence in ("stuck", "leaked"):  # it is left behind whatever ended the program
         return (verdict.consequence, verdict.label, "", paths)
     if paths and (verdict.oracle == RESTART or verdict.consequence in ("hung", "spinning")):
         return (verdict.consequence, verdict.label, kind, paths, "")

@@ -96,8 +96,8 @@ class Supervisor:
         self._clock = clock
         self._started_s = self._now_s = clock.monotonic()
         self._index, self._data_left = 0, record.data_total_max if record else 0
-        source = random or Seed(0).source("gate")
-        self._armed = [Armed(index, tamper, source) for index, tamper in enumerate(tampers)]
+        self._random = random or Seed(0).source("gate")
+        self.arm(tampers)
         self._tasks = Tasks()
         self._threads = self._tasks.threads
         self._places = Places(streams=streams, keep=gated is not None and gated >= tables.BOOKKEEPING)
@@ -108,10 +108,6 @@ class Supervisor:
         self._sites = Sites(self._reader.masked)
         self._architecture = AUDIT_ARCH[tables.machine()]
         self._calls = tables.all_numbers(tables.machine())
-        self._by_call = {
-            name: [armed for armed in self._armed if name in armed.calls]
-            for name in frozenset().union(*(armed.calls for armed in self._armed))
-        }
         self._reads_all = record is not None or on_operation is not None
         # Filled anew for each call: `ioctl` is faster with what it may write to.
         self._buffer = bytearray(notify.NOTIFICATION.size)
@@ -129,6 +125,14 @@ class Supervisor:
     def firings(self) -> list[Firing]:
         """What was done, in order."""
         return self._actions.firings
+
+    def arm(self, tampers: Sequence[Tamper]) -> None:
+        """Tamper with these calls from now on, counting from here; the filter must stop them."""
+        self._armed = [Armed(index, tamper, self._random) for index, tamper in enumerate(tampers)]
+        self._by_call = {
+            name: [armed for armed in self._armed if name in armed.calls]
+            for name in frozenset().union(*(armed.calls for armed in self._armed))
+        }
 
     def heal(self) -> None:
         """Tamper with nothing from now on; who was held goes on."""

@@ -20,6 +20,7 @@ from blackstart.oracles import (
     answer,
     end,
     fired,
+    left,
     power,
     promises,
     readable,
@@ -38,6 +39,7 @@ JOB_ORACLES: Mapping[str, Judge] = {
     acknowledged.NAME: acknowledged.judge,
     answer.NAME: answer.judge,
     power.NAME: power.judge,
+    left.NAME: left.judge,
 }
 
 SERVICE_ORACLES: Mapping[str, Judge] = {
@@ -48,13 +50,16 @@ SERVICE_ORACLES: Mapping[str, Judge] = {
     promises.NAME: promises.judge,
     alive.NAME: alive.judge,
     stopping.NAME: stopping.judge,
+    left.NAME: left.judge,
 }
 
 # Of several verdicts on one file the first in this order stands, with the evidence of the others.
 _STANDS = (("power", ""), ("state", "corrupt"), ("state", "lost"), ("state", "silent"), ("end", ""),
            ("answer", ""), ("acknowledged", ""), ("restart", ""))  # fmt: skip
 
-__all__ = ["JOB_ORACLES", "SERVICE_ORACLES", "judge_all", "mute"]
+suspicion = left.suspicion
+
+__all__ = ["JOB_ORACLES", "SERVICE_ORACLES", "judge_all", "mute", "suspicion"]
 
 
 def judge_all(

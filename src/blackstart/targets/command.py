@@ -30,6 +30,7 @@ from blackstart.targets.watch import Diagnosis, Patience
 
 OUTPUT_LIMIT_BYTES = 4 << 20  # of each stream: one that floods must not silence the other
 LINGER_S = 0.5
+ORPHANS_LOOK_S = 0.05
 _LOOK_EVERY_S = 0.25
 _CHUNK_BYTES = 1 << 16
 
@@ -295,6 +296,10 @@ class Start:
         end_s = self.elapsed_s() + LINGER_S
         while self.pipes.descriptors() and not self.killed and (left_s := end_s - self.elapsed_s()) > 0:
             for descriptor, _ in self.attend(left_s):
+                self.take(descriptor)
+        end_s = self.elapsed_s() + self.patience.orphans_s
+        while not self.killed and self.elapsed_s() < end_s and self.sandbox.census():
+            for descriptor, _ in self.attend(ORPHANS_LOOK_S):
                 self.take(descriptor)
 
     def attend(self, timeout_s: float) -> list[tuple[int, int]]:

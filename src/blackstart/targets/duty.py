@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
+from blackstart.gate import Tamper
 from blackstart.targets.command import Command
 from blackstart.targets.readiness import Ready
 
@@ -33,7 +34,8 @@ class Duty(msgspec.Struct, frozen=True, kw_only=True):
     when_ready: done as soon as it is ready, again until it is true or a second has passed; hold_s: how long at least
     after that the faults stay; watch_s: how long it is watched when it is ready again, or shorter, until it did
     something of each of `effects` by itself (none: of what it did at all); heard: called with what the workload says,
-    before the target's next recorded operation is done.
+    before the target's next recorded operation is done; again: called before each further round of fault, work and
+    healing within this start, with what is to be armed then (none: there is one round only).
     """
 
     works: bool = True
@@ -48,3 +50,4 @@ class Duty(msgspec.Struct, frozen=True, kw_only=True):
     watch_s: float = 0.0
     effects: tuple[frozenset[str], ...] = ()
     heard: Callable[[bytes], None] | None = None
+    again: Sequence[Callable[[], Sequence[Tamper]]] = ()

@@ -4,6 +4,8 @@ It is the same start as a job's, with the same gate and the same pipes, but noth
 serves the target until it is ready, until the workload has ended, until it has settled, until it has stopped. What
 uses the service runs beside it in the same network, outside the gate. It is told to stop as supervisors do: TERM, then
 time, then KILL.
+
+Longer than 400 lines, because all of it shares the state of one running start.
 """
 
 from __future__ import annotations
@@ -40,6 +42,8 @@ BLIND_SETTLE_S, AGAIN_S = 1.0, 1.0
 # How long one that is connected again has for its work; how long one may rest that does not try (clients give up an
 # answer after 10 s, and after 30 s, as a rule); and how long it is watched at most.
 CONNECTED_S, NO_TRY_S, WATCHED_MAX_S = 5.0, 35.0, 60.0
+# How long a service has, after rounds in which it grew, to let go of what it still holds for them.
+LETTING_GO_S = 10.0
 # After the target's end its users still read and tell the answers that they were sent.
 LAST_WORDS_S = 0.3
 _TICK_S = 0.02
@@ -114,6 +118,8 @@ class _Serving(Start):
             self._settle()
             if self.duty.works_again and self.service.workload is not None:
                 self._work_again(self.service.workload)
+        if not self.is_down and self.duty.again:
+            self._again_and_again()
         if not self.is_down and self.duty.asks and self.service.check is not None:
             self.readings.append(self._ask_check(self.service.check))
         if not self.is_down:
@@ -224,6 +230,34 @@ class _Serving(Start):
             self._until(_after(self.elapsed_s, AGAIN_S), AGAIN_S + 1)
         pause_s = max((thread.limit_s or 0.0 for thread in self._look_now().threads), default=0.0)
         self.life = msgspec.structs.replace(self.life, pause_s=pause_s)
+
+    def _again_and_again(self) -> None:
+        """Further rounds of the same, each healed and at rest when it is counted; a while after the last it is counted
+        once more, as what still tries may only be slow to let go.
+        """
+        fired = 0
+        for arm in (None, *self.duty.again):
+            if arm is not None:
+                orders = arm()
+                if self.supervisor is not None:
+                    self.supervisor.arm(orders)
+                    fired = len(self.supervisor.firings)
+                self._work()
+                if self.duty.heal is not None:
+                    self._heal()
+                    self._settle()
+            self._rest()
+            if self.is_down:
+                return
+            seen = census.count(self.sandbox.census())
+            acted = self.supervisor is not None and len(self.supervisor.firings) > fired
+            self.life = msgspec.structs.replace(self.life, rounds=(*self.life.rounds, (seen, acted)))
+        grown = [seen.threads + seen.descriptors for seen, _ in self.life.rounds]
+        if grown[-1] > grown[0]:
+            self._until(_after(self.elapsed_s, LETTING_GO_S), LETTING_GO_S + 1)
+        self.life = msgspec.structs.replace(
+            self.life, rounds=(*self.life.rounds, (census.count(self.sandbox.census()), False))
+        )
 
     def _use(self, workload: Command) -> tuple[tuple[Act, ...], str]:
         """(what the workload said, how it ended) of one run of it."""

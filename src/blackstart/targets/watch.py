@@ -30,13 +30,15 @@ class Patience(msgspec.Struct, frozen=True, kw_only=True):
     """How long a start may take: after deadline_s it is looked at; after hard_s it is ended whatever it does.
 
     repeat_s: how long the same wait may repeat without progress before the observation ends.
-    Of a service, deadline_s is the time to get ready, and work_s that of its workload.
+    Of a service, deadline_s is the time to get ready, and work_s that of its workload. orphans_s: how long processes
+    that a job leaves behind are given to end.
     """
 
     deadline_s: float = 5.0
     hard_s: float = 60.0
     repeat_s: float = REPEAT_S
     work_s: float = 60.0
+    orphans_s: float = 0.0
 
     @classmethod
     def after(cls, slowest_s: float, work_s: float = 0.0) -> Patience:

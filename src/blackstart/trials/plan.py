@@ -16,7 +16,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     rerun: whether the target is started again afterwards; late_s: how long a target that refuses to start is given for
     what is in its way to expire; seed: of every draw in this trial; stacks: whether to read where exactly the program
-    is when a fault acts, which takes 10-150 ms (for findings).
+    is when a fault acts, which takes 10-150 ms (for findings); rounds: how often the same is done again afterwards,
+    with the faults and without.
     """
 
     kind: str
@@ -27,6 +28,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     late_s: float = 0.0
     seed: int = 0
     stacks: bool = False
+    rounds: int = 0
 
     def __str__(self) -> str:
         return "; ".join(map(str, self.faults)) or "no fault"

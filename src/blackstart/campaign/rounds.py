@@ -1,0 +1,31 @@
+"""Which trials are done again and again: those that left something that may add up, each sort of it once."""
+
+from __future__ import annotations
+
+import msgspec
+
+from blackstart.campaign.budget import Budget
+from blackstart.campaign.execute import Task
+from blackstart.campaign.tally import Tally
+from blackstart.campaign.worker import Outcome
+from blackstart.core.verdict import FAILED, Verdict
+from blackstart.oracles import left
+
+ROUNDS, ROUNDS_MAX = 6, 6
+# With the fault and without, and what goes before it.
+STARTS, SHARE_MAX = 2 * ROUNDS + 4, 0.25
+
+
+def wanted(task: Task, outcome: Outcome, tally: Tally, budget: Budget, took_s: float) -> Task | None:
+    """The same trial with rounds, where it left what no other one did, and the time for that is there."""
+    if not outcome.suspicion or outcome.suspicion in tally.suspected or len(tally.suspected) >= ROUNDS_MAX:
+        return None
+    if len(task.plan.faults) != 1 or STARTS * took_s > max(SHARE_MAX * budget.total_s, 0.0):
+        return None
+    tally.suspected.add(outcome.suspicion)
+    return Task(msgspec.structs.replace(task.plan, rounds=ROUNDS), "confirm")
+
+
+def is_confirmed(verdict: Verdict) -> bool:
+    """Whether one trial with rounds is enough: it is a repetition already."""
+    return verdict.oracle == left.NAME and verdict.outcome == FAILED
