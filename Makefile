@@ -10,7 +10,7 @@ PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile -r sfE
 export GOCACHE := $(CURDIR)/.venv/go-build
 export GOFLAGS := -buildvcs=false
 
-.PHONY: help demo test test-machines lint types twins kills benchmarks clean
+.PHONY: help demo test test-machines lint types twins kills hardenings benchmarks clean
 
 help:
 	@echo 'make demo        install into .venv, break a real program, print what was found'
@@ -18,6 +18,7 @@ help:
 	@echo 'make lint types  only these'
 	@echo 'make twins       each pair of bad and good programs $(TWIN_ROUNDS) times'
 	@echo 'make kills       SIGKILL to blackstart at 100 random moments leaves nothing behind'
+	@echo 'make hardenings  the dosing controller without each of its hardenings, on its whole suite'
 	@echo 'make test-machines  power cuts against real file systems in a guest (slow, installs QEMU)'
 	@echo 'make benchmarks  all measurements, as docs/benchmarks.md records them'
 	@echo 'make clean       remove .venv and caches'
@@ -47,6 +48,9 @@ twins: prepared
 
 kills: prepared
 	BLACKSTART_KILLS=100 $(PYTEST) --dist load tests/live/programs/test_bad_input.py -k killed_blackstart $(PYTEST_ARGS)
+
+hardenings: prepared
+	DOSING_ALL=1 $(PYTEST) --dist load tests/live/dosing -k without_ $(PYTEST_ARGS)
 
 benchmarks: prepared
 	@for file in benchmarks/[!_]*.py; do echo "== $$file"; $(BIN)/python "$$file" || exit 1; done

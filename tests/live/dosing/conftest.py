@@ -1,8 +1,12 @@
-"""Each test runs on both versions of the controller; what the careful one does not survive stands in gaps.py."""
+"""Each test runs on both versions of the controller; what the careful one does not survive stands in gaps.py.
+
+It also runs on the hardened version without one of its hardenings that must turn it red (hardenings.py).
+"""
 
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -11,16 +15,30 @@ from typing import Any
 import pytest
 
 from tests.live.dosing.gaps import GAPS
+from tests.live.dosing.hardenings import HARDENINGS, PREFIX, is_run_without, taken_away
 
 CAREFUL, HARDENED = "controller", "hardened"
+VERSIONS = (CAREFUL, HARDENED, *(PREFIX + name for name in HARDENINGS))
 
 
-@pytest.fixture(params=[CAREFUL, HARDENED])
-def version(request: pytest.FixtureRequest) -> ModuleType:
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """The versions that this test runs on."""
+    if "version" in metafunc.fixturenames:
+        test = metafunc.function.__name__
+        without = [PREFIX + name for name in HARDENINGS if is_run_without(name, test)]
+        metafunc.parametrize("version", [CAREFUL, HARDENED, *without], indirect=True)
+
+
+@pytest.fixture
+def version(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleType]:
     """One version of the program."""
     for library in ("apscheduler", "sqlalchemy", "pymodbus"):
         pytest.importorskip(library, reason="needs the extra `examples`")
-    return importlib.import_module(f"examples.dosing.{request.param}")
+    if request.param in (CAREFUL, HARDENED):
+        yield importlib.import_module(f"examples.dosing.{request.param}")
+        return
+    yield taken_away(request.param.removeprefix(PREFIX), tmp_path_factory.mktemp("version"))
+    del sys.modules[request.param]
 
 
 @pytest.fixture
@@ -39,18 +57,22 @@ def rig(version: ModuleType, link: Callable[[str], Any], tmp_path: Path) -> Iter
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give the known gaps of the careful version to the markers of its tests."""
+    """Give the known gaps of the careful version to its tests, and to those of a weakened one what must be red."""
     for item in items:
         mark = item.get_closest_marker("resilience")
         if mark is None or not isinstance(item, pytest.Function) or "version" not in item.fixturenames:
             continue
-        if item.callspec.params["version"] == CAREFUL:
-            gap = GAPS.get(name_of(item))
-            if gap:
-                item.add_marker(pytest.mark.resilience(**mark.kwargs, gap=gap), append=False)
+        version, test = item.callspec.params["version"], name_of(item)
+        if version == CAREFUL and test in GAPS:
+            item.add_marker(pytest.mark.resilience(**mark.kwargs, gap=GAPS[test]), append=False)
+        elif version.startswith(PREFIX):  # what it finds is no gap of any program
+            item.own_markers = [mark for mark in item.own_markers if mark.name != "resilience"]
+            one = HARDENINGS[version.removeprefix(PREFIX)]
+            if test in one.red:
+                item.add_marker(pytest.mark.xfail(strict=True, reason=f"without this: {one.what}"))
 
 
 def name_of(item: pytest.Function) -> str:
     """`test_resilience_tracker_damaged[empty]`: the test without the version."""
-    case = "-".join(part for part in item.callspec.id.split("-") if part not in (CAREFUL, HARDENED))
+    case = "-".join(part for part in item.callspec.id.split("-") if part not in VERSIONS)
     return f"{item.originalname}[{case}]" if case else item.originalname

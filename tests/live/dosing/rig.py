@@ -52,6 +52,9 @@ class Rig:
         self._made: list[Any] = []
         directory.mkdir()
         self.conf.write_text(CONF.format(sensors=sensors.port, relays=relays.port))
+        # As installed: what a test does not break is there.
+        for path in (self.saved, self.history, self.actions):
+            path.write_text("{}")
 
     def hurry(self) -> None:
         """For faults that must be waited out: the next controller waits for an answer only twice a quarter second."""
@@ -75,7 +78,7 @@ class Rig:
         """Start the program, let it do one cycle, and stop it: all its files are there and whole."""
         controller = self.started()
         controller.stop()
-        assert self.dosed() == 1 and self.history.exists() and self.saved.exists() and self.database.exists()
+        assert self.dosed() == 1 and self.said() and self.ran() == DOSE_S and self.database.exists()
         self.box.commands.clear()
 
     def close(self) -> None:
@@ -93,6 +96,10 @@ class Rig:
     def said(self) -> dict[str, Any]:
         """What the controller says of the box in its file."""
         return dict(json.loads(self.saved.read_text()))
+
+    def ran(self, pump: str = "nutrient") -> float:
+        """The seconds that this pump ran, as the controller has written them down."""
+        return float(sum(pumps.get(pump, 0.0) for pumps in json.loads(self.history.read_text()).values()))
 
     def command(self) -> list[str]:
         """The program as people start it."""

@@ -1,11 +1,13 @@
-"""The tables of docs/dosing.md: each id of the plan, its tests, and what both versions of the controller do today.
+"""The tables of docs/dosing.md: each id and its tests, what both versions do today, what each hardening is good for.
 
-Read from the tests (markers, `covers:` lines) and from gaps.py, never kept by hand: `pytest --update-gold` writes them.
+Read from the tests (markers, `covers:` lines), gaps.py and hardenings.py, never kept by hand: `pytest --update-gold`
+writes them.
 """
 
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -20,7 +22,7 @@ TITLES = {
     "R-6": "job store locked by another process: waits, or falls back to memory",
     "R-7": "job store cut: detected, a fresh start",
     "R-8": "job store read-only: memory only",
-    "R-9": "killed and restarted quickly: no job twice",
+    "R-9": "killed and restarted quickly: no job twice, no dose that is not counted",
     "R-10": "job store of no bytes: a fresh start",
     "R-11": "job store of garbage: detected, a fresh start",
     "R-12": "sensor state damaged: the next save makes it whole",
@@ -39,7 +41,7 @@ TITLES = {
     "R-25": "sensors say zero: never dosed on",
     "R-26": "sensors say 0xFFFF: never dosed on",
     "R-27": "half of the reads fail: the good ones are used",
-    "R-28": "connection to a relay lost: state unknown, the pump goes off as soon as it can",
+    "R-28": "connection to a relay lost: state unknown, the pump goes off as soon as it can, and at the end",
     "R-29": "relay command not acknowledged: taken as unsafe",
     "R-30": "relays cannot be read back: taken as unsafe",
     "R-31": "sensors and relays gone: degraded, and back again",
@@ -56,6 +58,7 @@ MEANS_IN = tuple(HERE.parents[1] / "unit" / room for room in ("inprocess", "pyte
 _COVERS = re.compile(r"^covers: ([A-Z]+-[0-9]+(?:, [A-Z]+-[0-9]+)*)$", re.MULTILINE)
 
 
+@functools.cache
 def tests() -> dict[str, list[str]]:
     """Scenario -> the names of its tests."""
     found: dict[str, list[str]] = {}
@@ -84,11 +87,30 @@ def means() -> dict[str, list[str]]:
 
 
 def tables() -> str:
-    """Both tables in Markdown."""
+    """All tables in Markdown: what is broken, what is learned, what the suite is made of."""
     rows = ["| id | what the suite is made of | tests below `tests/unit/` |", "|---|---|---|"]
     for covered, names in sorted(means().items(), key=_number):
         rows.append(f"| {covered} | {MEANS[covered]} | {'<br>'.join(f'`{name}`' for name in names)} |")
-    return f"{table()}\n\n" + "\n".join(rows)
+    return f"{table()}\n\n{learned()}\n\n" + "\n".join(rows)
+
+
+def learned() -> str:
+    """What each hardening is, and which tests turn red without it."""
+    from tests.live.dosing.hardenings import HARDENINGS
+
+    scenario = {name: one for one, names in tests().items() for name in names}
+    rows = ["| the hardened version has learned | without it, red |", "|---|---|"]
+    for one in HARDENINGS.values():
+        red: dict[str, list[str]] = {}
+        for test in one.red:
+            name, _, case = test.rstrip("]").partition("[")
+            red.setdefault(name, []).extend([case] if case else [])
+        shown = [
+            f"{scenario[name]} `{name.removeprefix('test_resilience_')}`" + (f": {', '.join(cases)}" if cases else "")
+            for name, cases in red.items()
+        ]
+        rows.append(f"| {one.what} | {'<br>'.join(shown)} |")
+    return "\n".join(rows)
 
 
 def _number(pair: tuple[str, object]) -> int:

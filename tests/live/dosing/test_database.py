@@ -37,11 +37,18 @@ def assert_fresh(rig: Rig) -> None:
     assert jobs(rig) == ["cycle"]
 
 
+def assert_kept(rig: Rig, damaged: bytes) -> None:
+    """Whoever wants to know what happened can look at the file."""
+    assert damaged in [path.read_bytes() for path in rig.directory.iterdir()], "the damaged file is gone"
+
+
 @pytest.mark.resilience(scenario="R-4")
 def test_resilience_database_header_lost(rig: Rig, sqlite: Any, record_property: Any) -> None:
     rig.run_once()
     with sqlite.header_lost(rig.database):
+        damaged = rig.database.read_bytes()
         assert_fresh(rig)
+        assert_kept(rig, damaged)
     record_property("outcome", "recreated")
 
 
@@ -56,6 +63,8 @@ def test_resilience_database_missing(rig: Rig, sqlite: Any) -> None:
 def test_resilience_database_locked_for_a_moment(rig: Rig, sqlite: Any, record_property: Any) -> None:
     rig.run_once()
     rig.conf.write_text(rig.conf.read_text().replace("lock_timeout_s = 0.2", "lock_timeout_s = 20"))
+    with closing(sqlite3.connect(rig.database)) as connection, connection:
+        connection.execute("DELETE FROM apscheduler_jobs")
     with sqlite.locked(rig.database, for_s=0.2):
         assert_works(rig).stop()
     assert jobs(rig) == ["cycle"]
@@ -70,11 +79,15 @@ def test_resilience_database_locked_for_good(rig: Rig, sqlite: Any, record_prope
     record_property("outcome", "fell back to memory")
 
 
+@pytest.mark.parametrize("lost", ["half", "end"])
 @pytest.mark.resilience(scenario="R-7")
-def test_resilience_database_truncated(rig: Rig, sqlite: Any) -> None:
+def test_resilience_database_truncated(rig: Rig, sqlite: Any, lost: str) -> None:
     rig.run_once()
-    with sqlite.truncated(rig.database):
+    # Without the end of its last page a database has all its pages, and only a look at the whole of it finds the hole.
+    with sqlite.truncated(rig.database, rig.database.stat().st_size - 100 if lost == "end" else None):
+        damaged = rig.database.read_bytes()
         assert_fresh(rig)
+        assert_kept(rig, damaged)
 
 
 @pytest.mark.resilience(scenario="R-8")
@@ -97,6 +110,17 @@ def test_resilience_database_rapid_restarts(rig: Rig) -> None:
     assert jobs(rig) == ["cycle"]
 
 
+@pytest.mark.resilience(scenario="R-9")
+def test_resilience_database_rapid_restarts_overdose(rig: Rig) -> None:
+    rig.conf.write_text(rig.conf.read_text().replace("dose_s = 0.01", "dose_s = 30").replace("0.025", "35"))
+    with subprocess.Popen(rig.command(), stderr=subprocess.DEVNULL) as program:
+        try:
+            until(lambda: rig.box.relays[0], "the dose")
+        finally:
+            program.send_signal(signal.SIGKILL)
+    assert rig.ran() == 30, "killed while the pump runs, it gives the dose again"
+
+
 @pytest.mark.resilience(scenario="R-10")
 def test_resilience_database_empty(rig: Rig, sqlite: Any) -> None:
     rig.run_once()
@@ -108,4 +132,6 @@ def test_resilience_database_empty(rig: Rig, sqlite: Any) -> None:
 def test_resilience_database_garbage(rig: Rig, sqlite: Any) -> None:
     rig.run_once()
     with sqlite.garbage(rig.database):
+        damaged = rig.database.read_bytes()
         assert_fresh(rig)
+        assert_kept(rig, damaged)

@@ -11,6 +11,7 @@ import pytest
 
 from tests.live.dosing import table
 from tests.live.dosing.gaps import GAPS
+from tests.live.dosing.hardenings import HARDENINGS
 
 
 def test_every_id_of_the_plan_has_a_test() -> None:
@@ -33,6 +34,13 @@ def test_a_test_covers_what_its_own_docstring_says(tmp_path: Path, monkeypatch: 
 def test_every_gap_is_that_of_a_test() -> None:
     names = {name for names in table.tests().values() for name in names}
     assert {gap.partition("[")[0] for gap in GAPS} <= names
+
+
+def test_every_hardening_turns_a_test_red_that_there_is() -> None:
+    names = {name for names in table.tests().values() for name in names}
+    for one in HARDENINGS.values():
+        assert one.red, one.what
+        assert {red.partition("[")[0] for red in one.red} <= names, one.what
 
 
 def test_the_tables_in_the_docs_are_up_to_date(request: pytest.FixtureRequest) -> None:
