@@ -24,7 +24,7 @@ from blackstart.campaign.worker import Outcome
 from blackstart.core.options import Options
 from blackstart.core.verdict import worst
 from blackstart.faults import Candidate
-from blackstart.guard import doors, parse_allowed
+from blackstart.guard import doors, opened_paths, parse_allowed
 from blackstart.report import json
 from blackstart.report.change import change_between
 from blackstart.report.model import Report
@@ -59,7 +59,7 @@ def _do(options: Options, progress: Progress, host: Mapping[str, str], *, is_pla
         if kept is not None:
             open_things.callback(ground.ledger(os.path.realpath(options.cwd), os.getpid()).settle)
         campaign = Campaign(options, progress, kept)
-        seen = campaign.observe(isolation, tuple(a.address for a in allowed), host)
+        seen = campaign.observe(isolation, opened_paths(allowed), host)
         open_things.callback(seen.zygote.close)
         report = partial(summary.report_of, campaign, started, isolation, doors(seen.layout, isolation, allowed))
         ordered = campaign.choose(seen)

@@ -37,6 +37,7 @@ from blackstart.report.progress import Progress
 from blackstart.sandbox.machine import LANDLOCK
 from blackstart.targets import Patience
 from blackstart.trials import Plan
+from blackstart.trials.outside import Outside
 
 NULLS, NULLS_MIN = 10, 3
 NULL_EVERY = 10
@@ -78,6 +79,8 @@ class Campaign:
             self._leave_out("disk", "no full disks: they need namespaces, the disk being the machine's own without")
         service = service_of(self.options, target, check, isolation)
         companions = companions_of(self.options, target, isolation)
+        if any(isinstance(one, Outside) for one in companions):
+            self._leave_out("link", "no bad links: no link of ours leads to a peer outside")
         self.progress.phase("scouting")
         directories, made = scout(self.options, target, opened, isolation, service, companions)
         layout = ground.layout(self.options, target, directories, opened, made)

@@ -25,7 +25,7 @@ from blackstart.core.options import Options
 from blackstart.faults.errno import SHORT, Errno
 from blackstart.faults.kill import Kill
 from blackstart.faults.scene import RUN
-from blackstart.guard import parse_allowed
+from blackstart.guard import opened_paths, parse_allowed
 from blackstart.report import json, views
 from blackstart.report.archive import Archive
 from blackstart.report.handover import (
@@ -104,7 +104,7 @@ def export(
     isolation = options.isolation or choose(probe())
     only = ("power",) if plan.kind == "power" else options.only
     campaign = Campaign(msgspec.structs.replace(options, only=only), progress)
-    seen = campaign.observe(isolation, tuple(a.address for a in allowed), host)
+    seen = campaign.observe(isolation, opened_paths(allowed), host)
     try:
         keeper = Keeper(seen.zygote)
         outcome = _failing(finding, plan, seen, keeper, progress)

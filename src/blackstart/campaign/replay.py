@@ -23,7 +23,7 @@ from blackstart.core.history import DEADLINE, EXITED, KILLED, Run
 from blackstart.core.options import Options
 from blackstart.core.verdict import DEFECT, FAILED, PASSED, UNKNOWN
 from blackstart.findings import Failure, cause_of
-from blackstart.guard import parse_allowed
+from blackstart.guard import opened_paths, parse_allowed
 from blackstart.report.progress import Progress
 from blackstart.sandbox import choose as choose_isolation
 from blackstart.sandbox import probe
@@ -48,7 +48,7 @@ def replay(
     allowed = [parse_allowed(text) for text in options.allow]
     isolation = options.isolation or choose_isolation(probe())
     campaign = Campaign(options, progress)
-    seen = campaign.observe(isolation, tuple(a.address for a in allowed), host)
+    seen = campaign.observe(isolation, opened_paths(allowed), host)
     try:
         if plan.start not in seen.zygote.names():
             raise BlackstartError(

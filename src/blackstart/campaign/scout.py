@@ -25,6 +25,7 @@ from blackstart.sandbox.machine import LANDLOCK
 from blackstart.targets import Command, Patience, Service
 from blackstart.targets.readiness import FORMS
 from blackstart.trials import Bench
+from blackstart.trials.outside import Outside
 from blackstart.trials.taping import OBSERVED
 
 FIRST_PATIENCE = Patience(deadline_s=30.0, hard_s=60.0)
@@ -36,7 +37,7 @@ def scout(
     opened: tuple[str, ...],
     isolation: str,
     service: Service | None = None,
-    companions: tuple[Command, ...] = (),
+    companions: tuple[Command | Outside, ...] = (),
 ) -> tuple[list[str], list[str]]:
     """(directories, made): those declared, and where a clean run on overlays changed something; what it made anew."""
     directories = list(ground.declared(options))
@@ -62,7 +63,7 @@ def _scouted(
     isolation: str,
     directories: list[str],
     service: Service | None,
-    companions: tuple[Command, ...],
+    companions: tuple[Command | Outside, ...],
 ) -> tuple[Run, tuple[Operation, ...], list[str]]:
     """(run, trace, changed paths) of one clean run with these directories as copies and all else on overlays."""
     layout = ground.layout(options, target, directories, opened)
@@ -140,9 +141,13 @@ def _failed(how: str, where: str, trace: tuple[Operation, ...]) -> Undecided:
 
 def _door_advice(peers: list[str]) -> str:
     sockets = [p.removeprefix("socket:unix:") for p in peers if p.startswith("socket:unix:/")]
+    inet = [p.partition(":")[2].partition(":")[2] for p in peers if p.startswith("socket:inet")]
+    # A library asks at usual places first: what is there for a name's sake is not what is missing.
+    sockets = [path for path in sockets if not inet or os.path.exists(path)]
     if sockets:
         return f"open that door by name: --allow socket:{sockets[0]}"
-    return "start what it needs beside it: --with 'SERVER'"
+    door = f"; or let it reach {inet[0]} outside: --allow peer:{inet[0]}" if inet else ""
+    return f"start what it needs beside it: --with 'SERVER'{door}"
 
 
 def bench_on(
@@ -151,7 +156,7 @@ def bench_on(
     check: Command | None,
     mask: Mask,
     service: Service | None = None,
-    companions: tuple[Command, ...] = (),
+    companions: tuple[Command | Outside, ...] = (),
 ) -> Bench:
     masker = Masker(rooted(mask, target.cwd, target.env["HOME"]))
     prober = Prober(zygote)

@@ -14,10 +14,13 @@ from blackstart.core.options import Options
 from blackstart.core.reading import Image
 from blackstart.core.trace import Operation
 from blackstart.gate import Recorder
+from blackstart.guard import parse_allowed
+from blackstart.guard.doors import PEER
 from blackstart.sandbox.machine import LANDLOCK
 from blackstart.surface import Versions, effects, write_behind
 from blackstart.targets import Command, Duty, Patience, Service
 from blackstart.trials import Bench
+from blackstart.trials.outside import Outside, find
 from blackstart.trials.taping import OBSERVED
 
 IGNORES_TERM_S = 1.0
@@ -37,15 +40,21 @@ def service_of(options: Options, target: Command, check: Command | None, isolati
     return service
 
 
-def companions_of(options: Options, target: Command, isolation: str) -> tuple[Command, ...]:
-    """What the target needs, started first beside it."""
-    found = ground.companions(options, target)
-    if found and isolation == LANDLOCK:
+def companions_of(options: Options, target: Command, isolation: str) -> tuple[Command | Outside, ...]:
+    """What the target needs: started first beside it, or outside and allowed by name."""
+    doors = [door.address for door in map(parse_allowed, options.allow) if door.kind == PEER]
+    started = ground.companions(options, target)
+    if doors and isolation == LANDLOCK:
+        raise Undecided(
+            f"this mode of isolation has no network, so that no peer can be opened: {doors[0]}",
+            next_step="run it in namespaces; `blackstart doctor` says what refuses them here",
+        )
+    if started and isolation == LANDLOCK:
         raise Undecided(
             "companions need a network of their own, which this mode of isolation does not give",
             next_step="run it in namespaces; `blackstart doctor` says what refuses them here",
         )
-    return found
+    return *started, *map(find, doors)
 
 
 def must_serve(run: Run, trace: Iterable[Operation]) -> None:

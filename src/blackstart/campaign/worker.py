@@ -21,6 +21,7 @@ from blackstart.probes import Prober
 from blackstart.sandbox import Layout
 from blackstart.targets import Command, Service
 from blackstart.trials import Bench, Plan, run_trial
+from blackstart.trials.outside import Outside
 from blackstart.trials.power import clear_by_lane, run_power_trial
 from blackstart.trials.rounds import rounds_of
 
@@ -38,7 +39,7 @@ class Workshop(msgspec.Struct, frozen=True, kw_only=True):
     check: Command | None
     calibration: Calibration
     images: dict[str, str]
-    companions: tuple[Command, ...] = ()
+    companions: tuple[Command | Outside, ...] = ()
     service: Service | None = None
 
 

@@ -38,7 +38,7 @@ Env = Annotated[
 Cwd = Annotated[str | None, typer.Option("--cwd", metavar="DIR", help="Where it starts, and where results are kept.")]
 Allow = Annotated[
     list[str] | None,
-    typer.Option("--allow", metavar="DOOR", help="Open a door: socket:PATH or device:PATH; repeatable."),
+    typer.Option("--allow", metavar="DOOR", help="Open socket:PATH, device:PATH or peer:HOST:PORT; repeatable."),
 ]
 Budget = Annotated[str | None, typer.Option("--budget", metavar="TIME", help="How long it may take, such as 2m.")]
 Trials = Annotated[int | None, typer.Option("--trials", metavar="N", min=1, help="How many trials, instead of a time.")]

@@ -15,7 +15,8 @@ import msgspec
 from blackstart.core.errors import BlackstartError
 
 CONTAINED, REFUSED, OPENED = "contained", "refused", "opened"
-KINDS = ("socket", "device", "peer")
+PEER = "peer"
+KINDS = ("socket", "device", PEER)
 
 
 class Door(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -28,7 +29,7 @@ class Door(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Allowed(msgspec.Struct, frozen=True, kw_only=True):
-    """A door opened by name: kind is socket or device, address a path of the host."""
+    """A door opened by name: kind is socket or device, and address a path of the host; or peer, and HOST:PORT."""
 
     kind: str
     address: str
@@ -46,25 +47,21 @@ class World(Protocol):
 
 
 def parse_allowed(text: str) -> Allowed:
-    """Read one value of `--allow`; says what is wrong with it, and what is not possible yet."""
+    """Read one value of `--allow`; says what is wrong with it."""
     kind, colon, address = text.partition(":")
     if kind not in KINDS or not colon or not address:
         raise BlackstartError(
             f"{text!r} names no door",
             where="--allow",
-            next_step="write it as socket:PATH or device:PATH, with the path in full",
+            next_step="write it as socket:PATH or device:PATH, with the path in full, or as peer:HOST:PORT",
         )
-    if kind == "peer":
+    if kind == PEER:
         host, _, port = address.rpartition(":")
         if not host or not port.isdecimal() or not 0 < int(port) < 65536:
             raise BlackstartError(
                 f"{text!r} names no peer", where="--allow", next_step="write it as peer:HOST:PORT, such as peer:db:5432"
             )
-        raise BlackstartError(
-            "peers cannot be opened yet: a program under test reaches no machine but its own sandbox",
-            where=f"--allow {text}",
-            next_step="start it, or what stands for it, beside the program: --with 'SERVER'",
-        )
+        return Allowed(kind=kind, address=address)
     if not os.path.isabs(address):
         raise BlackstartError(
             f"{address!r} is no full path", where=f"--allow {text}", next_step="give the path from / on"
@@ -72,6 +69,11 @@ def parse_allowed(text: str) -> Allowed:
     if not os.path.exists(address):
         raise BlackstartError(f"there is no {address}", where=f"--allow {text}", next_step="look at the spelling")
     return Allowed(kind=kind, address=os.path.realpath(address))
+
+
+def opened_paths(allowed: Iterable[Allowed]) -> tuple[str, ...]:
+    """The sockets and devices among them."""
+    return tuple(one.address for one in allowed if one.kind != PEER)
 
 
 def doors(layout: World, isolation: str, allowed: Iterable[Allowed] = ()) -> list[Door]:

@@ -1,8 +1,9 @@
-"""A resolver in a sandbox: every name means the sandbox itself; and it can be broken.
+"""A resolver in a sandbox: every name means the sandbox itself, but for those that are known; and it can be broken.
 
-It answers a question for an address with 127.0.0.1, one for an IPv6 address with none, any other with NXDOMAIN. From a
-chosen question on it says nothing, says NXDOMAIN or SERVFAIL, is slow, or names an address that leads nowhere.
-The form of messages is that of RFC 1035; one question each, as every resolver library asks.
+It answers a question for an address with 127.0.0.1, one for an IPv6 address with none, any other with NXDOMAIN; for a
+name that is known, with what that means. From a chosen question on it says nothing, says NXDOMAIN or SERVFAIL, is slow,
+or names an address that leads nowhere. The form of messages is that of RFC 1035; one question each, as every resolver
+library asks.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from blackstart.core.errors import BlackstartError
@@ -47,25 +49,28 @@ def question_of(data: bytes) -> tuple[str, int, int]:
     return ".".join(labels), struct.unpack_from(">H", data, at + 1)[0], at + 5
 
 
-def answer_to(data: bytes, how: str = "") -> bytes:
-    """The answer to this question; how: which of HOWS breaks it, "" for none."""
+def answer_to(data: bytes, how: str = "", addresses: Sequence[str] = (_HERE,)) -> bytes:
+    """The answer to this question; how: which of HOWS breaks it, "" for none; addresses: what the name means."""
     _, kind, end = question_of(data)
     number, flags = _HEAD.unpack_from(data)[:2]
     status = {NXDOMAIN: _NO_SUCH_NAME, SERVFAIL: _FAILURE}.get(how, 0 if kind in (_A, _AAAA) else _NO_SUCH_NAME)
     record = b""
-    if status == 0 and kind == _A:
-        address = socket.inet_aton(_NOWHERE if how == WRONG else _HERE)
-        record = struct.pack(">HHHIH", 0xC000 | _HEAD.size, _A, _IN, _TTL_S, len(address)) + address
+    meant = [_NOWHERE] if how == WRONG else addresses
+    found = [one for one in meant if (":" in one) == (kind == _AAAA)]
+    if status == 0 and kind in (_A, _AAAA) and found:
+        address = socket.inet_pton(socket.AF_INET6 if kind == _AAAA else socket.AF_INET, found[0])
+        record = struct.pack(">HHHIH", 0xC000 | _HEAD.size, kind, _IN, _TTL_S, len(address)) + address
     head = _HEAD.pack(number, _ANSWER | (flags & 0x7900) | _RECURSION_AVAILABLE | status, 1, bool(record), 0, 0)
     return head + data[_HEAD.size : end] + record
 
 
 class Resolver:
-    """Answers on any number of sockets. asked: how many questions; hits: how many were answered badly; hit: once one
-    was.
+    """Answers on any number of sockets. names: what those mean that are known; asked: how many questions; hits: how
+    many were answered badly; hit: once one was.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, names: Mapping[str, Sequence[str]] | None = None) -> None:
+        self._names = {name.lower(): addresses for name, addresses in (names or {}).items()}
         self.asked = self.hits = 0
         self.hit = asyncio.Event()
         self._how, self._from = "", 0
@@ -93,9 +98,10 @@ class Resolver:
     def hear(self, data: bytes, client: Any, transport: asyncio.DatagramTransport) -> None:
         """One datagram."""
         try:
-            question_of(data)
+            name, _, _ = question_of(data)
         except NotAQuestion:
             return
+        addresses = self._names.get(name.lower(), (_HERE,))
         self.asked += 1
         how = self._how if self.asked >= self._from else ""
         if how:
@@ -103,7 +109,7 @@ class Resolver:
             self.hit.set()
         if how != MUTE:
             wait_s = SLOW_S if how == SLOW else 0.0
-            asyncio.get_running_loop().call_later(wait_s, _send, transport, answer_to(data, how), client)
+            asyncio.get_running_loop().call_later(wait_s, _send, transport, answer_to(data, how, addresses), client)
 
 
 class _Ear(asyncio.DatagramProtocol):

@@ -25,16 +25,17 @@ from blackstart.sandbox import Joint, Sandbox, Zygote
 from blackstart.targets import Command, Conducted, Duty, Patience, Service, conduct, serve
 from blackstart.targets.command import GateOrder, OnOperation
 from blackstart.trials.company import Company
+from blackstart.trials.outside import Outside
 
 
 @dataclass
 class Bench:
-    """zygote: owner of the images; command, check: what is started; service: how that is reached and used, None of
-    a job; companions: what it needs, started first in each sandbox; masker: real path -> masked path; calibration: the
-    yardstick (empty while it is being made); pid_step: how far pids are advanced before a restart; lanes: by start
-    state, what serves many crash states in turn; confirmed: failures seen in a sandbox of their own; peers: masked
-    paths of the sockets that were seen to lead to companions; questions: how many it asked the resolver; keep: told of
-    each image as a start left it (phase, name), before anybody else starts on it.
+    """zygote: owner of the images; command, check: what is started; service: how that is reached and used, None of a
+    job; companions: what it needs, started first in each sandbox or reached outside; masker: real path -> masked path;
+    calibration: the yardstick (empty while it is being made); pid_step: how far pids are advanced before a restart;
+    lanes: by start state, what serves many crash states in turn; confirmed: failures seen in a sandbox of their own;
+    peers: masked paths of the sockets that were seen to lead to companions; questions: how many it asked the resolver;
+    keep: told of each image as a start left it (phase, name), before anybody else starts on it.
     """
 
     zygote: Zygote
@@ -43,7 +44,7 @@ class Bench:
     masker: Masker
     prober: Prober
     service: Service | None = None
-    companions: tuple[Command, ...] = ()
+    companions: tuple[Command | Outside, ...] = ()
     calibration: Calibration = field(default_factory=Calibration)
     pid_step: int = 300
     lanes: dict[str, object] = field(default_factory=dict)

@@ -4,7 +4,7 @@ They share the target's network, unless what is between them is to be broken: th
 and in the target's a proxy listens wherever one of them does in theirs. So target and workload reach them at their
 usual addresses, and a fault finds the one place through which everything passes. A unix socket changes its owner: ours
 takes its name, and leads to theirs. The proxy runs outside the sandbox, in a thread of its own, for the target's calls
-may all be standing in the gate meanwhile.
+may all be standing in the gate meanwhile. What `--allow` names outside is reached through such a proxy in every trial.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Coroutine, Sequence
-from ssl import SSLContext
 from typing import Any, TypeVar
 
 from blackstart.core.clock import SYSTEM
@@ -25,23 +24,21 @@ from blackstart.core.errors import BlackstartError, SandboxLimit
 from blackstart.core.history import Peer
 from blackstart.core.randomness import Seed
 from blackstart.faults.scene import Broken, CompanyGone
-from blackstart.gate import notify
-from blackstart.proxy import AddressError, Proxy, Record
-from blackstart.proxy.address import UNIX, Address
-from blackstart.proxy.connection import End
-from blackstart.proxy.dialling import Network
+from blackstart.proxy import AddressError, Proxy
+from blackstart.proxy.address import TCP, UNIX, Address
 from blackstart.proxy.resolver import Resolver
 from blackstart.sandbox import Joint, Sandbox
 from blackstart.targets import Command
 from blackstart.targets.aside import Aside
 from blackstart.targets.census import listeners, ports
 from blackstart.trials import names
+from blackstart.trials.networks import Abroad, Between
+from blackstart.trials.outside import Outside
 
 T = TypeVar("T")
 COMPANION_LIMIT_S, LATE_LIMIT_S = 15.0, 3.0
 _TICK_S = 0.02
 _CALL_S = 20.0
-_BACKLOG = 1024
 _EVERYWHERE = ("0.0.0.0", "::")
 _INTERNET = re.compile("[0-9A-F]{8}([0-9A-F]{24})?:[0-9A-F]{4}")
 
@@ -49,14 +46,15 @@ _INTERNET = re.compile("[0-9A-F]{8}([0-9A-F]{24})?:[0-9A-F]{4}")
 class Company:
     """A resident of one sandbox. path: of a peer, as a connect to it shows: `socket:inet:127.0.0.1:80`.
 
-    joint: makes what joins a network of the companions' own with the target's; proxied: proxies do; known: paths that
-    were seen to lead to companions before.
+    companions: what it starts, and peers outside, which are reached through proxies always; joint: makes what joins a
+    network of the companions' own with the target's; proxied: proxies do; known: paths that were seen to lead to
+    companions before.
     """
 
     def __init__(
         self,
         sandbox: Sandbox,
-        commands: Sequence[Command],
+        companions: Sequence[Command | Outside],
         joint: Callable[[Sandbox], Joint] | None = None,
         *,
         proxied: bool = False,
@@ -65,20 +63,22 @@ class Company:
         self.numbers: list[int] = []
         self._is_apart = proxied or joint is not None
         self.sandbox = sandbox
-        self._cwd = commands[0].cwd
+        self._commands = [one for one in companions if isinstance(one, Command)]
+        outside = [one for one in companions if isinstance(one, Outside)]
+        self._abroad = [Address(TCP, address, one.port) for one in outside for address in one.addresses]
+        self._cwd = self._commands[0].cwd if self._commands else "/"
         self._asides: list[Aside] = []
-        self._commands = commands
         self._proxies: dict[Address, Proxy] = {}
-        self._networks: list[_Between] = []
+        self._networks: list[Abroad] = []
         self._broken: dict[str, Broken] = {}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="blackstart-company", daemon=True)
         self._thread.start()
         sandbox.residents.append(self)
-        self.resolver = Resolver()
+        self.resolver = Resolver({one.host: one.addresses for one in outside})
         if joint is not None:
             sandbox.joint = joint(sandbox)
-        for command in commands:
+        for command in self._commands:
             self._start(command)
         self._addresses = self._listening()
         self._await(known)
@@ -154,6 +154,8 @@ class Company:
         return set().union(*(listeners(self.sandbox.beside_pid(aside.number)) for aside in self._asides))
 
     def _listening(self) -> list[Address]:
+        if not self._commands:
+            return []
         found = (_address(row, self._cwd) for row in sorted(self._heard()))
         return list(dict.fromkeys(address for address in found if address is not None))
 
@@ -162,17 +164,20 @@ class Company:
     async def _open(self, addresses: Sequence[Address]) -> None:
         for address in addresses:
             both = address.host == "::" and Address(address.network, "0.0.0.0", address.port) not in addresses
-            network = _Between(self.sandbox, address, takes_both=both)
-            self._networks.append(network)
-            proxy = Proxy(str(address), str(address), str(address), seed=Seed(0), network=network)
-            try:
-                await proxy.start()
-            except AddressError:
-                continue  # a unix socket of a name that is too long, or gone: it is reached without us
-            self._proxies[address] = proxy
+            # A unix socket of a name that is too long, or gone, is reached without us.
+            with contextlib.suppress(AddressError):
+                await self._join(address, Between(self.sandbox, address, takes_both=both))
+        for address in self._abroad:
+            await self._join(address, Abroad(self.sandbox, address))
         for host in names.servers(self.sandbox.pid1):
             with contextlib.suppress(OSError):  # somebody else answers there
                 await self.resolver.serve(names.ear(self.sandbox, host))
+
+    async def _join(self, address: Address, network: Abroad) -> None:
+        self._networks.append(network)
+        proxy = Proxy(str(address), str(address), str(address), seed=Seed(0), network=network)
+        await proxy.start()
+        self._proxies[address] = proxy
 
     def proxy(self, path: str) -> Proxy | None:
         """The proxy through which a connect to this path goes; None if there is none."""
@@ -184,6 +189,8 @@ class Company:
         wanted = _of_path(path, self._cwd)
         if wanted is None:
             return None
+        if wanted in self._abroad:
+            return wanted
         everywhere = (Address(wanted.network, host, wanted.port) for host in _EVERYWHERE if wanted.network != UNIX)
         return next((one for one in (wanted, *everywhere) if one in self._addresses), None)
 
@@ -223,111 +230,8 @@ class Company:
             task.cancel()
 
 
-class _Between(Network):
-    """Listens in the target's network, and reaches the same address in that of its companions.
-
-    takes_both: an IPv6 socket that takes IPv4 as well.
-    """
-
-    def __init__(self, sandbox: Sandbox, address: Address, *, takes_both: bool) -> None:
-        self._sandbox = sandbox
-        self._address = address
-        self._takes_both = takes_both
-        self._theirs = self._directory = -1
-        self._held: socket.socket | None = None
-
-    async def listen(self, wanted: Address) -> socket.socket:
-        try:
-            return self._listen_unix() if wanted.network == UNIX else self._listen(wanted)
-        except OSError as error:
-            raise AddressError(f"listen {wanted}: {error.strerror}") from error
-
-    def _listen(self, wanted: Address) -> socket.socket:
-        """A listener, and beside it a socket that holds the port while nobody listens there.
-
-        Else the kernel may give a client that port for its own end, and it connects to itself instead of being refused.
-        """
-        self._held = self._held or self._bound(wanted)
-        sock = self._bound(wanted)
-        try:
-            sock.listen(_BACKLOG)
-            sock.setblocking(False)
-        except OSError:
-            sock.close()
-            raise
-        return sock
-
-    def _bound(self, wanted: Address) -> socket.socket:
-        sock = self._sandbox.new_socket(_family(wanted))
-        try:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if sock.family == socket.AF_INET6:
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not self._takes_both)
-            sock.bind((wanted.host, wanted.port))
-        except OSError:
-            sock.close()
-            raise
-        return sock
-
-    def _listen_unix(self) -> socket.socket:
-        """Take the name of their socket; theirs is reached through a descriptor from then on.
-
-        A link on the way to it (`/var/run`) means what it means in the sandbox: the host's own socket is not touched.
-        """
-        place, name = os.path.split(self._address.host)
-        if self._directory < 0:
-            self._directory = notify.open_inside(self._sandbox.pid1, place, os.O_PATH | os.O_DIRECTORY)
-        directory = self._directory
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            if self._theirs < 0:
-                self._theirs = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
-            mode = os.stat(self._theirs)
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(name, dir_fd=directory)
-            short = f"/proc/self/fd/{directory}/{name}"
-            sock.bind(short)
-            os.chmod(short, mode.st_mode & 0o7777)
-            sock.listen(_BACKLOG)
-            sock.setblocking(False)
-        except OSError:
-            sock.close()
-            raise
-        return sock
-
-    def close(self) -> None:
-        """Give the descriptors and the port back."""
-        if self._held is not None:
-            self._held.close()
-        for descriptor in (self._theirs, self._directory):
-            if descriptor >= 0:
-                os.close(descriptor)
-
-    async def reach(self, upstreams: Sequence[str], record: Record, secure: SSLContext | None) -> End:
-        record.upstream = str(self._address)
-        address: Any = f"/proc/self/fd/{self._theirs}"
-        if self._address.network == UNIX:
-            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        else:
-            sock = self._sandbox.new_socket(_family(self._address), apart=True)
-            host = self._address.host
-            address = ({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), self._address.port)
-        try:
-            sock.setblocking(False)
-            loop = asyncio.get_running_loop()
-            await loop.sock_connect(sock, address)
-            return (await loop.create_connection(End, sock=sock))[1]
-        except OSError:
-            sock.close()
-            raise
-
-
 async def _tell(path: str, broken: Broken) -> Peer:
     return broken.told(path)
-
-
-def _family(address: Address) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in address.host else socket.AF_INET
 
 
 def _address(row: str, cwd: str) -> Address | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import ipaddress
 import os
 import socket
@@ -41,7 +42,7 @@ def ear(sandbox: Sandbox, host: str) -> socket.socket:
     """A socket for questions at this address of the sandbox's network; OSError where that cannot be had."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     if not ipaddress.ip_address(host).is_loopback:
-        _own(sandbox, family, host)
+        own(sandbox, family, host)
     sock = sandbox.new_socket(family, socket.SOCK_DGRAM)
     try:
         sock.setblocking(False)
@@ -52,7 +53,7 @@ def ear(sandbox: Sandbox, host: str) -> socket.socket:
     return sock
 
 
-def _own(sandbox: Sandbox, family: int, host: str) -> None:
+def own(sandbox: Sandbox, family: int, host: str) -> None:
     """Make this address one of the sandbox itself."""
     raw = socket.inet_pton(family, host)
     attributes = b"".join(struct.pack("=HH", 4 + len(raw), kind) + raw for kind in (_LOCAL, _ADDRESS))
@@ -61,5 +62,5 @@ def _own(sandbox: Sandbox, family: int, host: str) -> None:
     with sandbox.new_socket(socket.AF_NETLINK, socket.SOCK_RAW) as channel:
         channel.send(struct.pack("=IHHII", 16 + len(body), _NEW_ADDRESS, flags, 1, 0) + body)
         (error,) = struct.unpack_from("=i", channel.recv(4096), 16)
-    if error:
+    if error not in (0, -errno.EEXIST):
         raise OSError(-error, os.strerror(-error))

@@ -69,7 +69,7 @@ with psycopg.connect('host=127.0.0.1 port={PORT} user=app dbname=postgres', auto
         database.execute('insert into work values (%s) on conflict do nothing', (number,))
     print(database.execute('select count(*) from work').fetchone())
 """
-# A limit for each try that asks nothing of the server (`wait_for` makes psycopg cancel there first, and wait for that);
+# A limit for each try that asks nothing of the server (`wait_for` has psycopg cancel there first, for up to 10 s more);
 # a new connection for the next one; what is asked twice is done once.
 CAREFUL = f"""
 import psycopg, signal, time

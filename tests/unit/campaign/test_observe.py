@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -50,10 +51,16 @@ def test_a_signal_and_bytes_that_are_no_text() -> None:
     assert "SIGSEGV" in refused(run(b"\xff\xfe", how=SIGNALED, signal=11)).what
 
 
-def test_a_needed_door_is_named() -> None:
-    error = refused(run(how=EXITED, code=1), connecting("socket:unix:/run/db.sock", "socket:inet:1.2.3.4:80"))
+def test_a_needed_door_is_named(tmp_path: Path) -> None:
+    (tmp_path / "db.sock").touch()
+    there, gone = (f"socket:unix:{tmp_path}/{name}" for name in ("db.sock", "nscd.sock"))
+    error = refused(run(how=EXITED, code=1), connecting(gone, there, "socket:inet:1.2.3.4:80"))
     assert "socket:inet:1.2.3.4:80" in error.what
-    assert "--allow socket:/run/db.sock" in error.next_step
+    assert f"--allow socket:{tmp_path}/db.sock" in error.next_step
+    alone = refused(run(how=EXITED, code=1), connecting(gone))
+    assert f"--allow socket:{tmp_path}/nscd.sock" in alone.next_step
+    without = refused(run(how=EXITED, code=1), connecting(gone, "socket:inet6:[2001:db8::1]:80"))
+    assert "--allow peer:[2001:db8::1]:80" in without.next_step
 
 
 def test_a_needed_peer_is_to_be_started_beside_it() -> None:

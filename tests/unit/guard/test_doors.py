@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from blackstart.core.errors import BlackstartError
-from blackstart.guard import Allowed, doors, parse_allowed
+from blackstart.guard import Allowed, doors, opened_paths, parse_allowed
 
 
 class Layout:
@@ -32,13 +32,18 @@ def test_a_path_is_allowed_as_it_really_is(tmp_path: Path) -> None:
         ("device:/no/such/thing", "there is no"),
         ("peer:host", "names no peer"),
         ("peer:host:99999", "names no peer"),
-        ("peer:db.example:5432", "cannot be opened yet"),
     ],
 )
 def test_what_cannot_be_opened_says_why(text: str, message: str) -> None:
     with pytest.raises(BlackstartError, match=message) as caught:
         parse_allowed(text)
     assert caught.value.next_step
+
+
+def test_a_peer_is_allowed_as_it_is_named_and_is_no_path() -> None:
+    opened = [parse_allowed(text) for text in ("peer:db.example:5432", "peer:[::1]:80", "device:/dev/null")]
+    assert [one.address for one in opened] == ["db.example:5432", "[::1]:80", "/dev/null"]
+    assert opened_paths(opened) == ("/dev/null",)
 
 
 @pytest.mark.parametrize("isolation", ["namespaces", "landlock"])

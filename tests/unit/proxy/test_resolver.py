@@ -44,6 +44,16 @@ def test_each_answer(kind: int, how: str, status: int, address: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "how", "address"),
+    [(1, "", "10.1.2.3"), (28, "", "2001:db8::1"), (1, WRONG, "192.0.2.1"), (28, WRONG, ""), (1, NXDOMAIN, "")],
+)
+def test_a_name_that_is_known_means_its_own_addresses(kind: int, how: str, address: str) -> None:
+    answer = answer_to(question("db.example", kind), how, ("10.1.2.3", "10.1.2.4", "2001:db8::1"))
+    raw = socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address) if address else b""
+    assert answer.endswith(raw) and bool(struct.unpack_from(">H", answer, 6)[0]) == bool(address)
+
+
+@pytest.mark.parametrize(
     "data",
     [b"", b"x" * 11, question("a")[:-3], answer_to(question("a")), question("a")[:12] + b"\xc0\x0c" * 5],
 )
