@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import shlex
 import shutil
 import struct
 import subprocess
@@ -17,6 +18,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+
+import pytest
 
 SECTOR = 512
 FLUSH, FUA, DISCARD = 1, 2, 4
@@ -27,6 +30,7 @@ MODULES = {
     "btrfs": "libcrc32c xor raid6_pq zstd_compress btrfs",
 }
 SHARED = "fuse virtiofs overlay".split()
+LINKS = "veth sch_netem sch_ingress cls_u32 act_mirred".split()
 COMMON = "virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci virtio_blk loop".split()
 OPTIONS = {"ext4": "commit=1", "xfs": "noatime", "btrfs": "commit=1"}
 SIZES = {"ext4": 64 << 20, "xfs": 304 << 20, "btrfs": 128 << 20}
@@ -46,6 +50,7 @@ VISIT = """mkdir /raw /low; mount -t virtiofs -o ro host /raw; mount -o bind /ra
 for d in tmp run var/tmp; do mount -t tmpfs none /low/$d; chmod 1777 /low/$d; done
 mkdir -p /dev/pts /dev/shm; mount -t devpts none /dev/pts; mount -t tmpfs none /dev/shm; chmod 1777 /dev/shm
 mount -t cgroup2 none /sys/fs/cgroup; ip link set lo up
+for size in rmem_max wmem_max; do echo 33554432 > /proc/sys/net/core/$size; done
 (cat /raw/etc/passwd; echo visitor:x:1234:1234::/tmp/visitor:/bin/sh) > /low/run/passwd
 mount -o bind /low/run/passwd /low/etc/passwd; mkdir /low/tmp/visitor; chown 1234:1234 /low/tmp/visitor
 cat > /low/run/script <<'END'
@@ -63,6 +68,12 @@ exec switch_root /low /usr/bin/env PATH=/usr/sbin:/usr/bin:/sbin:/bin sh /run/in
 """
 VIRTIOFSD = "/usr/lib/qemu/virtiofsd"
 PROJECT = Path(__file__).parents[2]
+# Marks of the tests that call `Guest.visit`.
+NEEDED_BY_VISITS = [
+    pytest.mark.needs("qemu-system-x86_64", "cpio", "busybox", "gcc", "setpriv"),
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root, whom the machine's files are shown by"),
+    pytest.mark.skipif(not os.path.exists(VIRTIOFSD), reason=f"needs {VIRTIOFSD} (not installed)"),
+]
 
 
 @dataclass(frozen=True)
@@ -109,7 +120,7 @@ class Guest:
             (root / name).mkdir(parents=True)
         shutil.copy("/usr/bin/busybox", root / "bin/busybox")
         shutil.copy(self.program, root / "bin/guest")
-        wanted = [*COMMON, *" ".join(MODULES.values()).split(), *SHARED]
+        wanted = [*COMMON, *" ".join(MODULES.values()).split(), *SHARED, *LINKS]
         found = {path.stem.replace("-", "_"): path for path in self.kernel.rglob("*.ko")}
         for name in wanted:
             if name in found:
@@ -223,6 +234,12 @@ class Guest:
         said = iter(parts[2] if len(parts) > 2 else "" for parts in found)
         assert len(found) == sum(len(log.cuts) for log in logs)
         return [[next(said) for _ in log.cuts] for log in logs]
+
+
+def command(module: str, *words: str) -> str:
+    """A shell command that runs this module of Python as it is run here."""
+    run = f"{shlex.quote(sys.executable)} -m {shlex.join([module, *words])}"
+    return f"(cd {shlex.quote(str(PROJECT))} && {run})"
 
 
 def entries(log: Path) -> list[Entry]:

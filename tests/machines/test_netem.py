@@ -4,69 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.machines.guest import MODULES, Guest
+from tests.machines.guest import NEEDED_BY_VISITS, Guest, command
 
 COUNT, PER_SECOND = int(os.environ.get("BLACKSTART_MACHINE_PACKETS", "10000")), 250
-PROJECT = shlex.quote(str(Path(__file__).parents[2]))
-MEMORY_MB = 2048
-VIRTIOFSD = "/usr/lib/qemu/virtiofsd"
-NEEDED = "fuse virtiofs veth sch_netem sch_ingress cls_u32 act_mirred"
-COMMAND = f"{sys.executable} -m tests.machines.netem_accuracy {COUNT} {PER_SECOND}"
-# This machine's own files, of which nothing can be changed but what is kept in memory.
-SCRIPT = f"""mkdir /low; mount -t virtiofs -o ro host /low; mount -t tmpfs none /low/tmp
-for place in proc sys dev; do mount -o bind /$place /low/$place; done
-ip link set lo up
-chroot /low /bin/sh -c 'cd {PROJECT} && PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=src:. {COMMAND}'"""
 
-pytestmark = [
-    pytest.mark.machines,
-    pytest.mark.timeout(3600),
-    pytest.mark.needs("qemu-system-x86_64", "cpio", "busybox", "/usr/lib/qemu/virtiofsd"),
-]
-
-
-@contextmanager
-def files_of_this_machine(socket: Path) -> Iterator[list[str]]:
-    """QEMU's words for a guest to which this machine's files are shown under the name `host`."""
-    shown = ["-o", "source=/", "-o", "cache=always", "-o", "sandbox=chroot"]
-    server = subprocess.Popen([VIRTIOFSD, f"--socket-path={socket}", *shown], stdout=-3, stderr=-3)
-    try:
-        while not socket.exists():
-            assert server.poll() is None, "virtiofsd ended"
-            time.sleep(0.01)
-        memory = f"memory-backend-memfd,id=m,size={MEMORY_MB}M,share=on"
-        yield [
-            "-object", memory, "-numa", "node,memdev=m", "-chardev", f"socket,id=files,path={socket}",
-            "-device", "vhost-user-fs-pci,chardev=files,tag=host",
-        ]  # fmt: skip
-    finally:
-        server.terminate()
-        server.wait()
+pytestmark = [pytest.mark.machines, pytest.mark.timeout(3600), *NEEDED_BY_VISITS]
 
 
 @pytest.fixture(scope="module")
-def rows(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+def rows(guest: Guest) -> dict[str, dict[str, Any]]:
     """What was seen under each fault."""
-    kernel = os.environ.get("BLACKSTART_GUEST_KERNEL", "")
-    if not kernel:
-        pytest.skip("needs BLACKSTART_GUEST_KERNEL: `make test-machines` gives it")
-    place = tmp_path_factory.mktemp("netem")
-    monkeypatch = pytest.MonkeyPatch()
-    monkeypatch.setitem(MODULES, "netem", NEEDED)
-    with files_of_this_machine(place / "files.sock") as drives:
-        said = Guest(Path(kernel), Path("/bin/true"), place).boot(SCRIPT, drives, MEMORY_MB)
-    monkeypatch.undo()
+    said = guest.visit(command("tests.machines.netem_accuracy", str(COUNT), str(PER_SECOND)))
     found = [json.loads(line.partition(" ")[2]) for line in said.splitlines() if line.startswith("NETEM ")]
     assert found, said[-3000:]
     # An emulated machine may be too slow to read all that arrives: what its readers' buffers refuse is not netem's.

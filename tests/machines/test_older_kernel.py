@@ -6,30 +6,17 @@ away, and nothing else may.
 
 from __future__ import annotations
 
-import os
 import re
-import shlex
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.machines.guest import PROJECT, VIRTIOFSD, Guest
+from tests.machines.guest import NEEDED_BY_VISITS, PROJECT, Guest, command
 
 SUITES = ("tests/live/sandbox/test_escape.py",)
 LIMIT_S = 5400
 
-pytestmark = [
-    pytest.mark.machines,
-    pytest.mark.timeout(2 * LIMIT_S),
-    pytest.mark.needs("qemu-system-x86_64", "cpio", "busybox", "gcc", "setpriv"),
-    pytest.mark.skipif(os.geteuid() != 0, reason="needs root, whom the machine's files are shown by"),
-    pytest.mark.skipif(not os.path.exists(VIRTIOFSD), reason=f"needs {VIRTIOFSD} (not installed)"),
-]
-
-
-def command(*words: str) -> str:
-    return shlex.join([sys.executable, "-m", *words])
+pytestmark = [pytest.mark.machines, pytest.mark.timeout(2 * LIMIT_S), *NEEDED_BY_VISITS]
 
 
 def test_doctor_names_what_falls_away(guest: Guest) -> None:
@@ -44,8 +31,7 @@ def test_doctor_names_what_falls_away(guest: Guest) -> None:
 def test_the_attempts_to_escape_fail_there(guest: Guest) -> None:
     options = ["-q", "-p", "no:cacheprovider", "-rfEs", "--timeout", "900", "--rootdir", str(PROJECT)]
     said = guest.visit(
-        f"cd {shlex.quote(str(PROJECT))}; export BLACKSTART_TEST_SLOWNESS=10; "
-        f"{command('pytest', *options, *SUITES)}; echo ENDED $?",
+        f"export BLACKSTART_TEST_SLOWNESS=10; {command('pytest', *options, *SUITES)}; echo ENDED $?",
         limit_s=LIMIT_S,
     )
     Path(guest.work / "suites.txt").write_text(said)

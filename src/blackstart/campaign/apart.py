@@ -42,6 +42,16 @@ def _control(calibration: Calibration, fault: Link | Peer) -> Plan:
     return Plan(kind="null", start=start, faults=(fault,), patience=patience, rerun=not calibration.refuses_rerun)
 
 
+def untouched(calibration: Calibration, kinds: Collection[str]) -> Iterator[tuple[str, str]]:
+    """What no trial of these kinds reaches of a target that has companions, and why: (what, why)."""
+    if "power" in kinds:
+        yield "files of the companions", "power cuts are tried on the target's own files; theirs stay as they are"
+    if "link" in kinds and not calibration.is_service:
+        yield "links to the companions", "they are broken for services only: a job is over before TCP has sent again"
+    elif "link" in kinds:
+        yield from link.unlinked(calibration.chain[0], calibration)
+
+
 def kind_of(plan: Plan) -> str:
     """The kind that this is a control of."""
     return plan.faults[0].kind

@@ -95,6 +95,7 @@ class Campaign:
             asks = check is not None and "kill" in self.kinds and not layout.made and service is None
             if "power" in self.kinds or asks:
                 with_recordings(seen, self.starts(seen.calibration), self.options.models)
+                self.budget.must_last()
             return seen
         except BaseException:
             observer.close()
@@ -129,6 +130,9 @@ class Campaign:
     def choose(self, seen: Observation) -> list[Candidate]:
         """The candidates in the order in which they are tried."""
         starts = self.starts(seen.calibration)
+        if seen.bench.companions:
+            for what, why in apart.untouched(seen.calibration, self.kinds):
+                seen.surface.uncovered.setdefault(what, why)
         found = choose.candidates(seen.calibration, self.kinds, starts)
         ordered = choose.order(found, starts)
         if self.options.only and not ordered:

@@ -18,8 +18,9 @@ import msgspec
 from blackstart.core.calibration import Calibration, CleanRun
 from blackstart.core.history import Injected
 from blackstart.core.trace import SOCKET, Operation
-from blackstart.faults.point import Point, spread
-from blackstart.faults.scene import RUN, Candidate, CannotInject, Scene, fired_in_gate
+from blackstart.faults.kill import crash_before
+from blackstart.faults.point import Point, spread, unplanned
+from blackstart.faults.scene import RESTART, RUN, Candidate, CannotInject, Scene, during, fired_in_gate
 from blackstart.gate import HERE, Caller
 from blackstart.lab import Impairment, Joined
 from blackstart.sandbox import Sandbox
@@ -56,11 +57,7 @@ class Link(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="l
     what: str
     ports: tuple[int, ...]
     point: Point | None = None
-
-    @property
-    def phase(self) -> str:
-        """Always the first start: its companions stay for the others."""
-        return RUN
+    phase: str = RUN
 
     @property
     def lasting(self) -> bool:
@@ -68,30 +65,29 @@ class Link(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="l
         return False
 
     def __str__(self) -> str:
-        return f"the link to the companions {_WORDS[self.what]}" + (f" from {self.point} on" if self.point else "")
+        begins = f" from {self.point} on{during(self.phase)}" if self.point else ""
+        return f"the link to the companions {_WORDS[self.what]}{begins}"
+
+    def join(self, sandbox: Sandbox, seed: int) -> Joined:
+        """The link, still good; made before the first start, whichever start it is bad in."""
+        return Joined(sandbox, [(p, port) for port in self.ports for p in ("tcp", "udp")], seed=seed)
 
     @contextmanager
     def inject(self, scene: Scene) -> Iterator[None]:
         if scene.zygote.isolation == LANDLOCK:
             raise CannotInject("without namespaces there is no network of the companions' own")
-        joints: list[Joined] = []
-
-        def join(sandbox: Sandbox) -> Joined:
-            joints.append(Joined(sandbox, [(p, port) for port in self.ports for p in ("tcp", "udp")], seed=scene.seed))
-            return joints[0]
-
+        joint = scene.joint()
+        if joint is None:
+            raise CannotInject("there are no companions that a link could lead to")
+        assert isinstance(joint, Joined)
         with ExitStack() as healing:
 
             def begin(_: Caller) -> tuple[bool, str]:
-                if not joints:
-                    return False, "there are no companions that a link could lead to"
-                applied = joints[0].apply(_IMPAIRMENTS.get(self.what), CUT_S if self.what == CUT else 0.0)
+                applied = joint.apply(_IMPAIRMENTS.get(self.what), CUT_S if self.what == CUT else 0.0)
                 if self.what != FORGOTTEN:  # what was forgotten does not come back
                     healing.enter_context(applied)
                 return True, ""
 
-            healing.callback(setattr, scene, "joint", scene.joint)
-            scene.joint = join
             if self.point is None:
                 yield
                 return
@@ -132,6 +128,24 @@ def candidates(clean: CleanRun, calibration: Calibration) -> Iterator[Candidate]
                 path=point.path,
                 places=places,
             )
+    yield from _during_recovery(worth, clean, served)
+
+
+def _during_recovery(worth: list[Operation], clean: CleanRun, served: tuple[int, ...]) -> Iterator[Candidate]:
+    """Killed in mid-work; when it comes up again the link is cut as it connects, or forgets what it first says."""
+    changed = next((o.masked for o in clean.trace if o.changes), "")
+    crash = crash_before(changed, clean) if changed else None
+    for point, places in spread([o for o in worth if o.nth == 1]) if crash is not None else ():
+        what = CUT if point.call == "connect" else FORGOTTEN
+        yield Candidate(
+            fault=Link(what=what, ports=served, point=unplanned(point), phase=RESTART),
+            crash=crash,
+            start=clean.start,
+            rank=(6, 7),
+            cause=("link during recovery", what, point.call),
+            path=point.path,
+            places=places,
+        )
 
 
 def companion_ports(clean: CleanRun) -> tuple[int, ...]:
@@ -145,6 +159,19 @@ def companion_ports(clean: CleanRun) -> tuple[int, ...]:
     if any(o.path.startswith(("socket:inet6:", "socket:unix:@")) for o in sent):
         return ()
     return tuple(sorted({_port(o) for o in sent if o.path.startswith(_LOCAL)} - own - {0}))
+
+
+def unlinked(clean: CleanRun, calibration: Calibration) -> Iterator[tuple[str, str]]:
+    """What leads past the link: (how the surface names it, why it is not broken)."""
+    spoken = (o.masked for o in clean.trace if o.kind == SOCKET and (o.call == "connect" or o.call in _SENDING))
+    for path in dict.fromkeys(spoken):
+        name = path.removeprefix("socket:")
+        if path.startswith("socket:unix:@"):
+            yield name, "kind link: an abstract name exists in one network only, so no link was tried"
+        elif path.startswith("socket:unix:") and path in calibration.peers:
+            yield name, "kind link: a unix socket is no network"
+        elif path.startswith("socket:inet6:") and path in calibration.peers:
+            yield name, "kind link: the companions' network is joined over IPv4 only"
 
 
 def _port(operation: Operation) -> int:

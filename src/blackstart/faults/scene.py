@@ -22,7 +22,7 @@ from blackstart.gate import Tamper, WallClock
 from blackstart.power import Recording
 from blackstart.proxy import Proxy
 from blackstart.proxy.resolver import Resolver
-from blackstart.sandbox import Joint, Sandbox, Zygote
+from blackstart.sandbox import Joint, Zygote
 from blackstart.targets import Conducted
 
 T = TypeVar("T")
@@ -62,8 +62,8 @@ class Scene:
     the machine's) take effect at the next start, and so do signals: by the index of the tamper that they go with, and
     those on a service's way out; when_ready: what breaks something once a service is ready, true when it did, and how
     long in seconds that stays at least;
-    recording: of the clean run from `start`, for power cuts; joint: for a trial whose companions are not behind proxies
-    but joined to the target by this; peers: gives the proxies, None where there are no companions;
+    recording: of the clean run from `start`, for power cuts; joint: gives what joins the network of the companions with
+    the target's, None where they share one; peers: gives the proxies, None where there are no companions;
     new_socket: of a family, in the target's network.
     """
 
@@ -80,7 +80,7 @@ class Scene:
     hold_s: float = 0.0
     recording: Recording | None = None
     wall: WallClock | None = None
-    joint: Callable[[Sandbox], Joint] | None = None
+    joint: Callable[[], Joint | None] = lambda: None
     peers: Callable[[], Peers | None] = lambda: None
     new_socket: Callable[[int], socket.socket] | None = None
 

@@ -90,10 +90,9 @@ class Bench:
         duty: Duty | None = None,
         wall: WallClock | None = None,
         stacks: bool = False,
-        joint: Callable[[Sandbox], Joint] | None = None,
     ) -> tuple[Run, Conducted]:
         """One start of the target on this sandbox; the Run holds the image afterwards; duty: of a service."""
-        company = self.company(sandbox, joint)
+        company = self.company(sandbox)
         before = sandbox.joint.counts() if sandbox.joint else {}
         gate = self._order(calls, tampers, recorder, wall, stacks=stacks) if calls or tampers or wall else None
         start = conduct if self.service is None else partial(serve, service=self.service, duty=duty or Duty())

@@ -18,9 +18,11 @@ import msgspec
 from blackstart.core.clock import SYSTEM
 from blackstart.core.errors import SandboxLimit
 from blackstart.core.history import EXITED, STOPPED, End, History, Injected, Reset, Run
+from blackstart.faults.link import Link
 from blackstart.faults.scene import RESTART, RUN, CannotInject, Fault, Scene
 from blackstart.gate import Recorder, WallClock
-from blackstart.sandbox import Sandbox
+from blackstart.sandbox import Joint, Sandbox
+from blackstart.sandbox.machine import LANDLOCK
 from blackstart.targets import Duty
 from blackstart.trials.bench import Bench
 from blackstart.trials.plan import Plan
@@ -63,8 +65,10 @@ class Trial:
             with bench.zygote.sandbox(image) as sandbox:
                 scene.new_socket = sandbox.new_socket
                 proxied = any(getattr(fault, "is_proxied", False) for fault in plan.faults)
-                scene.peers = partial(bench.company, sandbox, proxied=proxied)
-                if proxied:
+                join = self._join() if bench.zygote.isolation != LANDLOCK else None
+                scene.peers = partial(bench.company, sandbox, join, proxied=proxied)
+                scene.joint = lambda: sandbox.joint
+                if proxied or join is not None:
                     scene.peers()  # before the first start, whichever start it is broken in
                 with ExitStack() as passing:
                     found = self.first(sandbox, scene, passing, lasting)
@@ -95,6 +99,11 @@ class Trial:
             good_again=good_again,
             trouble=trouble,
         )
+
+    def _join(self) -> Callable[[Sandbox], Joint] | None:
+        """What puts a link between target and companions, where one of the faults is about that."""
+        found = (fault for fault in self.plan.faults if isinstance(fault, Link))
+        return next((partial(fault.join, seed=self.plan.seed) for fault in found), None)
 
     def first(self, sandbox: Sandbox, scene: Scene, passing: ExitStack, lasting: ExitStack) -> tuple[Run, ...]:
         """The first start, with its faults; what it found, where that was damaged."""
@@ -168,7 +177,6 @@ class Trial:
             duty=duty,
             wall=scene.wall,
             stacks=self.plan.stacks,
-            joint=scene.joint,
         )
         self.runs.append(run)
         company = self.bench.company(sandbox)

@@ -7,15 +7,17 @@ from collections import Counter
 import msgspec
 import pytest
 
+from blackstart.campaign.apart import untouched
 from blackstart.core.calibration import Calibration, CleanRun
 from blackstart.core.trace import Operation
 from blackstart.faults import AnyFault
-from blackstart.faults.link import CUT, FORGOTTEN, LOSSY, PLAIN, SLOW, Link, candidates, companion_ports
+from blackstart.faults.link import CUT, FORGOTTEN, LOSSY, PLAIN, SLOW, Link, candidates, companion_ports, unlinked
 from blackstart.faults.point import Point
-from blackstart.faults.scene import CannotInject
+from blackstart.faults.scene import RESTART, CannotInject
+from blackstart.lab import Joined
 
-from .build import calibration, clean, trace
-from .scenes import Caller, Disk, conducted, scene
+from .build import atomic_rewrite, calibration, clean, trace
+from .scenes import Disk, conducted, scene
 
 THERE, OWN = "socket:inet:127.0.0.1:8201", "socket:inet:127.0.0.1:8200"
 SIX = "socket:inet6:[::1]:80"
@@ -85,20 +87,43 @@ def test_without_namespaces_there_is_no_link() -> None:
 
 
 def test_there_is_no_link_to_nobody() -> None:
-    one = scene()
-    with Link(what=CUT, ports=(1,), point=POINT).inject(one):
-        (order,) = one.tampers
-        assert order.act is not None
-        assert order.act(Caller()) == (False, "there are no companions that a link could lead to")
+    with pytest.raises(CannotInject, match="no companions"), Link(what=CUT, ports=(1,), point=POINT).inject(scene()):
+        pass
 
 
 def test_the_gate_is_given_back() -> None:
     one = scene()
+    joint = object.__new__(Joined)  # nothing is asked of it
+    one.joint = lambda: joint
     with pytest.raises(KeyError), Link(what=CUT, ports=(1,), point=POINT).inject(one):
         assert len(one.tampers) == 1
-        assert one.joint is not None
         raise KeyError
     assert one.tampers == []
+
+
+def test_during_recovery_it_is_cut_as_it_connects_or_forgets_what_is_first_said() -> None:
+    run = clean((*atomic_rewrite(), *sockets(("connect", THERE), *[("sendto", THERE)] * 5)))
+    late = [c for c in candidates(run, serving(run)) if c.fault.phase == RESTART]
+    faults = [c.fault for c in late if isinstance(c.fault, Link) and c.fault.point is not None]
+    assert {(f.point.call, f.point.nth, f.what) for f in faults if f.point} == {
+        ("connect", 1, CUT), ("sendto", 1, FORGOTTEN)
+    }  # fmt: skip
+    assert len(late) == 2 and all(c.crash is not None and str(c.fault).endswith("during recovery") for c in late)
+
+
+def test_what_leads_past_the_link_is_named_with_the_reason() -> None:
+    unix = "socket:unix:/run/db"
+    rows = [("connect", path) for path in (THERE, SIX, unix, "socket:unix:@bus", "socket:unix:/run/other", OWN)]
+    run = clean(sockets(*rows))
+    known = msgspec.structs.replace(serving(run), peers=(THERE, SIX, unix))
+    assert dict(unlinked(run, known)) == {
+        "inet6:[::1]:80": "kind link: the companions' network is joined over IPv4 only",
+        "unix:/run/db": "kind link: a unix socket is no network",
+        "unix:@bus": "kind link: an abstract name exists in one network only, so no link was tried",
+    }
+    assert {what for what, _ in untouched(known, ("link", "power"))} >= {"inet6:[::1]:80", "files of the companions"}
+    (told,) = untouched(calibration(None, run), ("link",))
+    assert "services only" in told[1]
 
 
 def test_json_and_text() -> None:
