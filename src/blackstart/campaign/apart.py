@@ -1,7 +1,7 @@
 """Whether the companions may live in a network of their own: tried once, with nothing broken, before what is between.
 
 What a target and its companion share besides the loopback's ports (abstract unix sockets, interfaces; over a link also
-IPv6, through proxies also UDP) is no longer shared there. A program that needs it would fail for that reason, and not
+IPv6) is no longer shared there. A program that needs it would fail for that reason, and not
 for what is broken.
 """
 

@@ -23,6 +23,7 @@ from blackstart.core.masking import Masker, same
 from blackstart.core.reading import FileState, Image
 from blackstart.core.trace import Operation
 from blackstart.gate import Recorder, WallClock
+from blackstart.proxy.address import UDP
 from blackstart.report.progress import Progress
 from blackstart.sandbox import Layout, Zygote
 from blackstart.surface import (
@@ -300,6 +301,7 @@ class Observer:
             clock_reads=self.clock_reads,
             effects=self._effects(),
             peers=tuple(bench.peers),
+            datagram_peers=tuple(path for path, network in bench.peers.items() if network == UDP),
             questions=bench.questions,
             closed=ground.closed(self.layout.copies, masker),
         )

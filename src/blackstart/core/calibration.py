@@ -93,8 +93,8 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     nulls: how many null trials; muted: oracle -> why; write_behind: acknowledgements precede the write of their
     effect, with the evidence; clock_reads: how often the wall clock was read after the target's work had begun (0
     also where that cannot be faulted); effects: of a service, what it does by itself again and again; peers: masked
-    paths of the sockets that lead to companions; questions: how many the target asked our resolver; closed: masked
-    state directories that none but their owner may enter.
+    paths of the sockets that lead to companions; datagram_peers: those of them that take no streams; questions: how
+    many the target asked our resolver; closed: masked state directories that none but their owner may enter.
     """
 
     mask: Mask = Mask()
@@ -112,5 +112,6 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     clock_reads: int = 0
     effects: tuple[Effect, ...] = ()
     peers: tuple[str, ...] = ()
+    datagram_peers: tuple[str, ...] = ()
     questions: int = 0
     closed: tuple[str, ...] = ()

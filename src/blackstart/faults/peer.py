@@ -37,7 +37,7 @@ from blackstart.faults.scene import (
 from blackstart.gate import HERE, Caller, notify
 from blackstart.proxy import Proxy, Toxic
 from blackstart.proxy.connection import Connection
-from blackstart.proxy.interfaces import Fault
+from blackstart.proxy.interfaces import Fault, Flow
 from blackstart.proxy.pipe import FIN, Pipe
 from blackstart.proxy.toxic import DOWNSTREAM, UPSTREAM
 from blackstart.proxy.toxics.accept_close import AcceptClose
@@ -67,6 +67,9 @@ _WORDS = {
     SLOW: f"answers {SLOW_MS // 1000} s late",
 }
 # At a connect, and at a send; those that have found most first.
+_OF_DATAGRAMS: tuple[str, ...] = (SILENT, REFUSED, SLOW)
+_AT_CONNECT: tuple[str, ...]
+_AT_SEND: tuple[str, ...]
 _AT_CONNECT, _AT_SEND = (SILENT, REFUSED, RESET, PARTIAL, CLOSED, SLOW), (SILENT, REFUSED, RESET, PARTIAL)
 
 
@@ -129,6 +132,9 @@ class _Silence(msgspec.Struct, frozen=True):
             pipe.act()
         await pipe.interruption()
 
+    def deliver(self, datagram: bytes, flow: Flow) -> tuple[tuple[float, bytes], ...]:
+        return ()
+
 
 class _Deafness(msgspec.Struct, frozen=True):
     """What the client says is taken, and goes nowhere. A peer that is back knows nothing of old connections.
@@ -150,6 +156,9 @@ class _Deafness(msgspec.Struct, frozen=True):
             await pipe.interruption()
         finally:
             forgetting.cancel()
+
+    def deliver(self, datagram: bytes, flow: Flow) -> tuple[tuple[float, bytes], ...]:
+        return ()
 
     async def _forget(self, pipe: Pipe) -> None:
         await pipe.shared[_BACK].wait()
@@ -292,7 +301,8 @@ def candidates(clean: CleanRun, calibration: Calibration) -> Iterator[Candidate]
     worth = [o for o in clean.trace if o.masked in calibration.peers and o.call in ("connect", *_SENDS)]
     back_s = 0.0 if calibration.is_service else OUTAGE_S
     for point, places in spread(worth):
-        hows = _AT_CONNECT if point.call == "connect" else _AT_SEND
+        at_call = _AT_CONNECT if point.call == "connect" else _AT_SEND
+        hows = _OF_DATAGRAMS if point.path in calibration.datagram_peers else at_call
         for order, how in enumerate(hows):
             yield Candidate(
                 fault=Peer(point=point, how=how, back_s=back_s),
@@ -306,8 +316,9 @@ def candidates(clean: CleanRun, calibration: Calibration) -> Iterator[Candidate]
 
 
 def first_connect(clean: CleanRun, calibration: Calibration) -> Point | None:
-    """Where the target first turns to a companion."""
-    found = (o for o in clean.trace if o.masked in calibration.peers and o.call == "connect" and o.nth == 1)
+    """Where the target first turns to a companion: it connects, or, where it need not, sends."""
+    calls = ("connect", *_SENDS)
+    found = (o for o in clean.trace if o.masked in calibration.peers and o.call in calls and o.nth == 1)
     return next((point for point, _ in spread(found)), None)
 
 

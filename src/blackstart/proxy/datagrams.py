@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from blackstart.core.clock import SYSTEM
 from blackstart.proxy import address
+from blackstart.proxy.dialling import Network
 from blackstart.proxy.interfaces import DatagramToxic, Flow
 from blackstart.proxy.record import Record
 from blackstart.proxy.toxic import DOWNSTREAM, UPSTREAM, Toxic
@@ -52,8 +53,9 @@ class Talk:
 class Datagrams:
     """The listener of a proxy for UDP."""
 
-    def __init__(self, sock: socket.socket, proxy: Proxy) -> None:
+    def __init__(self, sock: socket.socket, proxy: Proxy, network: Network) -> None:
         self._sock = sock
+        self._network = network
         self._proxy = proxy
         self._seed = proxy.seed
         self._talks: dict[Any, Talk] = {}
@@ -101,10 +103,9 @@ class Datagrams:
 
     async def _dial(self, talk: Talk) -> None:
         try:
-            wanted = address.parse(self._proxy.upstream)
-            host = wanted.host or "localhost"
+            where = await self._network.reach_datagrams(self._proxy.upstream)
             talk.transport, _ = await self._loop.create_datagram_endpoint(
-                lambda: _Port(lambda data, _: self._from_upstream(data, talk)), remote_addr=(host, wanted.port)
+                lambda: _Port(lambda data, _: self._from_upstream(data, talk)), **where
             )
         except (OSError, address.AddressError) as error:
             talk.record.end = f"upstream: {error}"

@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import Sequence
 from ssl import SSLContext
+from typing import Any
 
 from blackstart.core.errors import BlackstartError
 from blackstart.proxy import address, listener
@@ -23,6 +24,11 @@ class Network:
     async def reach(self, upstreams: Sequence[str], record: Record, secure: SSLContext | None) -> End:
         """The socket of an upstream, noted in the record; OSError or AddressError if none answers."""
         return await dial(upstreams, record, secure)
+
+    async def reach_datagrams(self, upstream: str) -> dict[str, Any]:
+        """What `create_datagram_endpoint` is to be given to reach it; OSError or AddressError where that cannot be."""
+        wanted = address.parse(upstream)
+        return {"remote_addr": (wanted.host or "localhost", wanted.port)}
 
 
 async def dial(upstreams: Sequence[str], record: Record, secure: SSLContext | None) -> End:

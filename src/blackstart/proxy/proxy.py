@@ -117,7 +117,7 @@ class Proxy:
         sock = await self._network.listen(wanted)
         self.listen = str(address.of_socket(sock, wanted.network))
         if wanted.network == address.UDP:
-            self._datagrams = Datagrams(sock, self)
+            self._datagrams = Datagrams(sock, self, self._network)
             await self._datagrams.start()
         else:
             self._listener = listener.Listener(sock, wanted.network, self._welcome)

@@ -17,7 +17,7 @@ from blackstart.core.calibration import Calibration
 from blackstart.core.history import EXITED, Run
 from blackstart.core.masking import CWD, HOME, Masker
 from blackstart.core.reading import Image, Reading
-from blackstart.core.trace import Operation
+from blackstart.core.trace import SOCKET, Operation
 from blackstart.gate import Firing, Recorder, Tamper, WallClock
 from blackstart.gate.calls import expand
 from blackstart.probes import Prober
@@ -26,6 +26,10 @@ from blackstart.targets import Command, Conducted, Duty, Patience, Service, cond
 from blackstart.targets.command import GateOrder, OnOperation
 from blackstart.trials.company import Company
 from blackstart.trials.outside import Outside
+
+# With what a target turns to a peer, and what is said of one that cannot be broken.
+_TURNING = frozenset("connect sendto sendmsg sendmmsg".split())
+_ABSTRACT = "no proxy can stand at an abstract name: what listens there is not broken"
 
 
 @dataclass
@@ -49,7 +53,7 @@ class Bench:
     pid_step: int = 300
     lanes: dict[str, object] = field(default_factory=dict)
     confirmed: set[tuple[str, ...]] = field(default_factory=set)
-    peers: dict[str, None] = field(default_factory=dict)
+    peers: dict[str, str] = field(default_factory=dict)
     questions: int = 0
     keep: Callable[[str, str], None] | None = None
     _serial: count[int] = field(default_factory=count)
@@ -125,14 +129,18 @@ class Bench:
 
     def _with_company(self, conducted: Conducted, company: Company, before: Mapping[str, int]) -> Conducted:
         """The account with what passed between the two; what a recorded run reached and asked is noted."""
-        connected = [o.masked for o in conducted.trace if o.call == "connect"]
-        if connected:
+        # Who sends datagrams need not connect.
+        turned_to = dict.fromkeys(o.masked for o in conducted.trace if o.call in _TURNING and o.kind == SOCKET)
+        if turned_to:
             company.look_again()
-        self.peers |= {path: None for path in connected if company.leads_to(path) is not None}
+        abstract = {path: _ABSTRACT for path in turned_to if company.is_abstract(path)}
+        places = {path: company.leads_to(path) for path in turned_to}
+        self.peers |= {path: place.network for path, place in places.items() if place is not None}
         self.questions = max(self.questions, company.resolver.asked if conducted.trace else 0)
         now = company.sandbox.joint.counts() if company.sandbox.joint else {}
         packets = {fate: count - before.get(fate, 0) for fate, count in now.items()}
-        return msgspec.structs.replace(conducted, peers=company.told(), packets=packets)
+        uncovered = {**conducted.uncovered, **abstract}
+        return msgspec.structs.replace(conducted, peers=company.told(), packets=packets, uncovered=uncovered)
 
     def real(self, masked: str, image: str) -> str:
         """The path in this image that this masked path stands for; a path without `*` needs no look."""

@@ -25,12 +25,12 @@ from blackstart.core.history import Peer
 from blackstart.core.randomness import Seed
 from blackstart.faults.scene import Broken, CompanyGone
 from blackstart.proxy import AddressError, Proxy
-from blackstart.proxy.address import TCP, UNIX, Address
+from blackstart.proxy.address import TCP, UDP, UNIX, Address
 from blackstart.proxy.resolver import Resolver
 from blackstart.sandbox import Joint, Sandbox
 from blackstart.targets import Command
 from blackstart.targets.aside import Aside
-from blackstart.targets.census import listeners, ports
+from blackstart.targets.census import datagram_ports, listeners, ports
 from blackstart.trials import names
 from blackstart.trials.networks import Abroad, Between
 from blackstart.trials.outside import Outside
@@ -70,6 +70,7 @@ class Company:
         self._asides: list[Aside] = []
         self._proxies: dict[Address, Proxy] = {}
         self._networks: list[Abroad] = []
+        self._ears: list[Address] = []  # our own, of the resolver
         self._broken: dict[str, Broken] = {}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="blackstart-company", daemon=True)
@@ -100,14 +101,14 @@ class Company:
 
     def _start(self, command: Command) -> None:
         """Start one and wait until it listens; it stays over all starts of the target in this sandbox."""
-        before = self._heard()
+        before = self._heard() | self._bound()
         aside = Aside(self.sandbox, command, SYSTEM.monotonic, apart=self._is_apart)
         self._asides.append(aside)
         self.numbers.append(aside.number)
         for descriptor in aside.pipes.descriptors():
             self._loop.call_soon_threadsafe(self._loop.add_reader, descriptor, self._drain, aside, descriptor)
         end_s = SYSTEM.monotonic() + COMPANION_LIMIT_S
-        while self._heard() <= before:
+        while self._heard() | self._bound() <= before:
             SYSTEM.sleep(_TICK_S)
             self.sandbox.event()
             status = self.sandbox.ended_beside(aside.number)
@@ -149,15 +150,24 @@ class Company:
 
     def _heard(self) -> set[str]:
         """Where the companions listen, as the kernel shows it."""
+        return set().union(*map(listeners, self._where()))
+
+    def _bound(self) -> set[str]:
+        """Where they take datagrams."""
+        return set().union(*map(datagram_ports, self._where()))
+
+    def _where(self) -> list[int]:
+        """A process in each network in which they live."""
         if not self._is_apart:
-            return listeners(self.sandbox.pid1)
-        return set().union(*(listeners(self.sandbox.beside_pid(aside.number)) for aside in self._asides))
+            return [self.sandbox.pid1]
+        return [self.sandbox.beside_pid(aside.number) for aside in self._asides]
 
     def _listening(self) -> list[Address]:
         if not self._commands:
             return []
-        found = (_address(row, self._cwd) for row in sorted(self._heard()))
-        return list(dict.fromkeys(address for address in found if address is not None))
+        streams = (_address(row, self._cwd) for row in sorted(self._heard()))
+        found = (*streams, *(_address(row, self._cwd, UDP) for row in sorted(self._bound())))
+        return list(dict.fromkeys(one for one in found if one is not None and one not in self._ears))
 
     # Peers.
 
@@ -172,6 +182,7 @@ class Company:
         for host in names.servers(self.sandbox.pid1):
             with contextlib.suppress(OSError):  # somebody else answers there
                 await self.resolver.serve(names.ear(self.sandbox, host))
+                self._ears.append(Address(UDP, host, names.PORT))
 
     async def _join(self, address: Address, network: Abroad) -> None:
         self._networks.append(network)
@@ -191,8 +202,16 @@ class Company:
             return None
         if wanted in self._abroad:
             return wanted
-        everywhere = (Address(wanted.network, host, wanted.port) for host in _EVERYWHERE if wanted.network != UNIX)
-        return next((one for one in (wanted, *everywhere) if one in self._addresses), None)
+        # A path tells no stream from datagrams; where a port serves both, the stream is meant.
+        is_unix = wanted.network == UNIX
+        hosts = (wanted.host,) if is_unix else (wanted.host, *_EVERYWHERE)
+        networks = (UNIX,) if is_unix else (TCP, UDP)
+        places = (Address(network, host, wanted.port) for network in networks for host in hosts)
+        return next((place for place in places if place in self._addresses), None)
+
+    def is_abstract(self, path: str) -> bool:
+        """Whether a companion listens at this path, and it is an abstract name: no proxy can take that over."""
+        return path.startswith("socket:unix:@") and path.removeprefix("socket:unix:") in self._heard()
 
     def breaks(self, path: str, broken: Broken) -> None:
         """Remember what breaks this peer in the start that follows."""
@@ -234,15 +253,15 @@ async def _tell(path: str, broken: Broken) -> Peer:
     return broken.told(path)
 
 
-def _address(row: str, cwd: str) -> Address | None:
-    """From `0100007F:1F90` of /proc/net/tcp, or a path of /proc/net/unix; abstract names are not taken over."""
+def _address(row: str, cwd: str, network: str = TCP) -> Address | None:
+    """From `0100007F:1F90` of /proc/net/tcp or udp, or a path of /proc/net/unix; abstract names are not taken over."""
     if not _INTERNET.fullmatch(row):
         return None if row.startswith("@") else Address(UNIX, os.path.join(cwd, row))
     host, _, port = row.partition(":")
     words = [int(host[at : at + 8], 16) for at in range(0, len(host), 8)]
     family = socket.AF_INET if len(words) == 1 else socket.AF_INET6
     text = socket.inet_ntop(family, struct.pack(f"={len(words)}I", *words))
-    return Address("tcp", text, int(port, 16))
+    return Address(network, text, int(port, 16))
 
 
 def _of_path(path: str, cwd: str) -> Address | None:

@@ -12,7 +12,7 @@ import struct
 from blackstart.gate import notify
 from blackstart.sandbox import Sandbox
 
-_PORT = 53
+PORT = 53
 # What libraries ask where the file names nobody: resolv.conf(5).
 _USUAL = ("127.0.0.1",)
 _SERVERS_MAX = 3
@@ -46,7 +46,7 @@ def ear(sandbox: Sandbox, host: str) -> socket.socket:
     sock = sandbox.new_socket(family, socket.SOCK_DGRAM)
     try:
         sock.setblocking(False)
-        sock.bind((host, _PORT))
+        sock.bind((host, PORT))
     except OSError:
         sock.close()
         raise

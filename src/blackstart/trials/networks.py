@@ -16,13 +16,14 @@ from typing import Any
 
 from blackstart.gate import notify
 from blackstart.proxy import AddressError, Record
-from blackstart.proxy.address import UNIX, Address
+from blackstart.proxy.address import UDP, UNIX, Address
 from blackstart.proxy.connection import End
 from blackstart.proxy.dialling import Network
 from blackstart.sandbox import Sandbox
 from blackstart.trials import names
 
 _BACKLOG = 1024
+_STREAM, _DATAGRAM = socket.SOCK_STREAM, socket.SOCK_DGRAM
 
 
 class Abroad(Network):
@@ -51,16 +52,17 @@ class Abroad(Network):
         sock = self._bound(wanted)
         try:
             sock.listen(_BACKLOG)
-            sock.setblocking(False)
         except OSError:
             sock.close()
             raise
         return sock
 
     def _bound(self, wanted: Address) -> socket.socket:
-        sock = self._sandbox.new_socket(_family(wanted))
+        sock = self._sandbox.new_socket(_family(wanted), _DATAGRAM if wanted.network == UDP else _STREAM)
         try:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.setblocking(False)
+            if sock.type == _STREAM:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if sock.family == socket.AF_INET6:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not self._takes_both)
             sock.bind((wanted.host, wanted.port))
@@ -88,6 +90,8 @@ class Between(Abroad):
 
     async def listen(self, wanted: Address) -> socket.socket:
         try:
+            if wanted.network == UDP:
+                return self._bound(wanted)
             return self._listen_unix() if wanted.network == UNIX else self._listen(wanted)
         except OSError as error:
             raise AddressError(f"listen {wanted}: {error.strerror}") from error
@@ -125,6 +129,20 @@ class Between(Abroad):
             if descriptor >= 0:
                 os.close(descriptor)
 
+    def _place(self) -> tuple[str, int]:
+        host = self._address.host
+        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), self._address.port
+
+    async def reach_datagrams(self, upstream: str) -> dict[str, Any]:
+        sock = self._sandbox.new_socket(_family(self._address), _DATAGRAM, apart=True)
+        try:
+            sock.setblocking(False)
+            sock.connect(self._place())
+        except OSError:
+            sock.close()
+            raise
+        return {"sock": sock}
+
     async def reach(self, upstreams: Sequence[str], record: Record, secure: SSLContext | None) -> End:
         record.upstream = str(self._address)
         address: Any = f"/proc/self/fd/{self._theirs}"
@@ -132,8 +150,7 @@ class Between(Abroad):
             sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         else:
             sock = self._sandbox.new_socket(_family(self._address), apart=True)
-            host = self._address.host
-            address = ({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), self._address.port)
+            address = self._place()
         try:
             sock.setblocking(False)
             loop = asyncio.get_running_loop()

@@ -12,7 +12,9 @@ import pytest
 
 from blackstart.core.history import EXITED, Run
 from blackstart.faults.dns import Dns
+from blackstart.gate import Recorder
 from blackstart.proxy.resolver import MUTE, NXDOMAIN, SERVFAIL, SLOW, SLOW_S, WRONG
+from blackstart.trials.taping import OBSERVED
 from tests.live.trials.stage import SHORT, Stage, printed, staged
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(180)]
@@ -37,6 +39,15 @@ def tried(stage: Stage, how: str) -> Run:
 
 def test_every_name_means_the_sandbox_itself(stage: Stage) -> None:
     assert printed(stage.trial(rerun=False).runs[0]) == b"connected\n"
+
+
+def test_the_resolver_is_ours_and_no_peer(stage: Stage) -> None:
+    bench = stage.bench
+    with bench.image_from("S0") as image, bench.zygote.sandbox(image) as sandbox:
+        recorder = Recorder(mask=bench.masker)
+        run, seen = bench.start(sandbox, image, "clean", calls=OBSERVED, recorder=recorder)
+    assert printed(run) == b"connected\n" and bench.questions > 0
+    assert bench.peers == {"socket:inet:127.0.0.1:8098": "tcp"}, [o.masked for o in seen.trace if o.call == "connect"]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 
 from blackstart.core.history import Peer as Told
 from blackstart.faults import AnyFault
-from blackstart.faults.peer import CLOSED, PARTIAL, REFUSED, RESET, SILENT, SLOW, Peer, candidates
+from blackstart.faults.peer import CLOSED, PARTIAL, REFUSED, RESET, SILENT, SLOW, Peer, candidates, first_connect
 from blackstart.faults.point import Point
 from blackstart.faults.scene import Broken, CannotInject, CompanyGone, Scene
 from blackstart.proxy import AddressError, Proxy
@@ -248,6 +248,15 @@ def test_every_way_at_the_calls_on_its_socket_and_one_during_recovery() -> None:
     }
     assert [c.fault.phase for c in found if c.crash is not None] == ["restart"]
     assert list(candidates(run, calibration(None, run))) == []
+
+
+def test_who_takes_datagrams_alone_has_no_connection_that_could_be_reset() -> None:
+    run = clean(trace(("sendto", PATH)))
+    yardstick = msgspec.structs.replace(calibration(None, run), peers=(PATH,), datagram_peers=(PATH,))
+    faults = [candidate.fault for candidate in candidates(run, yardstick)]
+    assert {f.how for f in faults if isinstance(f, Peer)} == {SILENT, REFUSED, SLOW}
+    first = first_connect(run, yardstick)
+    assert first is not None and first.call == "sendto"
 
 
 def test_json_and_text() -> None:
