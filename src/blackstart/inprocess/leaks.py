@@ -6,6 +6,8 @@ import gc
 import os
 import sys
 import threading
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,16 +35,26 @@ class Held:
 
     def more_than(self, before: Held) -> list[str]:
         """What has come since, in words."""
-        found = [
-            f"descriptor {number}: {what}"
-            for number, what in self.descriptors.items()
-            if before.descriptors.get(number) != what
-        ]
+        found = [f"descriptor {number}: {self.descriptors[number]}" for number in self._opened_since(before)]
         found += [f"thread {thread.name}" for thread in self.threads - before.threads]
         found += [f"child process {pid}" for pid in sorted(self.children - before.children)]
         if self.tasks > before.tasks:
             found.append(f"{self.tasks - before.tasks} unfinished tasks")
         return found
+
+
+    def _opened_since(self, before: Held) -> Iterator[int]:
+        """The descriptors of which there are more of their kind: a listener that was closed and opened again is not."""
+        more = Counter(map(_kind, self.descriptors.values())) - Counter(map(_kind, before.descriptors.values()))
+        for number, what in sorted(self.descriptors.items(), reverse=True):
+            if before.descriptors.get(number) != what and more[_kind(what)] > 0:
+                more[_kind(what)] -= 1
+                yield number
+
+
+def _kind(what: str) -> str:
+    """A socket or a pipe without its number."""
+    return what.partition("[")[0]
 
 
 def leaked_since(before: Held, settle_s: float = SETTLE_S) -> list[str]:

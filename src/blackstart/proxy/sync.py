@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from blackstart.proxy import address
 from blackstart.proxy.proxies import Proxies
 from blackstart.proxy.proxy import Proxy
+from blackstart.proxy.toxic import Toxic
 
 T = TypeVar("T")
 # No call waits longer: changes end within a second or two whatever the connections do.
@@ -109,21 +110,35 @@ class SyncProxy:
         """Remove a toxic; what it held goes on."""
         self._owner.call(self._proxy.remove(name))
 
+    def toxics(self) -> list[str]:
+        """The names of the toxics that are there, in the order in which they act."""
+        return [one.name for one in self._proxy.ordered()]
+
+    # The undo stands around the effect: an interrupt may fall between any two lines.
+
     @contextmanager
     def toxic(self, type: str, stream: str = "downstream", **attributes: Any) -> Iterator[str]:
         """A toxic for the length of a block."""
-        name = self.add(type, stream, **attributes)
+        before = {id(one): one for one in self._proxy.toxics}
+        name = str(attributes.setdefault("name", f"{type}_{stream}"))
         try:
-            yield name
+            yield self.add(type, stream, **attributes)
         finally:
-            if any(one.name == name for one in self._proxy.toxics):
-                self.remove(name)
+            self._owner.call(self._remove_unless(before, name))
+
+    async def _remove_unless(self, before: dict[int, Toxic], name: str) -> None:
+        """Remove the toxic of this name that was not there before, if it was added and not removed meanwhile."""
+        # Whoever was interrupted while he waited for the toxic: it is added by the time this has the lock.
+        async with self._proxy.lock:
+            there = any(one.name == name and id(one) not in before for one in self._proxy.toxics)
+        if there:
+            await self._proxy.remove(name)
 
     @contextmanager
     def down(self) -> Iterator[None]:
         """Refuse connections for the length of a block."""
-        self._owner.call(self._proxy.stop())
         try:
+            self._owner.call(self._proxy.stop())
             yield
         finally:
             self._owner.call(self._proxy.start())

@@ -7,8 +7,9 @@ import os
 import socket
 import sqlite3
 import sys
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any, get_args
@@ -34,6 +35,10 @@ from blackstart.faults.signals import Signal
 from blackstart.faults.time import Jump
 from blackstart.inprocess import armed, armed_call, calls, children, files, importing, limits, modules, sqlite
 from blackstart.lab import Joined
+from blackstart.proxy import SyncProxies, SyncProxy
+from blackstart.proxy.toxic import Toxic
+from blackstart.proxy.toxics import TOXICS
+from blackstart.pytest_plugin.fixtures.link import Link as Connection
 from blackstart.testing import check_fault, check_value
 from tests.unit.faults.scenes import scene
 
@@ -257,3 +262,78 @@ def test_no_fault_in_process_is_forgotten() -> None:
     # A child is broken by what stands in its environment: nothing here changes.
     assert faults_of(children) == {"in_children"}
     assert faults_of(importing) == {"expected"}
+
+
+@pytest.fixture
+def echo() -> Iterator[str]:
+    """The address of a server that says each byte again."""
+
+    def say(connection: socket.socket) -> None:
+        with connection, suppress(OSError):
+            while data := connection.recv(64):
+                connection.sendall(data)
+
+    def serve(listening: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                threading.Thread(target=say, args=(listening.accept()[0],), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=serve, args=(listening,), daemon=True).start()
+        yield f"127.0.0.1:{listening.getsockname()[1]}"
+        listening.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture
+def proxies() -> Iterator[SyncProxies]:
+    with SyncProxies(seed=1) as found:
+        yield found
+
+
+@pytest.fixture
+def proxy(proxies: SyncProxies, echo: str) -> SyncProxy:
+    return proxies.create("echo", echo)
+
+
+def answered(proxy: SyncProxy) -> str:
+    """What a client of this proxy meets: the answer, or how it does not come."""
+    try:
+        with socket.create_connection((proxy.host, proxy.port), timeout=5) as client:
+            client.settimeout(0.1)
+            client.sendall(b"question")
+            answer = b""
+            while len(answer) < len(b"question") and (data := client.recv(64)):
+                answer += data
+            return repr(answer)
+    except OSError as error:
+        return type(error).__name__
+
+
+# An interrupt may fall before what was asked for reaches the loop.
+NEVER_ASKED = pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
+
+
+@NEVER_ASKED
+@pytest.mark.parametrize("kind", TOXICS, ids=lambda kind: str(kind.type))
+def test_toxics(kind: type[Any], proxies: SyncProxies, proxy: SyncProxy) -> None:
+    check_value(kind)
+    if not Toxic("one", "downstream", kind()).can("tcp"):
+        proxy = proxies.create("datagrams", "udp:127.0.0.1:9", listen="udp:127.0.0.1:0")
+    # What each does to the bytes its own test shows; here: that it is at work, and then is not.
+    check_fault(lambda: proxy.toxic(kind.type), lambda: proxy.toxics(), within=[inspect.getsourcefile(SyncProxy) or ""])
+
+
+BROKEN: dict[str, Callable[[Connection], AbstractContextManager[None]]] = {
+    "refused": lambda link: link.refused(),
+    "silent": lambda link: link.silent(),
+    "reset": lambda link: link.reset(),
+    "partial": lambda link: link.partial(3),
+    "failing": lambda link: link.failing(1.0),
+}
+
+
+@NEVER_ASKED
+@pytest.mark.parametrize("how", BROKEN)
+def test_links(how: str, proxy: SyncProxy) -> None:
+    link = Connection(proxy)
+    check_fault(lambda: BROKEN[how](link), lambda: answered(proxy), within=[inspect.getsourcefile(SyncProxy) or ""])
