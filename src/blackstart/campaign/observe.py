@@ -25,7 +25,7 @@ from blackstart.core.trace import Operation
 from blackstart.gate import Recorder, WallClock
 from blackstart.proxy.address import UDP
 from blackstart.report.progress import Progress
-from blackstart.sandbox import Layout, Zygote
+from blackstart.sandbox import Layout, Zygote, groups
 from blackstart.surface import (
     Deletion,
     Moment,
@@ -78,7 +78,7 @@ class _Recorded:
     began_s: float
     zones_s: tuple[int, ...]
     before: Image
-    memory_bytes: tuple[int, int]
+    usage: Usage
     boundaries: list[str] = field(default_factory=list)
 
     @property
@@ -209,7 +209,7 @@ class Observer:
         self._of_clock(wall)
         zones_s = ground.zones_s(bench.command, began_s)
         versions = reader.finish(run.image) if bench.service is None else ends_only(before, run.image)
-        return _Recorded(run, conducted.trace, versions, began_s, zones_s, before, usage.memory_bytes, saved)
+        return _Recorded(run, conducted.trace, versions, began_s, zones_s, before, usage, saved)
 
     def _of_clock(self, wall: WallClock | None) -> None:
         """Note whether the target reads the wall clock, and whether a jump of it can be shown to the target."""
@@ -259,13 +259,13 @@ class Observer:
                 f"without the gate a clean run gave something else ({what}): the gate or the moment changes it"
             )
 
-    def _effects(self) -> tuple[Effect, ...]:
-        """What a service does by itself, again and again."""
+    def _effects(self) -> tuple[tuple[Effect, ...], bool]:
+        """What a service does by itself, again and again; whether its workload can be repeated."""
         if self.bench.service is None:
-            return ()
+            return (), False
         if self.is_spent():
             self.notes.append("no time to learn what the service does by itself again and again: it is not judged")
-            return ()
+            return (), False
         self.runs += 1
         return periodic(self.bench, self.patience)
 
@@ -284,6 +284,7 @@ class Observer:
         words, moments = self._arguments(), [one.moment for one in recorded]
         scripts = ground.scripts(words)
         found = roles(traces, images, deletions, masker, arguments=words, scripts=scripts, moments=moments)
+        by_itself, repeats = self._effects()
         calibration = Calibration(
             mask=masker.mask,
             roles=found,
@@ -299,11 +300,13 @@ class Observer:
                 for start in (() if refuses or bench.service is not None else ("S0", "S1"))
             },
             clock_reads=self.clock_reads,
-            effects=self._effects(),
+            effects=by_itself,
             peers=tuple(bench.peers),
             datagram_peers=tuple(path for path, network in bench.peers.items() if network == UDP),
             questions=bench.questions,
             closed=ground.closed(self.layout.copies, masker),
+            repeats=repeats,
+            groups=tuple(name for name in (groups.MEMORY, groups.CPU) if not groups.place(name).refusal),
         )
         bench.calibration = calibration
         uncovered = {masker(what): why for what, why in self.uncovered.items()}
@@ -352,7 +355,8 @@ class Observer:
             signal=run.end.signal,
             left=run.left,
             life=run.life,
-            memory_bytes=one.memory_bytes,
+            memory_bytes=one.usage.memory_bytes,
+            resident_bytes=one.usage.resident_bytes,
         )
 
     def _check_versions(self, start: str, answer: str) -> tuple[str, ...]:

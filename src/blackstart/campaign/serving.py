@@ -140,9 +140,9 @@ def behind(clean: CleanRun, roles: Mapping[str, str]) -> str:
     return write_behind(clean.trace, life.acts, roles, life.ready_s, life.stop_s) if life is not None else ""
 
 
-def periodic(bench: Bench, patience: Patience) -> tuple[Effect, ...]:
-    """What it does by itself, again and again, when nobody uses it any more."""
-    duty = Duty(asks=False, heal=lambda: None, watch_s=WATCH_S)
+def periodic(bench: Bench, patience: Patience) -> tuple[tuple[Effect, ...], bool]:
+    """What it does by itself, again and again, when nobody uses it any more; whether its workload can be repeated."""
+    duty = Duty(asks=False, heal=lambda: None, watch_s=WATCH_S, works_again=True, again_max_s=0.0)
     recorder = Recorder(mask=bench.masker)
     with bench.image_from("S0") as image, bench.zygote.sandbox(image) as sandbox:
         run, seen = bench.start(
@@ -150,7 +150,10 @@ def periodic(bench: Bench, patience: Patience) -> tuple[Effect, ...]:
         )
     life = run.life
     assert life is not None
-    return effects(seen.trace, life.again_s, life.stop_s) if 0 <= life.again_s < life.stop_s else ()
+    repeats = all(act.how == "ok" for act in life.again) and life.again_workload.startswith("exit status 0")
+    if not 0 <= life.again_s < life.stop_s:
+        return (), repeats
+    return effects(seen.trace, life.again_s, min(life.again_s + WATCH_S, life.stop_s)), repeats
 
 
 def patience_of(calibration: Calibration) -> Patience:

@@ -61,7 +61,7 @@ class CleanRun(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     start (None: no such file), the last the final one; check: the masked answer of `--check` afterwards;
     check_steps: (output events that had got out, answer) at moments of the run, in order; signal, left, life: as
     in history.Run, of a service; recording: what the kind `power` makes its states from, None if it was not asked
-    for; memory_bytes: address space when its work began, and at most.
+    for; memory_bytes: address space when its work began, and at most; resident_bytes: the same of what it really has.
     """
 
     start: str
@@ -82,6 +82,7 @@ class CleanRun(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     check_steps: tuple[tuple[int, str], ...] = ()
     recording: Any = None
     memory_bytes: tuple[int, int] = (0, 0)
+    resident_bytes: tuple[int, int] = (0, 0)
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -94,7 +95,9 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     effect, with the evidence; clock_reads: how often the wall clock was read after the target's work had begun (0
     also where that cannot be faulted); effects: of a service, what it does by itself again and again; peers: masked
     paths of the sockets that lead to companions; datagram_peers: those of them that take no streams; questions: how
-    many the target asked our resolver; closed: masked state directories that none but their owner may enter.
+    many the target asked our resolver; closed: masked state directories that none but their owner may enter; repeats:
+    a service's workload does its work as well when it runs a second time on what the first one left; groups:
+    controllers of control groups that this machine lets us make.
     """
 
     mask: Mask = Mask()
@@ -115,3 +118,5 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     datagram_peers: tuple[str, ...] = ()
     questions: int = 0
     closed: tuple[str, ...] = ()
+    repeats: bool = False
+    groups: tuple[str, ...] = ()

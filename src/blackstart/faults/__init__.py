@@ -20,6 +20,7 @@ from blackstart.faults import (
     link,
     peer,
     power,
+    scarce,
     second_cut,
     signals,
     time,
@@ -35,6 +36,12 @@ def _power(clean: CleanRun, calibration: Calibration) -> Iterator[Candidate]:
         yield from second_cut.candidates(clean, clean.recording.models)
 
 
+def _limit(clean: CleanRun, calibration: Calibration) -> Iterator[Candidate]:
+    """Of each process, and of all together."""
+    yield from limit.candidates(clean, calibration)
+    yield from scarce.candidates(clean, calibration)
+
+
 KINDS = {
     "kill": kill.candidates,
     "signal": signals.candidates,
@@ -43,7 +50,7 @@ KINDS = {
     "db": db.candidates,
     "power": _power,
     "disk": disk.candidates,
-    "limit": limit.candidates,
+    "limit": _limit,
     "kill-one": kill_one.candidates,
     "time": time.candidates,
     "link": link.candidates,
@@ -63,6 +70,7 @@ AnyFault = (
     | second_cut.SecondCut
     | disk.Full
     | limit.Limit
+    | scarce.Scarce
     | kill_one.KillOne
     | time.Jump
     | signals.Signal

@@ -22,7 +22,7 @@ from blackstart.gate import Tamper, WallClock
 from blackstart.power import Recording
 from blackstart.proxy import Proxy
 from blackstart.proxy.resolver import Resolver
-from blackstart.sandbox import Joint, Zygote
+from blackstart.sandbox import Group, Joint, Zygote
 from blackstart.targets import Conducted
 
 T = TypeVar("T")
@@ -63,7 +63,8 @@ class Scene:
     those on a service's way out; when_ready: what breaks something once a service is ready, true when it did, and how
     long in seconds that stays at least;
     recording: of the clean run from `start`, for power cuts; joint: gives what joins the network of the companions with
-    the target's, None where they share one; peers: gives the proxies, None where there are no companions;
+    the target's, None where they share one; group: whose counts are asked after each start; processes: gives those of
+    the target that live now, as we see them; peers: gives the proxies, None where there are no companions;
     new_socket: of a family, in the target's network.
     """
 
@@ -81,6 +82,8 @@ class Scene:
     recording: Recording | None = None
     wall: WallClock | None = None
     joint: Callable[[], Joint | None] = lambda: None
+    group: Group | None = None
+    processes: Callable[[], list[int]] = list
     peers: Callable[[], Peers | None] = lambda: None
     new_socket: Callable[[int], socket.socket] | None = None
 

@@ -20,7 +20,7 @@ NAME, OK = "alive", "ok"
 # How long one that is connected again has for its work; after how long one of whose connections not all are back is
 # taken to try no more.
 CONNECTED_S, NO_TRY_S = 5.0, 30.0
-CLIENTS, INFO, LEAKED_MIN, UNSERVED_S = "clients", "info", 10, 5.0
+CLIENTS, LIMIT, INFO, LEAKED_MIN, UNSERVED_S = "clients", "limit", "info", 10, 5.0
 _TELLING = "write writev pwrite64 rename renameat2 sendto sendmsg connect".split()
 
 
@@ -38,7 +38,7 @@ def judge(history: History, calibration: Calibration) -> tuple[Verdict, ...]:
     if life.healed_s < 0 or first.end.how != STOPPED:
         return (passed(NAME, "it was not up when the fault was healed"),)
     if life.again_s >= 0:
-        works = (_works(life),) if life.again_workload else ()
+        works = (_works(life, history.kind),) if life.again_workload else ()
         gone = (*(one for one in works if one.outcome != PASSED), *_gone(life, calibration.effects))
         return gone or works or (passed(NAME, f"ready again {life.again_s - life.healed_s:.2f} s after healing"),)
     waited = f"{life.stop_s - life.healed_s:.1f} s after everything was healed it does not answer"
@@ -62,7 +62,7 @@ def _used_badly(run: Run, life: Life, clean: Life) -> tuple[Verdict, ...]:
     return ()
 
 
-def _works(life: Life) -> Verdict:
+def _works(life: Life, kind: str) -> Verdict:
     """Whether the workload does its work again."""
     bad = [act for act in life.again if act.how != OK]
     if not bad and life.again_workload.startswith("exit status 0"):
@@ -74,6 +74,8 @@ def _works(life: Life) -> Verdict:
         return failed(NAME, "dead", f"{text}, though it is connected again, for {life.idle_s:.0f} s")
     if is_back or (life.connects and life.idle_s < NO_TRY_S):
         return unknown(NAME, f"recovering: {text}, but it still connects")
+    if kind == LIMIT and life.pause_s < life.stop_s - life.healed_s:
+        return failed(NAME, "dead", f"{text}, though it lacks nothing any more")
     if life.pause_s:
         return unknown(NAME, f"recovering: {text}; it has not tried to connect again, but wakes by itself")
     return failed(NAME, "dead", f"{text}, and it neither tries to connect again nor wakes by itself")

@@ -13,6 +13,7 @@ with Zygote(layout) as zygote:
     for entry in zygote.walk("trial-1"): ...        # the state that it left
 """
 
+from blackstart.sandbox.groups import Group
 from blackstart.sandbox.launcher import CONTROL_DESCRIPTOR
 from blackstart.sandbox.layout import Captured, Change, Ended, Entry, Layout, ProcessInfo, Started
 from blackstart.sandbox.machine import Ability, Machine, choose, probe
@@ -29,6 +30,7 @@ __all__ = [
     "Change",
     "Ended",
     "Entry",
+    "Group",
     "Joint",
     "Layout",
     "ProcessInfo",

@@ -17,6 +17,7 @@ import sys
 import msgspec
 
 from blackstart.core.errors import SandboxUnavailable
+from blackstart.sandbox import groups
 from blackstart.sandbox.landlock import VERSION_MIN
 
 NAMESPACES, LANDLOCK = "namespaces", "landlock"
@@ -38,7 +39,7 @@ _COSTS = {
     "memory of children": "paths and data of calls cannot be read: no gate, and so no run",
     "landlock": "no fallback where namespaces are refused (Linux 6.12 has all that it needs)",
     "strace": "the gate cannot be compared with it in tests; runs do not need it",
-    "cgroup": "limits hold for each process, not for the tree",
+    "cgroup": "limits hold for each process, not for the tree; neither pressure nor a slow processor",
 }
 
 
@@ -91,7 +92,7 @@ def probe() -> Machine:
         _ability("listener wakes synchronously", "" if "synchronous" in listener else "not known to this kernel"),
         _ability("landlock", "" if abi >= VERSION_MIN else _landlock_refusal(abi, answers["landlock"])),
         _ability("strace", "" if shutil.which("strace") else "not installed"),
-        _ability("cgroup", _cgroup()),
+        _ability("cgroup", next((p.refusal for p in map(groups.place, (groups.MEMORY, groups.CPU)) if p.refusal), "")),
     ]
     return Machine(
         kernel=platform.release(),
@@ -130,24 +131,6 @@ def _ability(name: str, refusal: str) -> Ability:
 
 def _landlock_refusal(abi: int, answer: str) -> str:
     return f"version {abi}, needs {VERSION_MIN}" if abi else answer
-
-
-def _cgroup() -> str:
-    """Whether a group of its own could be made for the target's tree."""
-    try:
-        with open("/proc/self/cgroup") as file:
-            own = next((line.split(":", 2)[2].strip() for line in file if line.startswith("0::")), "")
-    except OSError as error:
-        return str(error)
-    for top in ("/sys/fs/cgroup", "/sys/fs/cgroup/unified"):
-        controllers = f"{top}{own}/cgroup.controllers"
-        if own and os.path.exists(controllers):
-            with open(controllers) as file:
-                has_memory = "memory" in file.read().split()
-            if has_memory and os.access(f"{top}{own}", os.W_OK):
-                return ""
-            return "this user may not make groups" if has_memory else "no memory controller in version 2"
-    return "no version 2 hierarchy"
 
 
 def _hints() -> list[str]:

@@ -83,6 +83,7 @@ class Conducted(msgspec.Struct, frozen=True, kw_only=True):
     readings: tuple[Reading, ...] = ()
     wall: WallClock | None = None
     packets: dict[str, int] = {}
+    group: dict[str, int] = {}
     peers: tuple[Peer, ...] = ()
 
 

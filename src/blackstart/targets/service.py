@@ -40,8 +40,8 @@ LOOK_S, LOOK_EVERY_S = 6.0, 0.25
 STOP_LOOK_S = REPEAT_S + 5
 BLIND_SETTLE_S, AGAIN_S = 1.0, 1.0
 # How long one that is connected again has for its work; how long one may rest that does not try (clients give up an
-# answer after 10 s, and after 30 s, as a rule); and how long it is watched at most.
-CONNECTED_S, NO_TRY_S, WATCHED_MAX_S = 5.0, 35.0, 60.0
+# answer after 10 s, and after 30 s, as a rule).
+CONNECTED_S, NO_TRY_S = 5.0, 35.0
 # How long a service has, after rounds in which it grew, to let go of what it still holds for them.
 LETTING_GO_S = 10.0
 # After the target's end its users still read and tell the answers that they were sent.
@@ -225,7 +225,7 @@ class _Serving(Start):
             is_well = told.startswith("exit status 0") and all(act.how == "ok" for act in found)
             is_back = bool(after) and len(after) >= len(once)
             is_told = begins_s > enough_s and self.life.idle_s >= (CONNECTED_S if is_back else NO_TRY_S)
-            if is_well or is_told or begins_s > began_s + WATCHED_MAX_S:
+            if is_well or is_told or begins_s >= began_s + self.duty.again_max_s:
                 break
             self._until(_after(self.elapsed_s, AGAIN_S), AGAIN_S + 1)
         pause_s = max((thread.limit_s or 0.0 for thread in self._look_now().threads), default=0.0)

@@ -31,6 +31,8 @@ from blackstart.trials.taping import OBSERVED
 
 BEFORE = "before"
 _LATE_SHARES = (0.25, 0.5, 1.0)
+# What lacked something of its own has it back at once; what has lost a peer may have to connect again.
+_AGAIN_S, _AGAIN_CONNECTING_S = 10.0, 60.0
 # Locks that live longer than this are as good as without a limit.
 _AHEAD_S = (3600.0, 86400.0)
 
@@ -64,6 +66,7 @@ class Trial:
             scene = Scene(zygote=bench.zygote, image=image, start=plan.start, real=real, seed=plan.seed)
             with bench.zygote.sandbox(image) as sandbox:
                 scene.new_socket = sandbox.new_socket
+                scene.processes = lambda: [process.outer_pid for process in sandbox.census()]
                 proxied = any(getattr(fault, "is_proxied", False) for fault in plan.faults)
                 join = self._join() if bench.zygote.isolation != LANDLOCK else None
                 scene.peers = partial(bench.company, sandbox, join, proxied=proxied)
@@ -179,6 +182,8 @@ class Trial:
             stacks=self.plan.stacks,
         )
         self.runs.append(run)
+        if scene.group is not None:
+            conducted = msgspec.structs.replace(conducted, group=scene.group.counts())
         company = self.bench.company(sandbox)
         if company is not None:
             company.must_live()
@@ -190,18 +195,26 @@ class Trial:
         acts = (act for run in self.runs if run.life for act in run.life.acts)
         effects = self.bench.calibration.effects if phase == RUN else ()
         kept = tuple(dict.fromkeys(act.id for act in acts if act.how == "ok"))
+        again_s = self._again_s()
         return Duty(
             works=phase == RUN,
             asks=phase != RUN,  # in the middle of its recovery a service may refuse to answer
             acknowledged=kept,
             heal=passing.close if passing else None,
-            works_again=bool(self.bench.companions) and self.plan.kind in ("null", "peer", "dns"),
+            works_again=again_s > 0,
+            again_max_s=again_s,
             signals_at_stop=tuple(scene.signals_at_stop),
             when_ready=_all_of(scene.when_ready) if scene.when_ready else None,
             hold_s=scene.hold_s,
             watch_s=max((effect.watch_s for effect in effects), default=0.0),
             effects=tuple(frozenset(effect.names) for effect in effects),
         )
+
+    def _again_s(self) -> float:
+        """How long a service's workload is repeated after healing, at most; 0: not at all."""
+        if self.bench.companions and self.plan.kind in ("null", "peer", "dns"):
+            return _AGAIN_CONNECTING_S
+        return _AGAIN_S if self.bench.calibration.repeats and self.plan.kind == "limit" else 0.0
 
     def _is_clean(self, run: Run) -> bool:
         """Ended as a clean run of the chain does."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import resource
+import subprocess
 
 import msgspec
 import pytest
 
+from blackstart.core.history import Life
 from blackstart.faults import AnyFault
 from blackstart.faults.limit import DESCRIPTORS, MEMORY, PROCESSES, SIZE, Limit, candidates
 
@@ -91,3 +93,46 @@ def test_json_and_text(what: str) -> None:
     fault = Limit(what=what, most=7, phase="restart")
     assert msgspec.json.decode(msgspec.json.encode(fault), type=AnyFault) == fault
     assert str(fault).startswith("at most 7 ") and str(fault).endswith(" during recovery")
+
+
+def of_service(run: object) -> list[Limit]:
+    one = msgspec.structs.replace(clean(run), versions={}, life=Life(ready_s=1.0))  # type: ignore[arg-type]
+    base = msgspec.structs.replace(calibration(None, one), is_service=True)
+    return [c.fault for c in candidates(one, base) if isinstance(c.fault, Limit)]
+
+
+def test_a_service_gets_no_more_than_it_has_when_it_is_ready() -> None:
+    run = trace(("read", CONFIG, {"fd": 5}), ("accept4", "", {"at_s": 2.0}), ("read", NOTES, {"fd": 90, "at_s": 2.0}))
+    assert [(f.what, f.most, f.heals) for f in of_service(run)] == [
+        (DESCRIPTORS, 0, True),
+        (DESCRIPTORS, 58, True),
+        (MEMORY, 0, True),
+    ]
+    assert str(of_service(run)[0]) == "no more open descriptors than when it is ready"
+    assert of_service(run[:1]) == []
+
+
+def test_a_soft_limit_comes_back_to_children_too() -> None:
+    """A child that was born under it has it as well; one that set its own keeps that."""
+    children = [subprocess.Popen(["sleep", "60"]) for _ in range(3)]
+    try:
+        first, born, own = (child.pid for child in children)
+        one = scene()
+        living = [first]
+        one.processes = lambda: living
+        before = resource.prlimit(first, resource.RLIMIT_NOFILE)
+        with Limit(what=DESCRIPTORS, most=2, heals=True).inject(one):
+            assert len(one.tampers) == 1 and one.when_ready[0]()
+            limited = resource.prlimit(first, resource.RLIMIT_NOFILE)
+            assert limited == (3 + 2, before[1])
+            resource.prlimit(born, resource.RLIMIT_NOFILE, limited)
+            resource.prlimit(own, resource.RLIMIT_NOFILE, (50, before[1]))
+            living += [born, own]
+        assert [resource.prlimit(pid, resource.RLIMIT_NOFILE)[0] for pid in (first, born, own)] == [
+            before[0], before[0], 50
+        ]  # fmt: skip
+        assert one.when_ready == []
+    finally:
+        for child in children:
+            child.kill()
+            child.wait()

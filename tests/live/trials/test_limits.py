@@ -1,0 +1,195 @@
+"""Limits of services, and of whole trees: they bite, are lifted while the service runs, and nothing of them is left.
+
+Each on a program that gets over it and one that does not, ten lines apart. covers: M-19, L-5, L-7
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from blackstart.core.calibration import Calibration, CleanRun
+from blackstart.core.history import SIGNALED, STOPPED, Injected, Life
+from blackstart.core.verdict import FAILED
+from blackstart.faults import AnyFault
+from blackstart.faults.limit import DESCRIPTORS, MEMORY, Limit
+from blackstart.faults.scarce import CPU, PRESSURE, RESIDENT, Scarce
+from blackstart.oracles import alive
+from blackstart.sandbox import groups
+from blackstart.targets import Patience, Service
+from blackstart.targets.readiness import parse_ready
+from blackstart.trials import job
+
+from .stage import staged
+
+pytestmark = [pytest.mark.live, pytest.mark.timeout(180)]
+grouped = pytest.mark.skipif(
+    any(groups.place(name).refusal for name in (groups.MEMORY, groups.CPU)), reason="no control group can be made here"
+)
+
+# A parent and a child that answers each client after some work: 2 MiB, 50 ms of a processor, a line in a file.
+SERVER = """
+import os, select, signal, socket, sys, time
+MODE = {mode!r}
+listener = socket.create_server(('127.0.0.1', 8097))
+
+def work():
+    began = time.monotonic()
+    held, until = b'x' * (2 << 20), time.process_time() + 0.05
+    while time.process_time() < until:
+        pass
+    with open('log', 'a') as log:
+        print('x' * 40, file=log)
+    return time.monotonic() - began < 0.4
+
+def serve():
+    most, has_tripped = b'x' * (24 << 20), False  # of the two it is the one that the kernel would rather kill
+    print('ready', flush=True)
+    while True:
+        select.select([listener], [], [])  # a call that waits already meets no new limit
+        try:
+            with listener.accept()[0] as client:
+                if MODE != 'tripped' or not has_tripped:
+                    has_tripped = not work() or has_tripped
+                    client.sendall(b'ok')
+        except (OSError, MemoryError) as error:
+            print(error, file=sys.stderr, flush=True)
+            time.sleep(0.05)
+            if MODE == 'leaves':
+                return
+
+def stop(*_):
+    os.kill(child, signal.SIGKILL) if child else None
+    os._exit(0)
+
+child = 0
+signal.signal(signal.SIGTERM, stop)
+while True:
+    child = os.fork()
+    if not child:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        serve()
+        os._exit(1)
+    os.waitpid(child, 0)
+    child = 0
+    while MODE in ('leaves', 'orphaned'):
+        signal.pause()
+"""
+WORK = """
+import socket
+for number in range(3):
+    how = 'info'
+    try:
+        with socket.create_connection(('127.0.0.1', 8097), timeout=1) as asked:
+            how = 'ok' if asked.recv(2) == b'ok' else 'fail'
+    except OSError:
+        pass
+    print(how, number, flush=True)
+    if how != 'ok':
+        break
+"""
+PATIENCE = Patience(deadline_s=15.0, hard_s=40.0, work_s=15.0)
+
+
+def served(base: Path, mode: str, fault: AnyFault) -> tuple[Injected, set[str]]:
+    """(the account, what `alive` calls it)"""
+    with staged(base, SERVER.replace("{mode!r}", repr(mode))) as stage:
+        workload = stage.command((sys.executable, "-c", WORK))
+        stage.bench.service = Service(ready=parse_ready("log:ready", str(stage.cwd)), workload=workload)
+        chain = (CleanRun(start="S0", code=0, elapsed_s=1.0, life=Life(ready_s=0.1, stop_s=1.0)),)
+        stage.bench.calibration = Calibration(chain=chain, is_service=True, repeats=True)
+        history = stage.trial(fault, patience=PATIENCE, rerun=False)
+    assert history.trouble == "" and history.runs[0].end.how == STOPPED, history.runs[0]
+    verdicts = alive.judge(history, stage.bench.calibration)
+    (account,) = history.injected
+    return account, {v.consequence for v in verdicts if v.outcome == FAILED}
+
+
+@pytest.mark.parametrize(
+    ("fault", "bad"),
+    [
+        (Limit(what=DESCRIPTORS, most=0, heals=True), "leaves"),
+        (Limit(what=MEMORY, most=0, heals=True), "leaves"),
+        pytest.param(Scarce(what=RESIDENT, most=0), "orphaned", marks=grouped),
+        pytest.param(Scarce(what=PRESSURE, most=0), "tripped", marks=grouped),
+        pytest.param(Scarce(what=CPU, most=10), "tripped", marks=grouped),
+    ],
+    ids=lambda value: getattr(value, "what", value),
+)
+def test_a_service_lacks_something_for_a_while(
+    tmp_path: Path, fault: AnyFault, bad: str, monkeypatch: pytest.MonkeyPatch, made: list[str]
+) -> None:
+    for mode, consequences in (("good", set()), (bad, {"dead"})):
+        place = tmp_path / mode
+        place.mkdir()
+        monkeypatch.setattr(job, "_AGAIN_S", 10.0 if mode == "good" else 0.1)
+        account, found = served(place, mode, fault)
+        assert account.fired, (mode, account.note)
+        assert found == consequences, (mode, account.note)
+    assert len(made) == (2 if isinstance(fault, Scarce) else 0)
+
+
+@pytest.fixture(autouse=True)
+def made(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Paths of all groups that the test made; none is there in the end."""
+    paths: list[str] = []
+
+    class Noted(groups.Group):
+        def __init__(self, path: str, at: groups.Place, controller: str) -> None:
+            paths.append(path)
+            super().__init__(path, at, controller)
+
+    monkeypatch.setattr(groups, "Group", Noted)
+    yield paths
+    assert not any(map(os.path.isdir, paths))
+
+
+GROWS = "open('mark', 'w').close()\nheld = [bytearray(1 << 20) for _ in range(30)]\nprint(len(held))"
+
+
+@grouped
+def test_a_job_is_killed_where_memory_ends(tmp_path: Path) -> None:
+    with staged(tmp_path, GROWS) as stage:
+        fault = Scarce(what=RESIDENT, most=8 << 20, point=stage.point("openat|open", "mark"))
+        history = stage.trial(fault)
+        assert stage.trial(fault, rerun=False).injected[0].fired == 1
+    first, again = history.runs
+    assert (first.end.how, first.end.signal) == (SIGNALED, signal.SIGKILL)
+    assert history.injected[0].note == "the kernel killed 1 of its processes"
+    assert (again.end.code, again.text("stdout")) == (0, b"30\n")
+
+
+HOLDS = """
+import os, sys, time
+from blackstart.sandbox import groups
+with groups.made(groups.MEMORY) as memory, groups.made(groups.CPU) as cpu:
+    for group in (memory, cpu):
+        group.take(os.getpid())
+    cpu.limit_cpu(50)
+    memory.limit_memory(8 << 20, waits=True)
+    print(memory.path, cpu.path, flush=True)
+    time.sleep(60)
+"""
+
+
+@grouped
+def test_nothing_of_a_group_is_left_when_we_are_killed(tmp_path: Path) -> None:
+    holder = subprocess.Popen([sys.executable, "-c", HOLDS], stdout=subprocess.PIPE, start_new_session=True)
+    assert holder.stdout is not None
+    with holder, holder.stdout:
+        paths = holder.stdout.readline().decode().split()
+        assert len(paths) == 2 and all(map(os.path.isdir, paths))
+        holder.kill()
+    end_s = time.monotonic() + 20
+    while any(map(os.path.isdir, paths)) and time.monotonic() < end_s:
+        time.sleep(0.05)
+    assert not any(map(os.path.isdir, paths))
+
+
