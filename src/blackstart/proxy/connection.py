@@ -131,8 +131,9 @@ class End(asyncio.Protocol):
         elif how == CLOSE:
             self.connection.close()
         else:
-            if self.transport.can_write_eof():
-                self.transport.write_eof()
+            with contextlib.suppress(OSError):  # it was reset, and we are not told yet
+                if self.transport.can_write_eof():
+                    self.transport.write_eof()
             self.connection.direction_ended(self)
 
     def when_room(self, callback: Callable[[], None]) -> None:

@@ -80,19 +80,33 @@ def served(base: Path, script: str) -> Stage:
     ids=[*(f"good: {how}" for how in CROWD), "one by one", "keeps the vanished", "keeps the silent", "dies"],
 )
 def test_bad_clients(tmp_path: Path, script: str, how: str, consequence: str) -> None:
-    stage = served(tmp_path, script)
+    assert failed(served(tmp_path, script), Clients(how=how, path=PATH)) == ({consequence} if consequence else set())
+
+
+@pytest.mark.parametrize(
+    ("script", "consequences"), [(GOOD, set()), (ONE_BY_ONE, {"hung"})], ids=["good", "one by one"]
+)
+def test_a_service_on_every_address(tmp_path: Path, script: str, consequences: set[str]) -> None:
+    """Over IPv6, as it listens; those who use it come over IPv4."""
+    here = "('127.0.0.1', 8096), backlog=500"
+    assert here in script
+    everywhere = script.replace(here, "('::', 8096), family=socket.AF_INET6, dualstack_ipv6=True, backlog=500")
+    assert failed(served(tmp_path, everywhere), Clients(how=HALF, path="socket:inet6:[::]:8096")) == consequences
+
+
+def failed(stage: Stage, fault: Clients) -> set[str]:
+    """What the service did while these clients were there."""
     try:
         clean = stage.trial(patience=PATIENCE, rerun=False).runs[0]
         assert clean.end.how == STOPPED and clean.life is not None and {a.how for a in clean.life.acts} == {"ok"}, clean
-        history = stage.trial(Clients(how=how, path=PATH), patience=PATIENCE, rerun=False)
+        history = stage.trial(fault, patience=PATIENCE, rerun=False)
     finally:
         stage.zygote.close()
     (injected,) = history.injected
     assert injected.fired, injected.note
     chain = (CleanRun(start="S0", code=0, elapsed_s=1.0, life=clean.life),)
     verdicts = alive.judge(history, Calibration(chain=chain, is_service=True))
-    failed = {verdict.consequence for verdict in verdicts if verdict.outcome == FAILED}
-    assert failed == ({consequence} if consequence else set()), (verdicts, history.runs[0])
+    return {verdict.consequence for verdict in verdicts if verdict.outcome == FAILED}
 
 
 def test_all_sorts_are_tried() -> None:

@@ -222,6 +222,26 @@ for number in range(3):
     client.read_holding_registers(1, count=3)
 print('done')
 """
+# It connects anew and asks again.
+PATIENT_DEVICE = """
+import time
+from pymodbus.client import ModbusTcpClient
+from pymodbus.exceptions import ModbusException
+client = ModbusTcpClient('127.0.0.1', port=5099, timeout=1)
+def read():
+    try:
+        return client.connect() and not client.read_holding_registers(1, count=3).isError()
+    except (ModbusException, OSError):
+        return False
+for number in range(3):
+    for attempt in range(30):
+        if read():
+            break
+        time.sleep(0.2)
+    else:
+        raise SystemExit('gave up')
+print('done')
+"""
 
 
 @pytest.mark.parametrize(
@@ -235,9 +255,11 @@ print('done')
         (REDIS, 6391, STORE.format(", socket_timeout=1"), RESET, "done"),
         (MODBUS, 5099, DEVICE, SILENT, "ConnectionResetError"),
         (MODBUS, 5099, DEVICE, REFUSED, "ConnectionException"),
+        (MODBUS, 5099, PATIENT_DEVICE, SILENT, "done"),
+        (MODBUS, 5099, PATIENT_DEVICE, REFUSED, "done"),
     ],
     ids=["requests", "with retries", "retries, refused", "redis-py", "redis-py with a limit", "with a limit, reset",
-         "pymodbus", "pymodbus, refused"],
+         "pymodbus", "pymodbus, refused", "pymodbus again", "pymodbus again, refused"],
 )  # fmt: skip
 def test_what_real_clients_do(
     tmp_path: Path, companion: str, port: int, script: str, how: str, ends: str
