@@ -73,6 +73,7 @@ AnyFault = (
     | scarce.Scarce
     | kill_one.KillOne
     | time.Jump
+    | time.Uptime
     | signals.Signal
     | link.Link
     | peer.Peer

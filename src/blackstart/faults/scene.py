@@ -63,7 +63,8 @@ class Scene:
     those on a service's way out; when_ready: what breaks something once a service is ready, true when it did, and how
     long in seconds that stays at least;
     recording: of the clean run from `start`, for power cuts; joint: gives what joins the network of the companions with
-    the target's, None where they share one; group: whose counts are asked after each start; processes: gives those of
+    the target's, None where they share one; group: whose counts are asked after each start; uptime_s: how
+    much longer the machine seems to have been up; processes: gives those of
     the target that live now, as we see them; peers: gives the proxies, None where there are no companions;
     new_socket: of a family, in the target's network.
     """
@@ -83,6 +84,7 @@ class Scene:
     wall: WallClock | None = None
     joint: Callable[[], Joint | None] = lambda: None
     group: Group | None = None
+    uptime_s: int = 0
     processes: Callable[[], list[int]] = list
     peers: Callable[[], Peers | None] = lambda: None
     new_socket: Callable[[int], socket.socket] | None = None

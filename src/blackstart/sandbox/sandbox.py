@@ -60,7 +60,9 @@ class Joint(Protocol):
 
 
 class Sandbox:
-    """Made by `Zygote.sandbox`; a context manager. residents, and the joint where there is one: closed with it."""
+    """Made by `Zygote.sandbox`; a context manager. residents, and the joint where there is one: closed with it;
+    uptime_s: so much longer than it really is, the machine has been up for what is started as the target from now on.
+    """
 
     def __init__(self, zygote: Zygote, image: str, pid1: int, orders: socket.socket, events: socket.socket) -> None:
         self.image = image
@@ -77,6 +79,7 @@ class Sandbox:
         self._keeper_of: dict[int, int] = {}
         self._ended_beside: dict[int, int] = {}
         self.joint: Joint | None = None
+        self.uptime_s = 0
         self._lock = threading.RLock()  # what lives beside the target may ask for sockets in a thread of its own
         try:
             self._pidfd = os.pidfd_open(pid1)
@@ -157,6 +160,8 @@ class Sandbox:
         control, theirs = socket.socketpair()
         control.setsockopt(socket.SOL_SOCKET, _PASSCRED, 1)
         order = {**self._program(argv, env, cwd), "number": self._number, "apart": apart}
+        if not beside:
+            order["uptime_s"] = self.uptime_s
         order |= {"filter": filter.hex() if filter else "", "drop": list(drop_capabilities), "limits": dict(limits)}
         with control, theirs:
             order["streams"], streams, made = self._zygote.streams.safe((stdin, stdout, stderr))

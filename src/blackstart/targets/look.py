@@ -204,9 +204,9 @@ def _limit(pid: int, how: str, arguments: list[int]) -> float | None:
     command = arguments[1] & 127
     if kind == "futex" and command in _ABSOLUTE_FUTEX:
         is_realtime = bool(arguments[1] & _FUTEX_REALTIME) or command == _LOCK_PI
-        return _remaining(limit_s, is_realtime)
+        return _remaining(pid, limit_s, is_realtime)
     if kind == "sleep" and arguments[1] & 1:  # TIMER_ABSTIME, with the clock in argument 0
-        return _remaining(limit_s, arguments[0] == 0)
+        return _remaining(pid, limit_s, arguments[0] == 0)
     return limit_s
 
 
@@ -220,10 +220,17 @@ def _timespec(pid: int, address: int, fraction: float) -> float | None:
     return float(seconds + part / fraction)
 
 
-def _remaining(deadline_s: float | None, is_realtime: bool) -> float | None:
+def _remaining(pid: int, deadline_s: float | None, is_realtime: bool) -> float | None:
     if deadline_s is None:
         return None
-    return max(0.0, deadline_s - (SYSTEM.now() if is_realtime else SYSTEM.monotonic()))
+    return max(0.0, deadline_s - (SYSTEM.now() if is_realtime else SYSTEM.monotonic() + _ahead_s(pid)))
+
+
+def _ahead_s(pid: int) -> float:
+    """How far the process's monotonic clock is ahead of ours: it may have a time namespace of its own."""
+    with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{pid}/timens_offsets") as file:
+        return float(file.readline().split()[1])
+    return 0.0
 
 
 def _socket_limit(pid: int, number: int, sends: bool) -> float | None:

@@ -166,6 +166,7 @@ class Trial:
         passing: ExitStack | None = None,
     ) -> None:
         duty = self._duty(phase, passing, scene)
+        sandbox.uptime_s = scene.uptime_s
         watches = bool(duty.effects) or duty.when_ready is not None
         run, conducted = self.bench.start(
             sandbox,

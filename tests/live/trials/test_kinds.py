@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from blackstart.core.history import EXITED, History, Injected, Run
+from blackstart.core.history import DEADLINE, EXITED, History, Injected, Run
 from blackstart.faults import AnyFault
 from blackstart.faults.disk import ENTRIES, Full
 from blackstart.faults.kill import Kill
@@ -15,9 +15,9 @@ from blackstart.faults.kill_one import KillOne
 from blackstart.faults.limit import DESCRIPTORS, MEMORY, PROCESSES, SIZE, Limit
 from blackstart.faults.point import Point
 from blackstart.faults.scene import Scene
-from blackstart.faults.time import Jump
+from blackstart.faults.time import Jump, Uptime
 from blackstart.gate import WallClock
-from blackstart.targets import conduct
+from blackstart.targets import Patience, conduct
 from blackstart.targets.command import GateOrder
 from tests.twins.making import compiled
 
@@ -262,6 +262,35 @@ def test_a_static_program_sees_the_jump(tmp_path: Path) -> None:
         history = stage.trial(Jump(point=stage.point("openat", "mark"), seconds=86400.0))
         assert said(history.runs[0]) == ["true true"]
         assert only(history).fired == 1
+
+
+# Keeps until when to rest, by a clock that counts from the machine's start.
+RESTS = """
+import os, time
+left_s = float(open('until').read()) - time.monotonic() if os.path.exists('until') else 0
+if {limit} or left_s < 60:
+    time.sleep(min(max(left_s, 0), 0.01))
+else:
+    time.sleep(left_s)
+with open('until', 'w') as file:
+    file.write(str(time.monotonic() + 0.01))
+print(time.monotonic() > 50 * 86400)
+"""
+
+
+@pytest.mark.parametrize("limit", [True, False])
+def test_what_was_kept_by_the_monotonic_clock_is_wrong_after_the_machine_was_started_anew(
+    tmp_path: Path, limit: bool
+) -> None:
+    """covers: L-6"""
+    with staged(tmp_path, RESTS.replace("{limit}", str(limit))) as stage:
+        history = stage.trial(Uptime(), patience=Patience(deadline_s=0.5, hard_s=8.0))
+    assert only(history).fired == 1
+    first, again = history.runs[0], history.runs[-1]
+    assert (first.end.how, said(first)) == (EXITED, ["True"])
+    assert (again.end.how, said(again)) == ((EXITED, ["False"]) if limit else (DEADLINE, []))
+    if not limit:
+        assert again.end.wait is not None and 49 * 86400 < again.end.wait.limit_s <= 50 * 86400 + 1
 
 
 UNTIL = """

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
+
 import msgspec
 import pytest
 
 from blackstart.faults import AnyFault
 from blackstart.faults.point import Point
-from blackstart.faults.time import Jump, candidates
+from blackstart.faults.scene import CannotInject
+from blackstart.faults.time import Jump, Uptime, candidates
 from blackstart.gate import WallClock
 
 from .build import NOTES, atomic_rewrite, calibration, clean, trace
-from .scenes import Caller, conducted, scene
+from .scenes import Caller, Disk, conducted, scene
 
 POINT = Point(call="write", path=NOTES, nth=2)
 
@@ -66,3 +69,26 @@ def test_json_and_text() -> None:
     fault = Jump(point=POINT, seconds=-3600.0)
     assert msgspec.json.decode(msgspec.json.encode(fault), type=AnyFault) == fault
     assert str(fault) == "the wall clock jumps 3600 s back before write $CWD/notes.json @2"
+
+
+def test_a_long_uptime_where_something_is_kept_whoever_reads_the_clock() -> None:
+    one = clean(trace(("write", NOTES, {"size": 5})))
+    assert [c.fault for c in candidates(one, calibration(None, one))] == [Uptime()]
+    asks = clean(trace(("openat", "/proc/sys/kernel/random/boot_id"), ("write", NOTES, {"size": 5})))
+    assert list(candidates(asks, calibration(None, asks))) == []
+    read_only = clean(trace(("read", NOTES, {"size": 5})))
+    assert list(candidates(read_only, calibration(None, read_only))) == []
+
+
+def test_the_uptime_is_given_back_and_fires_only_in_a_namespace_of_its_own() -> None:
+    one = scene()
+    with Uptime().inject(one):
+        (order,) = one.tampers
+        assert one.uptime_s == 50 * 86400 and order.act is not None
+        assert order.act(Caller(os.getpid())) == (False, "its monotonic clock is the machine's")
+    assert (one.uptime_s, one.tampers) == (0, [])
+    fault = Uptime(seconds=86400)
+    assert msgspec.json.decode(msgspec.json.encode(fault), type=AnyFault) == fault
+    assert fault.account(conducted((0, "")), 0).fired == 1
+    with pytest.raises(CannotInject), fault.inject(scene(Disk("landlock"))):
+        pass
