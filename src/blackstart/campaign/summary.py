@@ -45,6 +45,7 @@ from blackstart.report.text import shell_line
 from blackstart.report.timeline import timeline_of
 
 NOTES_MAX = 20
+UNREPEATED_MAX = 12
 # Of trials that told nothing: above it, the silence of the others is no answer for the program.
 OPEN_SHARE_MAX = 0.5
 
@@ -87,7 +88,7 @@ def report_of(
         impact=impacts(tally.samples),
         muted=tuple(Omission(what=what, why=why) for what, why in sorted(tally.muted.items())),
         uncovered=(*_uncovered(seen), *unproven),
-        notes=(*seen.notes, *_common(tally.unknown)),
+        notes=(*seen.notes, *_common(tally.unknown), *_unrepeated(tally)),
         exit_status=status,
         undecided=_undecided(campaign) if status == 3 else "",
     )
@@ -218,6 +219,18 @@ def _findings(tally: Tally, options: Options) -> tuple[tuple[Finding, ...], list
             unproven.append(Omission(what=first.fault, why=why))
     failures = [failure for suspicion in shown.values() for failure in suspicion.failures]
     return tuple(_finding(found, shown[found.fingerprint], options) for found in group(failures)), unproven
+
+
+def _unrepeated(tally: Tally) -> list[str]:
+    """What is no defect and was seen once: its repetitions come last, so where trials were cut there was no time."""
+    seen = [
+        f"seen once, with no time to repeat it: {first.fault}: {first.verdict.evidence[0]}"
+        for suspicion in tally.suspicions.values()
+        if suspicion.label != DEFECT and not suspicion.repeats and not suspicion.is_confirmed
+        if (first := suspicion.failures[0]).verdict.oracle not in tally.muted
+    ]
+    more = [f"… and {len(seen) - UNREPEATED_MAX} more that were seen once"] if len(seen) > UNREPEATED_MAX else []
+    return seen[:UNREPEATED_MAX] + more
 
 
 def finding_of(suspicion: Suspicion, options: Options) -> Finding:

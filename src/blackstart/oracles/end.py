@@ -25,8 +25,10 @@ from blackstart.oracles.words import difference
 
 NAME = "end"
 SILENT = "it ended with exit status 0 and said nothing"
-_LIBRARIES = ("<frozen ", "/lib/python", "/lib64/python", "/site-packages/", "/dist-packages/")
+# What an import hook or a template has made ("<x generated wrapper>") is no file of the program's own either.
+_LIBRARIES = ("<frozen ", " generated ", "/lib/python", "/lib64/python", "/site-packages/", "/dist-packages/")
 _TRACEBACK = "Traceback (most recent call last):"
+_EXCEPTION = re.compile(r"[A-Za-z_][\w.]*(: |$)")
 _FRAME = re.compile(r'^\s*File "(?P<file>[^"]+)", line \d+, in (?P<function>.+)$')
 
 
@@ -152,7 +154,8 @@ def _traceback(view: View, first: Run) -> list[Verdict]:
         return []
     lines = text[text.rindex(_TRACEBACK) :].splitlines()[1:]
     frames = [found for line in lines if (found := _FRAME.match(line))]
-    last = next((line for line in lines if line and not line.startswith(" ")), "an exception")
+    # Other threads may log between the lines of a traceback.
+    last = next((line for line in lines if _EXCEPTION.match(line)), "an exception")
     own = [frame for frame in frames if not any(part in frame["file"] for part in _LIBRARIES)] or frames
     where = f"{own[-1]['function']} ({own[-1]['file'].rsplit('/', 1)[-1]})" if own else "an unknown function"
     exception = last.split(":")[0]

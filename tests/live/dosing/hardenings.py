@@ -83,7 +83,11 @@ HARDENINGS: dict[str, Hardening] = {
         "a file that cannot be saved is said, and the program goes on",
         '    except OSError as error:\n        log.error("cannot save %s: %s", path, error)\n',
         "    finally:\n        pass\n",
-        ("test_resilience_directory_read_only", "test_resilience_directory_read_only_overdose"),
+        (
+            "test_resilience_directory_read_only",
+            "test_resilience_directory_read_only_overdose",
+            "test_resilience_database_read_only",
+        ),
     ),
     "load_unreadable": Hardening(
         "state that cannot be read is said, and begun anew",
@@ -195,6 +199,7 @@ HARDENINGS: dict[str, Hardening] = {
         (
             "test_resilience_sensor_silent",
             "test_resilience_relay_lost_is_unknown",
+            "test_resilience_relay_not_read_back",
             "test_resilience_box_gone",
         ),
     ),

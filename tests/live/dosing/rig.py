@@ -35,7 +35,7 @@ max_runtime_s = 0.025
 lock_timeout_s = 0.2
 """
 DOSE_S = 0.01
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 
 
 class Rig:

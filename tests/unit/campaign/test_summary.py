@@ -141,7 +141,18 @@ def test_what_was_seen_once_is_said_to_be_unproven() -> None:
 def test_a_note_that_did_not_reproduce_is_not_worth_a_word() -> None:
     made, _, _ = campaign()
     shown(made, UNCLEAN, repeats=0)
+    assert (report(made).findings, report(made).uncovered, report(made).notes) == ((), (), ())
+
+
+def test_a_note_that_there_was_no_time_to_repeat_is_said_to_be_one() -> None:
+    made, _, _ = campaign()
+    queue = Queue()
+    made.take(Task(plan(), "trial", number=1), outcome(plan(), passed("fired"), UNCLEAN), queue)
+    assert len(queue.others) == 2
     assert (report(made).findings, report(made).uncovered) == ((), ())
+    assert report(made).notes == (
+        "seen once, with no time to repeat it: kill before write $CWD/a @1: an uncaught OSError in add",
+    )
 
 
 def test_what_an_oracle_found_before_it_was_muted_is_withdrawn() -> None:

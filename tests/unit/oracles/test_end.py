@@ -180,3 +180,15 @@ def test_an_uncaught_exception_is_a_note() -> None:
     assert "OSError in save (notes.py)" in verdict.evidence[0]
     used = calibration(chain=tuple(clean(k, stderr=text.decode()) for k in range(3)))
     assert judge(ended(End(how=EXITED, code=1), notes(1), stderr=text, stdout=b""), used).outcome == PASSED
+
+
+def test_an_uncaught_exception_is_named_whatever_stands_between_its_lines() -> None:
+    text = (
+        b"Traceback (most recent call last):\n"
+        b'  File "/w/notes.py", line 7, in start\n    store.begin()\n'
+        b'INFO Job "cycle (trigger: interval[0:01:00])" executed successfully\n'
+        b'  File "<store generated wrapper for begin>", line 2, in has_table\n'
+        b"store.errors.Locked: (5) database is locked\n(Background on this error at: https://example.org/e3q8)\n"
+    )
+    said = judge(ended(End(how=EXITED, code=1), notes(1), stderr=text, stdout=b"")).evidence[0]
+    assert said == "an uncaught store.errors.Locked in start (notes.py): store.errors.Locked: (5) database is locked"
