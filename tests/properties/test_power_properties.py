@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -64,7 +63,7 @@ class Machine:
             else type(entry)(path=entry.path, kind=entry.kind, size=entry.size, mode=entry.mode, source=entry.source)
             for entry in scan({self.root: self.start})
         ]
-        self.tape = Tape(entries, Spill(), read_now=self.read, mode_now=self.mode)
+        self.tape = Tape(entries, Spill(), read_now=self.read, look_now=self.look)
         self.count = 0
 
     def read(self, path: str) -> bytes | None:
@@ -73,9 +72,9 @@ class Machine:
         except OSError:
             return None
 
-    def mode(self, path: str) -> int | None:
+    def look(self, path: str) -> os.stat_result | None:
         try:
-            return stat.S_IMODE(os.stat(path).st_mode)
+            return os.stat(path)
         except OSError:
             return None
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from blackstart.power.image import Contents, Layout, Names
-from blackstart.power.tree import DIRECTORY, FILE, SYMLINK
+from blackstart.power.tree import DIRECTORY, FILE, SYMLINK, Node
 
 if TYPE_CHECKING:
     from blackstart.power.recording import Recording
@@ -113,8 +113,10 @@ class Builder:
         try:
             if node.kind == DIRECTORY:
                 os.mkdir(name, node.mode or 0o755, dir_fd=directory)
+                _give(directory, name, node)
             elif node.kind == SYMLINK:
                 os.symlink(node.target, name, dir_fd=directory)
+                _give(directory, name, node)
             elif node.kind == FILE and inode in made:
                 first, first_name = self._parent(made[inode])
                 try:
@@ -123,12 +125,24 @@ class Builder:
                 finally:
                     os.close(first)
             elif node.kind == FILE:
-                _write(directory, name, self._contents.content(inode, state.mask, state.garbage), node.mode or 0o644)
+                _write(directory, name, self._contents.content(inode, state.mask, state.garbage), node)
         finally:
             os.close(directory)
 
 
-def _write(directory: int, name: str, data: bytes, mode: int) -> None:
+def _give(directory: int, name: str, node: Node) -> None:
+    """Let it belong to whom it belonged: a service that root starts gives up root, and could not use what is ours.
+
+    What did not live long enough to be looked at is taken to belong to whom its directory belongs to.
+    """
+    if os.geteuid() == 0:
+        held = os.fstat(directory)
+        user, group = node.owner or (held.st_uid, held.st_gid)
+        if (user, group) != (0, 0):
+            os.chown(name, user, group, dir_fd=directory, follow_symlinks=False)
+
+
+def _write(directory: int, name: str, data: bytes, node: Node) -> None:
     """A file of its own with these bytes: never through an existing one, which may have another name too."""
     try:
         os.unlink(name, dir_fd=directory)
@@ -139,7 +153,8 @@ def _write(directory: int, name: str, data: bytes, mode: int) -> None:
         view = memoryview(data)
         while view:
             view = view[os.write(descriptor, view) :]
-        os.fchmod(descriptor, mode)
+        _give(directory, name, node)
+        os.fchmod(descriptor, node.mode or 0o644)
         built_ns = time.time_ns() - PAST_NS
         os.utime(descriptor, ns=(built_ns, built_ns))
     finally:

@@ -8,6 +8,8 @@ That comparison at the end is also the proof: a recording that, replayed, does n
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -33,7 +35,7 @@ WORKLOAD = "workload"
 
 # What stands at a path of the target now: size and a reader of (offset, size); None: no regular file.
 ReadNow = Callable[[str], bytes | None]
-ModeNow = Callable[[str], int | None]
+LookNow = Callable[[str], os.stat_result | None]
 
 
 class Failing(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,7 +117,7 @@ class Recording:
 
 
 class Tape:
-    """Records. read_now, mode_now: what stands at a path of the target at this moment; failing: the sync that fails;
+    """Records. read_now, look_now: what stands at a path of the target at this moment; failing: the sync that fails;
     hears: what counts as an output is told by `heard`, and not what the target itself says.
     """
 
@@ -125,7 +127,7 @@ class Tape:
         spill: Spill,
         *,
         read_now: ReadNow,
-        mode_now: ModeNow = lambda path: None,
+        look_now: LookNow = lambda path: None,
         pieces_max: int = 16,
         block_bytes: int = 4096,
         failing: Failing | None = None,
@@ -135,7 +137,7 @@ class Tape:
         self._start_count = len(tree.nodes)
         self.recording = Recording(start, spill, tree)
         self._read_now = read_now
-        self._mode_now = mode_now
+        self._look_now = look_now
         self._failing = failing
         self._hears = hears
         self._heard = 0
@@ -243,7 +245,7 @@ class Tape:
         return False
 
     def finish(self) -> Recording:
-        """The run has ended: what mappings hold now, the proof, and the modes of new files."""
+        """The run has ended: what mappings hold now, the proof, and the modes and owners of new files."""
         recording, tree = self.recording, self.recording.tree
         for path in self._later.values():
             self._compare(path)
@@ -256,7 +258,9 @@ class Tape:
                 continue
             if node.kind == REGULAR and not self._compare(path) and path not in mapped:
                 recording.uncovered.setdefault(path, "replaying what was recorded does not give what stands there")
-            node.mode = self._mode_now(path) or node.mode
+            info = self._look_now(path)
+            if info is not None:
+                node.mode, node.owner = stat.S_IMODE(info.st_mode), (info.st_uid, info.st_gid)
         for path in mapped:
             recording.uncovered.setdefault(
                 path, "mapped shared and writable: what was stored between two syncs is seen only as a whole"

@@ -15,11 +15,13 @@ from dataclasses import dataclass, field
 FILE, DIRECTORY, SYMLINK, OTHER = "file", "directory", "link", "other"
 DELETED = " (deleted)"
 _LINKS_MAX = 40
+Owner = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class StartEntry:
-    """One entry of the start state: path as the target sees it, source: where its bytes can be read from."""
+    """One entry of the start state: path as the target sees it, source: where its bytes can be read from, owner: its
+    user and group, where that is known."""
 
     path: str
     kind: str
@@ -28,6 +30,7 @@ class StartEntry:
     target: str = ""
     source: str = ""
     identity: int = 0
+    owner: Owner | None = None
 
 
 @dataclass(slots=True)
@@ -42,6 +45,7 @@ class Node:
     source: str = ""
     allocated: int = 0
     was_emptied: bool = False
+    owner: Owner | None = None
     entries: dict[str, int] = field(default_factory=dict)
 
 
@@ -49,7 +53,8 @@ def scan(roots: Mapping[str, str]) -> list[StartEntry]:
     """All entries below these directories (target path -> where it stands for us), parents first."""
     found: list[StartEntry] = []
     for path, place in roots.items():
-        found.append(StartEntry(path=path, kind=DIRECTORY, mode=0o755))
+        info = os.stat(place)
+        found.append(StartEntry(path=path, kind=DIRECTORY, mode=0o755, owner=(info.st_uid, info.st_gid)))
         found.extend(_scan(path, place))
     return found
 
@@ -68,6 +73,7 @@ def _scan(path: str, place: str) -> Iterator[StartEntry]:
             target=os.readlink(entry.path) if kind == SYMLINK else "",
             source=entry.path if kind == FILE else "",
             identity=info.st_ino if info.st_nlink > 1 and kind == FILE else 0,
+            owner=(info.st_uid, info.st_gid),
         )
         if kind == DIRECTORY:
             yield from _scan(f"{path}/{entry.name}", entry.path)
@@ -98,6 +104,7 @@ class Tree:
                 self.nodes[directory].entries[name] = identities[entry.identity]
                 continue
             node = self.new(entry.kind, size=entry.size, mode=entry.mode, target=entry.target, source=entry.source)
+            node.owner = entry.owner
             self.nodes[directory].entries[name] = node.number
             if entry.identity:
                 identities[entry.identity] = node.number

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import shutil
-import stat
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 
 from blackstart.core.errors import TargetError
@@ -41,7 +41,7 @@ def record(
     spill.closing(lambda: shutil.rmtree(base, ignore_errors=True))
     shutil.copytree(root, base, symlinks=True, dirs_exist_ok=True)
     start = [_based(entry, root, base) for entry in scan({root: root})]
-    tape = Tape(start, spill, read_now=_read, mode_now=_mode)
+    tape = Tape(start, spill, read_now=_read, look_now=_look)
     calls = closure(DEFAULT | BOOKKEEPING | {"exit_group"})
     reading, writing = os.pipe()
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
@@ -88,7 +88,7 @@ def _serve(supervisor: Supervisor, output: int, timeout_s: float) -> None:
 def _based(entry: StartEntry, root: str, base: str) -> StartEntry:
     """The entry with its bytes from the copy, since the original is about to change."""
     source = base + entry.path[len(root) :] if entry.source else ""
-    return StartEntry(entry.path, entry.kind, entry.size, entry.mode, entry.target, source, entry.identity)
+    return replace(entry, source=source)
 
 
 def _read(path: str) -> bytes | None:
@@ -99,9 +99,9 @@ def _read(path: str) -> bytes | None:
         return None
 
 
-def _mode(path: str) -> int | None:
+def _look(path: str) -> os.stat_result | None:
     try:
-        return stat.S_IMODE(os.stat(path).st_mode)
+        return os.stat(path)
     except OSError:
         return None
 
@@ -130,6 +130,10 @@ def materialise(recording: Recording, state: State, directory: str | os.PathLike
         _link_again(recording, root, place)
     else:
         _skeleton(recording, root, place)
+    if os.geteuid() == 0:
+        for entry in recording.start:
+            if entry.owner is not None:
+                os.chown(place + entry.path[len(root) :], *entry.owner, follow_symlinks=False)
     builder = Builder(recording, {root: place}, contents=recording.contents, names=recording.names)
     try:
         builder.build(state)

@@ -42,8 +42,8 @@ def tape_start(
     zygote = bench.zygote
     hears = bench.service is not None and bench.service.workload is not None
     places = {root: place for root in roots if (place := zygote.path(start, root)) is not None}
-    read_now, mode_now = _readers(zygote, image)
-    tape = Tape(scan(places), Spill(), read_now=read_now, mode_now=mode_now, failing=failing, hears=hears)
+    read_now, look_now = _readers(zygote, image)
+    tape = Tape(scan(places), Spill(), read_now=read_now, look_now=look_now, failing=failing, hears=hears)
     recorder = Recorder(mask=bench.masker, sites=True, data=True, offsets=True, data_max=DATA_MAX_BYTES, limit=0)
     run, conducted = bench.start(
         sandbox,
@@ -63,8 +63,10 @@ def tape_start(
     return run, conducted, recording
 
 
-def _readers(zygote: Zygote, image: str) -> tuple[Callable[[str], bytes | None], Callable[[str], int | None]]:
-    """(what stands at a path of the image now, its mode)"""
+def _readers(
+    zygote: Zygote, image: str
+) -> tuple[Callable[[str], bytes | None], Callable[[str], os.stat_result | None]]:
+    """(what stands at a path of the image now, its mode and owner)"""
 
     def opened(path: str, use: Callable[[int], Any]) -> Any:
         try:
@@ -76,7 +78,7 @@ def _readers(zygote: Zygote, image: str) -> tuple[Callable[[str], bytes | None],
         finally:
             os.close(descriptor)
 
-    return lambda path: opened(path, _read), lambda path: opened(path, lambda d: os.fstat(d).st_mode & 0o7777)
+    return lambda path: opened(path, _read), lambda path: opened(path, os.fstat)
 
 
 def _read(descriptor: int) -> bytes | None:

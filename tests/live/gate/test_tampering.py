@@ -13,7 +13,7 @@ import pytest
 from blackstart.core.rule import RuleError, parse
 from blackstart.gate import Match, Recorder, Tamper, context_of, disk_full, read_only
 
-from .conftest import Stage, tamper
+from .conftest import SLOWNESS, Stage, tamper
 from .test_recording import GO, THREADS
 
 pytestmark = pytest.mark.live
@@ -258,13 +258,14 @@ def test_planned_faults_of_an_8_thread_program_fire_and_match(stage: Stage) -> N
     program = stage.c(THREADS)
     trace = stage.run([program]).calls()
     chosen = [o for o in trace if o.call in ("pwrite64", "fsync", "openat", "write") and o.nth in (1, 7, 500, 1000)]
-    chosen = chosen[:: max(1, len(chosen) // 30)]
+    tried = 30 if SLOWNESS == 1 else 3  # each is a run of thousands of calls
+    chosen = chosen[:: max(1, len(chosen) // tried)][: tried + 1]
     good = 0
     for planned in chosen:
         rule = f"@{planned.nth} raise(OSError: EIO)"
         ran = stage.run([program], tamper(planned.call, planned.masked, rule, planned=planned), record=None)
         good += [(f.matched, f.delivered) for f in ran.gate.firings] == [(True, True)]
-    assert len(chosen) >= 20
+    assert len(chosen) >= min(20, tried)
     assert good >= 0.9 * len(chosen), f"{good} of {len(chosen)}"
 
 

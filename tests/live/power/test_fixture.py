@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from blackstart.testing import crash_states, materialise, record
+from tests.live.sandbox.people import ORDINARY
 
 APPLICATION = """
 import json, os, sys
@@ -34,6 +38,34 @@ def suite(tmp_path: Path, application: str, test: str = SUITE) -> str:
     (tmp_path / "test_app.py").write_text(test.format(application=str(tmp_path / "app.py")))
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "test_app.py"]
     return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False).stdout
+
+
+GIVES_UP_ROOT = f"""
+import os
+os.setgroups([]); os.setgid({ORDINARY}); os.setuid({ORDINARY})
+os.mkdir("made"); open("made/new", "w").write("x")
+with open("log", "a") as f: f.write("more")
+open("temporary", "w").write("x"); os.remove("temporary")
+os.write(1, b"saved\\n")
+"""
+
+
+@pytest.mark.live
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, who gives it up")
+def test_what_a_service_writes_once_it_has_given_up_root_stays_its_own(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    (state / "log").write_text("one")
+    for path in (state, state / "log"):
+        os.chown(path, ORDINARY, ORDINARY)
+    recording = record([sys.executable, "-c", GIVES_UP_ROOT], state=state, cwd=state)
+    seen = set()
+    for number, disk in enumerate(crash_states(recording, "ext4", "posix")):
+        place = tmp_path / f"disk{number}"
+        materialise(recording, disk, place)
+        seen |= {(path.name, path.stat().st_uid) for path in place.rglob("*")}
+    assert {name for name, _ in seen} == {"log", "made", "new", "temporary"}
+    assert {user for _, user in seen} == {ORDINARY}
 
 
 @pytest.mark.live
