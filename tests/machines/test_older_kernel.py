@@ -13,7 +13,7 @@ import pytest
 
 from tests.machines.guest import NEEDED_BY_VISITS, PROJECT, Guest, command
 
-SUITES = ("tests/live/sandbox/test_escape.py",)
+SUITES = ("tests/live/gate", "tests/live/sandbox")
 LIMIT_S = 5400
 
 pytestmark = [pytest.mark.machines, pytest.mark.timeout(2 * LIMIT_S), *NEEDED_BY_VISITS]
@@ -28,7 +28,7 @@ def test_doctor_names_what_falls_away(guest: Guest) -> None:
     }, said  # fmt: skip
 
 
-def test_the_attempts_to_escape_fail_there(guest: Guest) -> None:
+def test_the_suites_of_the_gate_and_the_sandbox_pass_there(guest: Guest) -> None:
     options = ["-q", "-p", "no:cacheprovider", "-rfEs", "--timeout", "900", "--rootdir", str(PROJECT)]
     said = guest.visit(
         f"export BLACKSTART_TEST_SLOWNESS=10; {command('pytest', *options, *SUITES)}; echo ENDED $?",

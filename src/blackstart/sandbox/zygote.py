@@ -28,6 +28,7 @@ from blackstart.sandbox.outside import Places
 from blackstart.sandbox.sandbox import Sandbox
 from blackstart.sandbox.streams import Streams
 
+HELLO_LIMIT_S = 30.0
 ANSWER_LIMIT_S = 120.0
 CLOSE_LIMIT_S = 60.0
 _ABOUT_FILES = frozenset(("locate", "open", "walk", "remove", "put", "write", "chmod", "changes", "free", "room"))
@@ -81,11 +82,11 @@ class Zygote:
             "all_users": self.all_users,
         }
         wire.send(self._channel, setup)
-        answer, _ = self._receive(30.0)
+        answer, _ = self._receive(HELLO_LIMIT_S)
         if answer.get("map"):
             self._write_maps()
             wire.send(self._channel, {})
-            answer, _ = self._receive(30.0)
+            answer, _ = self._receive(HELLO_LIMIT_S)
         if "error" in answer:
             raise _translated(answer, "the sandbox cannot be made on this machine")
         self.hidden: dict[str, str] = dict(answer["hidden"])

@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 from blackstart.sandbox import Ended, Layout, Sandbox, Zygote
+from blackstart.sandbox import sandbox as sandboxes
+from blackstart.sandbox import zygote as zygotes
 
+# In a guest without a processor of its own everything takes many times as long.
+SLOWNESS = float(os.environ.get("BLACKSTART_TEST_SLOWNESS", "1"))
+for owner, limits in ((sandboxes, ("READY", "START", "KILL")), (zygotes, ("HELLO", "ANSWER", "CLOSE"))):
+    for name in limits:
+        setattr(owner, f"{name}_LIMIT_S", SLOWNESS * getattr(owner, f"{name}_LIMIT_S"))
 PATH = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
 
 
@@ -36,7 +43,7 @@ class World:
                 )
             finally:
                 os.close(writing)
-            ended = sandbox.event(timeout_s=30)
+            ended = sandbox.event(timeout_s=30 * SLOWNESS)
             sandbox.kill()
             return ended, output.read().decode("utf-8", "surrogateescape")
 
