@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterable, Mapping
 
 import msgspec
@@ -74,10 +76,13 @@ def must_serve(run: Run, trace: Iterable[Operation]) -> None:
             raise Undecided(
                 f"the service ended ({how}) before it was ready",
                 where=where,
-                next_step="make it start by itself first; where it is a job that ends, leave --ready out",
+                next_step=_port_taken(where)
+                or "make it start by itself first; where it is a job that ends, leave --ready out",
             )
         listens = ports(trace)
-        seen = f"; it listens on {', '.join(listens)}" if listens else ""
+        wait = run.end.wait
+        seen = f"; it is {wait.state} in {wait.call}" if wait is not None and wait.call else ""
+        seen = f"; it listens on {', '.join(listens)}" if listens else seen
         raise Undecided(
             f"the service was not ready within {run.end.elapsed_s:.0f} s, as far as --ready tells{seen}",
             where=where,
@@ -88,7 +93,7 @@ def must_serve(run: Run, trace: Iterable[Operation]) -> None:
         raise Undecided(
             f"the service ended by itself ({how}) {run.end.elapsed_s - life.ready_s:.1f} s after it was ready",
             where=where,
-            next_step="a program that ends is a job: leave --ready out; else find out why it ends",
+            next_step=_port_taken(where) or "a program that ends is a job: leave --ready out; or find out why it ends",
         )
     if life.workload and not life.workload.startswith("exit status 0"):
         raise Undecided(
@@ -117,13 +122,19 @@ def spans(run: Run) -> tuple[float, float]:
     return max(life.ready_s, stopping_s), life.stop_s - life.ready_s
 
 
+def lasted_s(run: Run) -> float:
+    """How long such a start takes from now on: one that ignores TERM is not waited for again."""
+    is_held_up = run.life is not None and run.life.held_up is not None
+    return run.life.stop_s + IGNORES_TERM_S if run.life and is_held_up else run.end.elapsed_s
+
+
 def measured(service: Service | None, run: Run) -> Service | None:
-    """The service with the time to stop that it is given from now on: one that ignores TERM is not waited for again."""
+    """The service with the time to stop that it is given from now on; whether it stops at all."""
     if service is None or run.life is None:
         return service
     ignores = run.life.held_up is not None
     limit_s = IGNORES_TERM_S if ignores else max(3 * (run.end.elapsed_s - run.life.stop_s), 5.0)
-    return msgspec.structs.replace(service, stop_limit_s=limit_s)
+    return msgspec.structs.replace(service, stop_limit_s=limit_s, stops=not ignores)
 
 
 def ends_only(before: Image, after: Image) -> Versions:
@@ -165,6 +176,13 @@ def ports(trace: Iterable[Operation]) -> list[str]:
     """Where it listens, as far as its trace tells: addresses with ports that it bound."""
     bound = (o.path.removeprefix(_SOCKET) for o in trace if o.call == "bind" and o.path.startswith(_SOCKET))
     return [address for address in dict.fromkeys(bound) if address.rpartition(":")[2].isdecimal()]
+
+
+def _port_taken(said: str) -> str:
+    """What to do where it says that its port is taken; nothing of the host is in its way."""
+    if os.strerror(errno.EADDRINUSE).lower() not in said.lower():
+        return ""
+    return "a companion (--with) or another process of its own has that port already; nothing else can: give it another"
 
 
 def _said(run: Run) -> list[str]:

@@ -16,6 +16,7 @@ from blackstart.pytest_plugin import discovery
 if TYPE_CHECKING:
     from blackstart.store import KeptTest
 
+_COLLECTED = pytest.StashKey[set[str]]()
 # An error of a fixture last: where the test itself passed, that counts for more.
 _OUTCOMES = {"passed": "survived", "xfailed": "gap", "failed": "failed", "error": "failed"}
 
@@ -27,8 +28,13 @@ def add_option(parser: pytest.Parser) -> None:
     )
 
 
+def collected(item: pytest.Item) -> None:
+    """Note that this test is there, whether it is then run or not."""
+    item.config.stash.setdefault(_COLLECTED, set()).add(item.nodeid)
+
+
 def keep(reporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Keep what was found, instead of what the same tests found before; forget tests whose file is gone."""
+    """Keep what was found, instead of what the same tests found before; forget tests that are gone."""
     if config.getoption("--blackstart-no-store"):
         return
     found = _found(reporter)
@@ -41,7 +47,7 @@ def keep(reporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     try:
         with Store(str(root)) as store:
             store.keep_tests(found)
-            store.forget_tests(one.test for one in store.tests() if not _file(root, one.test).exists())
+            store.forget_tests(one.test for one in store.tests() if _is_gone(one.test, root, config))
     except BlackstartError as error:
         reporter.write_line(f"not kept: {error.what} ({error.where})")
 
@@ -69,5 +75,14 @@ def _printable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _file(root: Path, test: str) -> Path:
-    return root / test.partition("::")[0]
+def _is_gone(test: str, root: Path, config: pytest.Config) -> bool:
+    """Whether its file is gone, or was collected as a whole without it: renamed, or with another parameter.
+
+    In a distributed session the workers collect, and nothing is known of that here.
+    """
+    file = test.partition("::")[0]
+    if not (root / file).exists():
+        return True
+    there = config.stash.get(_COLLECTED, set())
+    is_whole = not any("::" in word for word in config.args) and any(one.partition("::")[0] == file for one in there)
+    return is_whole and test not in there

@@ -27,6 +27,10 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", discovery.MARKER)
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    keeping.collected(item)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """A worker of a distributed session gets the controller's seed."""

@@ -15,7 +15,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     """How a service is reached and used.
 
     ready: how one sees that it is up; workload: what uses it (None: it idles for idle_s); check: what asks its state;
-    stop_limit_s: between TERM and KILL.
+    stop_limit_s: between TERM and KILL; stops: it is not known to ignore TERM, so that what it does instead is told.
     """
 
     ready: Ready
@@ -23,6 +23,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     check: Command | None = None
     idle_s: float = 1.0
     stop_limit_s: float = 10.0
+    stops: bool = True
 
 
 class Duty(msgspec.Struct, frozen=True, kw_only=True):

@@ -377,7 +377,8 @@ class _Serving(Start):
         )
         for order, number in enumerate((signal.SIGTERM, *self.duty.signals_at_stop)):
             self.signals.later(order * SOON_S, number)
-        wait = self._until(lambda: False, self.service.stop_limit_s, look_s=STOP_LOOK_S)
+        look_s = STOP_LOOK_S if self.service.stops else 0.0
+        wait = self._until(lambda: False, self.service.stop_limit_s, look_s=look_s)
         if wait is not None:
             self.life = msgspec.structs.replace(self.life, held_up=wait)
 

@@ -69,6 +69,9 @@ def test_what_an_error_does_to_the_rest_of_its_life(place: Path, mode: str) -> N
     assert {f["consequence"] for f in ran.defects} == {mode}, ran.said()
 
 
+TAKES_8123 = "import socket, time; s = socket.create_server(('127.0.0.1', 8123)); time.sleep(60)"
+
+
 @pytest.mark.parametrize(
     ("options", "program", "said"),
     [
@@ -81,6 +84,7 @@ def test_what_an_error_does_to_the_rest_of_its_life(place: Path, mode: str) -> N
         (("--ready", "sleep:100ms", "--workload", "echo fail one"), "import time; time.sleep(60)", "`fail one`"),
         (("--ready", "sleep:100ms", "--workload", "exit 3"), "import time; time.sleep(60)", "exit status 3"),
         (("--ready", "sleep:100ms", "--with", "exit 5"), "import time; time.sleep(60)", "ended before the target"),
+        (("--ready", "tcp:8123", "--with", f"MODE=good {PYTHON} server.py"), TAKES_8123, "has that port already"),
     ],
 )
 def test_what_is_said_of_a_service_that_cannot_be_tested(

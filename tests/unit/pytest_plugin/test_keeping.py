@@ -82,6 +82,20 @@ def test_a_later_session_replaces_what_its_tests_found_and_forgets_files_that_ar
         assert not [one for one in store.tests() if one.test.startswith("test_old.py")]
 
 
+def test_a_renamed_test_is_forgotten_once_its_file_is_collected_as_a_whole(tmp_path: Path) -> None:
+    session(tmp_path)
+    renamed = SUITE.replace("test_survives", "test_lives")
+
+    def kept() -> set[str]:
+        with Store(str(tmp_path), create=False) as store:
+            return {one.test.partition("::")[2] for one in store.tests()}
+
+    session(tmp_path, "test_it.py::test_lives", suite=renamed)
+    assert kept() == {"test_survives", "test_lives", "test_gap[1]", "test_gap[2]", "test_fails"}
+    session(tmp_path, "-k", "lives", suite=renamed)
+    assert kept() == {"test_lives", "test_gap[1]", "test_gap[2]", "test_fails"}, "deselected ones are still there"
+
+
 @pytest.mark.parametrize("lines", ["raise OSError(5)", "yield; raise OSError(5)"])
 def test_a_test_whose_fixture_fails_has_not_survived(tmp_path: Path, lines: str) -> None:
     session(tmp_path, "-k", "survives")
