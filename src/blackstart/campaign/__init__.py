@@ -17,8 +17,8 @@ from blackstart.campaign.disk import disk
 from blackstart.campaign.execute import Task
 from blackstart.campaign.export import export
 from blackstart.campaign.observe import Observation
-from blackstart.campaign.power import shrink
 from blackstart.campaign.replay import ReplayResult, replay
+from blackstart.campaign.shrinking import shrink
 from blackstart.campaign.tally import Suspicion
 from blackstart.campaign.worker import Outcome
 from blackstart.core.options import Options
@@ -76,8 +76,9 @@ def _work(campaign: Campaign, seen: Observation, isolation: str, ordered: list[C
     shop = campaign.shop(seen, isolation)
     try:
         seen.calibration = campaign.calibrate_nulls(seen, shop)
-        campaign.try_all(seen, msgspec.structs.replace(shop, calibration=seen.calibration), ordered)
-        shrink(campaign, seen)
+        shop = msgspec.structs.replace(shop, calibration=seen.calibration)
+        campaign.try_all(seen, shop, ordered)
+        shrink(campaign, seen, shop)
     except KeyboardInterrupt:
         campaign.tally.is_interrupted = True
         campaign.tally.close()

@@ -31,6 +31,7 @@ from blackstart.core.randomness import Seed
 from blackstart.core.verdict import DEFECT, FAILED, NOTE, PASSED, POLICY, UNKNOWN, Verdict, passed, unknown
 from blackstart.faults import AnyFault, Candidate
 from blackstart.findings import Failure, cause_of
+from blackstart.oracles.growth import only_appended
 from blackstart.power import model
 from blackstart.report.points import place_of
 from blackstart.report.progress import Progress
@@ -189,6 +190,7 @@ class Campaign:
     def try_all(self, seen: Observation, shop: Workshop, ordered: list[Candidate]) -> None:
         """Do the trials until they or the budget end; Ctrl-C ends them too."""
         self.progress.phase("breaking")
+        self.tally.appended = only_appended(seen.calibration)
         patience = patience_of(seen.calibration)
         rerun = not seen.calibration.refuses_rerun
         queue = Queue()
@@ -269,11 +271,15 @@ class Campaign:
             return verdict
         return unknown(verdict.oracle, f"muted ({self.tally.muted[verdict.oracle]}); it found: {verdict.consequence}")
 
+    def failure(self, trial: str, outcome: Outcome, verdict: Verdict) -> Failure:
+        """A failing verdict of a trial, with what is known of the files."""
+        return Failure(trial=trial, history=outcome.history, verdict=verdict, appended=self.tally.appended)
+
     def suspect(self, task: Task, outcome: Outcome, failing: list[Verdict], queue: Queue) -> None:
         """Add failures to what is known of their causes; the same repetitions tell about all new ones of a trial."""
         new: list[str] = []
         for verdict in failing:
-            failure = Failure(trial=str(task.number), history=outcome.history, verdict=verdict)
+            failure = self.failure(str(task.number), outcome, verdict)
             cause = cause_of(failure)
             if cause in self.tally.eased or self.is_explained(task.plan, failure):
                 continue
@@ -333,7 +339,7 @@ class Campaign:
     def confirmed(self, task: Task, outcome: Outcome, failing: list[Verdict]) -> None:
         """What was watched for longer is a finding, or a note where it was not watched for long enough."""
         for verdict in failing:
-            failure = Failure(trial=str(task.number), history=outcome.history, verdict=verdict)
+            failure = self.failure(str(task.number), outcome, verdict)
             cause = cause_of(failure)
             is_one = verdict.consequence == "hung" or rounds.is_confirmed(verdict)
             if is_one and cause not in self.tally.suspicions:
@@ -347,7 +353,7 @@ class Campaign:
         if outcome.history.late is None:
             return
         for verdict in failing:
-            failure = Failure(trial=str(task.number), history=outcome.history, verdict=verdict)
+            failure = self.failure(str(task.number), outcome, verdict)
             cause = cause_of(failure)
             for earlier in task.causes:
                 known = self.tally.suspicions.get(earlier)

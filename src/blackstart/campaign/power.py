@@ -11,22 +11,16 @@ import msgspec
 
 from blackstart.campaign.observe import Observation
 from blackstart.campaign.serving import patience_of
-from blackstart.campaign.worker import try_and_judge
 from blackstart.core.calibration import CleanRun
 from blackstart.core.history import EXITED, STOPPED
-from blackstart.core.verdict import FAILED
-from blackstart.faults.power import PowerCut, fault_of
-from blackstart.findings import Failure, cause_of
 from blackstart.power import OUTPUT, Builder, Explorer, Recording, State, model
-from blackstart.power.states import cuts, smaller
+from blackstart.power.states import cuts
 from blackstart.trials.taping import tape_start
 
 if TYPE_CHECKING:
-    from blackstart.campaign.campaign import Campaign
+    pass
 
 ANSWERS_MAX, MORE_PATIENCE = 16, 4.0
-# What is left of the budget, and a little where nothing is.
-SHRINK_MIN_S, SHRINK_MAX_S = 5.0, 20.0
 
 
 def with_recordings(seen: Observation, starts: tuple[str, ...], models: tuple[str, ...]) -> None:
@@ -99,36 +93,3 @@ def _quiet_moments(recording: Recording) -> list[int]:
     chosen_outputs = sorted(outputs)
     keep = max(1, -(-len(chosen_outputs) // (2 * ANSWERS_MAX)))
     return sorted({*rest[::step], *chosen_outputs[::keep], len(micros)})
-
-
-def shrink(campaign: Campaign, seen: Observation) -> None:
-    """Make the first failure of each cause found by power cuts the smallest one: put back whatever does not matter."""
-    clock = campaign.clock
-    limit_s = max(SHRINK_MIN_S, min(SHRINK_MAX_S, campaign.budget.left_s()))
-    for cause, suspicion in list(campaign.tally.suspicions.items()):
-        fault = suspicion.plan.faults[0] if len(suspicion.plan.faults) == 1 else None
-        if not isinstance(fault, PowerCut) or not suspicion.reproduction.shown:
-            continue
-        until_s = clock.monotonic() + limit_s / max(1, len(campaign.tally.suspicions))
-        clean = next(c for c in seen.calibration.chain if c.start == suspicion.plan.start)
-        recording = clean.recording
-        state = fault.state(recording)
-        is_smaller = True
-        while is_smaller and clock.monotonic() < until_s:
-            is_smaller = False
-            for candidate in smaller(recording.order(model(fault.model)), state):
-                if clock.monotonic() >= until_s:
-                    break
-                plan = msgspec.structs.replace(suspicion.plan, faults=(fault_of(recording, candidate),))
-                outcome = try_and_judge(plan, seen.bench)
-                trial = suspicion.failures[0].trial
-                failures = [
-                    Failure(trial=trial, history=outcome.history, verdict=v)
-                    for v in outcome.verdicts
-                    if v.outcome == FAILED
-                ]
-                again = next((f for f in failures if cause_of(f) == cause), None)
-                if again is not None:
-                    suspicion.plan, state, is_smaller = plan, candidate, True
-                    suspicion.failures.insert(0, again)
-                    break

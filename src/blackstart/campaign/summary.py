@@ -20,7 +20,7 @@ from blackstart.core.options import Options
 from blackstart.core.verdict import DEFECT, FAILED, PASSED, UNKNOWN
 from blackstart.faults import Candidate
 from blackstart.findings import Finding as Cause
-from blackstart.findings import group
+from blackstart.findings import group, where
 from blackstart.guard import Door
 from blackstart.oracles.fired import DID_NOT_FIRE
 from blackstart.report.model import (
@@ -250,7 +250,7 @@ def _finding(found: Cause, suspicion: Suspicion, options: Options) -> Finding:
         consequence=found.consequence,
         kind=found.kind,
         fault=found.fault,
-        where=found.where,
+        where=where(suspicion.failures[0], suspicion.stack) or found.where,
         evidence=found.evidence,
         paths=found.paths,
         advice=found.advice,
@@ -265,9 +265,10 @@ def _finding(found: Cause, suspicion: Suspicion, options: Options) -> Finding:
 
 
 def _stack(suspicion: Suspicion) -> tuple[str, ...]:
-    """The frames of the call at which the first failing fault fired, innermost first; a guess has no line numbers."""
+    """The frames of the call at which the first failing fault fired, innermost first; () where they are a guess."""
     operation = suspicion.failures[0].operation
-    return suspicion.stack or (operation.site if operation else ())
+    known = operation.site if operation and not suspicion.wants_stack else ()
+    return suspicion.stack or known
 
 
 def _common(counts: dict[str, int]) -> list[str]:

@@ -64,6 +64,7 @@ class Tally:
     suspected: set[str] = field(default_factory=set)  # what was tried again and again, as it may add up
     muted: dict[str, str] = field(default_factory=dict)
     unknown: dict[str, int] = field(default_factory=dict)
+    appended: frozenset[str] = frozenset()  # files that clean runs only append to
     nulls: int = 0
     chosen: int = 0
     cut: int = 0

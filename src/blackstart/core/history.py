@@ -117,7 +117,8 @@ class Cut(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     missing: what is lost, a sentence each; lost_kinds: of which sorts (data, size, cut, entry, torn, garbage);
     only_last_name: all bytes that were written had been synced, only names are missing, and at most one acknowledgement
     came after them; steps: how many micro-operations are missing; paths: masked, of the operations they belong to;
-    moved: what is missing was written under another name than its file has now; appended: all by appending to a file.
+    moved: what is missing was written under another name than its file has now; appended: all by appending to a file;
+    again: a sync that had failed was called once more on that file.
     """
 
     model: str
@@ -133,6 +134,7 @@ class Cut(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     paths: tuple[str, ...] = ()
     moved: bool = False
     appended: bool = False
+    again: bool = False
 
 
 class Injected(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import islice
 from typing import Any, ClassVar
 
@@ -160,7 +161,8 @@ def _of(recording: Recording, mask: int) -> Iterator[Micro]:
 
 
 def fault_of(recording: Recording, state: State) -> PowerCut:
-    """The fault value of a state."""
+    """The fault value of a state, under a file system in common use if it can be there."""
+    state = _in_common_use(recording, state)
     last = recording.micros[state.cut - 1]
     operation = recording.operations[last.operation]
     order = recording.order(model(state.model))
@@ -179,6 +181,13 @@ def fault_of(recording: Recording, state: State) -> PowerCut:
         missing=tuple(missing),
         garbage=bool(state.garbage),
     )
+
+
+def _in_common_use(recording: Recording, state: State) -> State:
+    if state.model.partition("+")[0] in REAL or recording.is_failing or model(state.model).keeps_all:
+        return state
+    possible = (name for name in _models(recording, state)[0] if name in REAL)
+    return replace(state, model=next(possible, state.model))
 
 
 def _of_operation(recording: Recording, index: int) -> list[Micro]:
@@ -233,7 +242,15 @@ def describe(recording: Recording, state: State) -> Cut:
         moved=_is_moved(recording, state, lost),
         appended=bool(lost)
         and all(s.kind in BYTES and recording.operations[s.operation].status & os.O_APPEND for s in lost),
+        again=_is_synced_again(recording, state),
     )
+
+
+def _is_synced_again(recording: Recording, state: State) -> bool:
+    """Whether the file whose sync reported an error was synced once more before the cut."""
+    syncs = [m for m in recording.micros[: state.cut] if m.kind == SYNC]
+    at = next((k for k, one in enumerate(syncs) if one.fails), len(syncs))
+    return any(one.inode == syncs[at].inode for one in syncs[at + 1 :])
 
 
 def _is_moved(recording: Recording, state: State, lost: list[Micro]) -> bool:

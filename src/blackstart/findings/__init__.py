@@ -1,7 +1,17 @@
 """From failing trials to findings: one per cause, with a fingerprint, a severity and advice; pure."""
 
-from blackstart.findings.finding import Failure, Finding, cause_of, group, severity
+from blackstart.findings.finding import Failure, Finding, cause_of, group, severity, where
 from blackstart.findings.fingerprint import fingerprint
 from blackstart.findings.reproduction import Reproduction, reproduction
 
-__all__ = ["Failure", "Finding", "Reproduction", "cause_of", "fingerprint", "group", "reproduction", "severity"]
+__all__ = [
+    "Failure",
+    "Finding",
+    "Reproduction",
+    "cause_of",
+    "fingerprint",
+    "group",
+    "reproduction",
+    "severity",
+    "where",
+]

@@ -19,6 +19,20 @@ _TAIL = (
     "On start, cut a file that is only appended to off after its last whole record, and say so: after a power cut the "
     "rest may be there in part, or as zeros, which are no shorter than a whole record."
 )
+_APPENDED = "fsync a file after appending to it, before acknowledging (printing, answering)."
+_APPEND = (
+    "Append each record with one write, and acknowledge (print, answer) only after that. Where it fails or is cut "
+    "short, cut the file back to the length that it had (ftruncate) and say so; a start cuts off what is behind the "
+    "last whole record."
+)
+_KEPT = (
+    "Take a failed fsync for a failed write: what it could not write is dropped, though it can still be read for a "
+    "while. Keep what the new content was to replace, report the error and end, or write it again to a new file."
+)
+_WHOLE = "Make sure that a config is whole before acting on any part of it: half of one may say something else."
+_TAKEN_BACK = (
+    "Say that it is done (print, answer) only when it is: after its last write, fsync and close have succeeded."
+)
 _RECOVER = (
     "On start, treat a file that does not read as damage: set it aside, say so, and go on with a backup or afresh, "
     "instead of ending."
@@ -53,17 +67,22 @@ _BY_CONSEQUENCE = {
 }
 
 
-def power_advice(cuts: Sequence[Cut], consequence: str, label: str, hurt: Sequence[str] = ()) -> str:
+def power_advice(
+    cuts: Sequence[Cut], consequence: str, label: str, hurt: Sequence[str] = (), *, appended: bool = False
+) -> str:
     """What keeps these cuts (the last one in the recovery from the others) from doing harm, by what was missing.
 
-    hurt: the masked paths that were found damaged. Where the missing bytes were written under another name than the
-    file has now, the program renames already, and only the fsync before that is missing.
+    hurt: the masked paths that were found damaged; appended: clean runs only append to these. Where the missing bytes
+    were written under another name than the file has now, the program renames already, and only the fsync before that
+    is missing.
     """
     cut = cuts[-1]
     lost = set(cut.lost_kinds)
     names_only = lost == {"entry"}
     renames = cut.moved and not lost & {"entry", "dropped"} and not set(hurt) & set(cut.paths)
-    if "dropped" in lost:
+    if "dropped" in lost and not cut.again:
+        found = _KEPT
+    elif "dropped" in lost:
         found = (
             "Do not call fsync again after it has failed: what it could not write is dropped, and the next call has "
             "nothing left to write. Report the error and end, or write everything again to a new file."
@@ -75,8 +94,10 @@ def power_advice(cuts: Sequence[Cut], consequence: str, label: str, hurt: Sequen
         )
     elif renames:
         found = _FSYNC_FIRST
-    elif cut.appended and consequence in ("stuck", "crashed"):
-        found = _TAIL
+    elif appended or cut.appended:
+        found = _APPENDED if consequence == "lost" else _TAIL
+    elif consequence == "stuck":
+        found = _BY_CONSEQUENCE["stuck"]
     elif lost & {"data", "size"} and consequence == "lost":
         found = "fsync the file, and after a rename its directory, before acknowledging (printing, answering)."
         found += "" if not lost & {"entry"} else " " + _ATOMIC
@@ -90,8 +111,19 @@ def power_advice(cuts: Sequence[Cut], consequence: str, label: str, hurt: Sequen
     return f"{found} (Under {', '.join(cut.models)}.)" if label == NOTE else found
 
 
-def advice(consequence: str, kind: str, call: str, label: str, *, is_read: bool = False, has_said: bool = False) -> str:
-    """One or two sentences for a finding; is_read: the call that failed only asks; has_said: the program did tell."""
+def advice(
+    consequence: str,
+    kind: str,
+    call: str,
+    label: str,
+    *,
+    is_read: bool = False,
+    has_said: bool = False,
+    appended: bool = False,
+) -> str:
+    """One or two sentences for a finding; is_read: the call that failed only asks; has_said: the program did tell;
+    appended: clean runs only append to the files that were hurt.
+    """
     if has_said and consequence == "unclean":
         return _STATUS
     if label == NOTE and consequence == "unclean":
@@ -101,12 +133,18 @@ def advice(consequence: str, kind: str, call: str, label: str, *, is_read: bool 
             "This is write-behind: acknowledge after the write, or shorten the window and document it, if what was "
             "acknowledged must survive a crash."
         )
+    if label == NOTE and consequence == "lost":
+        return _TAKEN_BACK
+    if label == NOTE and kind == "file":
+        return _WHOLE
     if kind in ("file", "db") and consequence in ("corrupt", "crashed", "hung", "spinning"):
         return _RECOVER
     if consequence == "silent" and kind in ("file", "db"):
         return _RECOVER
     if is_read and kind == "errno" and consequence in ("lost", "corrupt", "silent"):
         return _UNREADABLE
+    if appended and consequence in ("lost", "corrupt"):
+        return _APPEND
     if consequence == "corrupt" and kind == "errno" and call.startswith(("rename", "fsync", "fdatasync")):
         return "When fsync or rename fails, keep the old file, remove the temporary one and report it. " + _ATOMIC
     return _BY_CONSEQUENCE[consequence]

@@ -25,14 +25,18 @@ _BY_CONSEQUENCE = {
     "silent": MAJOR, "crashed": MINOR, "leaked": MINOR, "unclean": MINOR,
 }  # fmt: skip
 RESTART = "restart"
+_SHARED = re.compile(r"\.so[.:]")
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One failing verdict of one trial; trial: its id, empty if it has none yet."""
+    """One failing verdict of one trial; trial: its id, empty if it has none yet; appended: masked paths of the files
+    that clean runs only append to.
+    """
 
     history: History
     verdict: Verdict
     trial: str = ""
+    appended: frozenset[str] = frozenset()
 
     @property
     def injected(self) -> Injected | None:
@@ -163,7 +167,7 @@ def _finding(cause: tuple[str, ...], members: list[Failure]) -> Finding:
         oracle=verdict.oracle,
         kind=first.history.kind,
         fault=first.fault,
-        where=_where(first),
+        where=where(first),
         paths=tuple(dict.fromkeys(path for one in members for path in one.verdict.paths)),
         evidence=verdict.evidence,
         advice=_advice(first, call),
@@ -174,17 +178,18 @@ def _finding(cause: tuple[str, ...], members: list[Failure]) -> Finding:
 
 def _advice(failure: Failure, call: str) -> str:
     verdict, injected = failure.verdict, failure.injected
+    appended = bool(verdict.paths) and failure.appended.issuperset(verdict.paths)
+    if verdict.consequence == "stuck" and any("nothing of its content is" in text for text in verdict.evidence):
+        return MOVED
     if injected is not None and injected.cut is not None:
         cuts = [one.cut for one in failure.history.injected if one.cut is not None]
-        return power_advice(cuts, verdict.consequence, verdict.label, verdict.paths)
+        return power_advice(cuts, verdict.consequence, verdict.label, verdict.paths, appended=appended)
     is_read = failure.operation is not None and failure.operation.reads
     has_said = any(text.startswith("it says that") for text in verdict.evidence[:1])
     kind = failure.history.kind
     if kind in ("errno", "disk", "limit") and not is_read and _is_unchecked(failure):
         return UNCHECKED
-    if verdict.consequence == "stuck" and any("nothing of its content is" in text for text in verdict.evidence):
-        return MOVED
-    return advice(verdict.consequence, kind, call, verdict.label, is_read=is_read, has_said=has_said)
+    return advice(verdict.consequence, kind, call, verdict.label, is_read=is_read, has_said=has_said, appended=appended)
 
 
 def _is_unchecked(failure: Failure) -> bool:
@@ -194,12 +199,20 @@ def _is_unchecked(failure: Failure) -> bool:
     return is_silent and bool(paths and failure.masked) and failure.masked not in paths
 
 
-def _where(failure: Failure) -> str:
-    if failure.operation is None:
+def where(failure: Failure, stack: tuple[str, ...] = ()) -> str:
+    """Call, path and function of the fault; stack: the exact frames, if they were fetched.
+
+    The frames of a native program are a guess until then: it names only functions of its own, and says `near`.
+    """
+    operation = failure.operation
+    if operation is None:
         return failure.masked
-    function = _plain_context(failure.operation.site)
-    parts = (failure.operation.call, failure.masked or failure.operation.masked or failure.operation.path)
-    return " ".join(part for part in parts if part) + (f" in {function}" if function else "")
+    is_guess = not stack and all(frame.endswith(":0") for frame in operation.site)
+    own = tuple(frame for frame in operation.site if not _SHARED.search(frame))
+    function = _plain_context(stack or (own if is_guess else operation.site))
+    parts = (operation.call, failure.masked or operation.masked or operation.path)
+    told = " ".join(part for part in parts if part)
+    return f"{told} {'near' if is_guess else 'in'} {function}" if function else told
 
 
 def _plain_context(site: tuple[str, ...]) -> str:

@@ -27,7 +27,9 @@ _MAPS_MAX = 1 << 20
 _KEPT_MAX = 65536
 _DEBUGGER_WITHIN_S = 10.0
 # Files whose functions every program calls: naming them tells nothing.
-_COMMON = re.compile(r"/(ld|libc|libpthread|libm|ld-linux[^/]*|ld-musl[^/]*)[-.][^/]*$|^\[")
+_COMMON = re.compile(
+    r"/(ld|libc|libpthread|libm|libstdc\+\+|libc\+\+|libgcc_s|ld-linux[^/]*|ld-musl[^/]*)[-.][^/]*$|^\["
+)
 # Of a language's runtime, and the endings that compilers give to the parts of a function.
 _PLUMBING = re.compile(r"((runtime|syscall|os|io|bufio|internal)(/[^.]*)?)\.|_start$|__libc_")
 _PART = re.compile(r"\.(isra|part|constprop|cold|lto_priv|llvm)\b.*$")

@@ -5,7 +5,8 @@ deterministic, so the lines that got out before the end say which event was the 
 stand below its version then. A file counts as below only if what is there is what a re-run makes of a lower version,
 and not what it makes of the acknowledged one or a higher: everything else is another oracle's affair. With `--check`
 its answer on the state that the kill left counts first, before a re-run has hidden what was gone. Where clean runs
-say something before they write it (write-behind), and a kill has shown the loss, that is a policy.
+say something before they write it (write-behind), and a kill has shown the loss, that is a policy. Where the program
+itself says by its exit status that its last step failed, what it said of that step is taken back: a note.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import msgspec
 
 from blackstart.core.calibration import Calibration
-from blackstart.core.history import History, Run
+from blackstart.core.history import EXITED, History, Run
 from blackstart.core.masking import UNREAD, same
 from blackstart.core.reading import FileState
 from blackstart.core.verdict import DEFECT, FAILED, NOTE, POLICY, Verdict, failed, passed, unknown
@@ -23,7 +24,7 @@ from blackstart.oracles.compare import is_broken, is_one_of
 from blackstart.oracles.legal import last_index, reruns_of
 from blackstart.oracles.outputs import events_out, reached
 from blackstart.oracles.view import CLOCK_KINDS, DAMAGE_KINDS, PEER_KINDS, View
-from blackstart.oracles.words import difference
+from blackstart.oracles.words import AFTER_RESTART, difference
 
 NAME = "acknowledged"
 
@@ -57,12 +58,28 @@ def judge(history: History, calibration: Calibration) -> tuple[Verdict, ...]:
             return (failed(NAME, "lost", *behind.evidence, paths=behind.paths, label=POLICY),)
         return (passed(NAME),)
     events = events_out(view, view.first)
-    what = "line" if events == 1 else "lines"
-    head = f"{events} {what} on stdout had got out before the end, and what they acknowledged is gone after the restart"
+    if _is_taken_back(view, view.first, events):
+        head = "it says that it is done before it is, and takes that back with an exit status of its own"
+        return (failed(NAME, "lost", head, *(text for _, text in lost), paths=[path for path, _ in lost], label=NOTE),)
+    which, whose = ("1 line", "it") if events == 1 else (f"{events} lines", "they")
+    head = f"{which} on stdout had got out before the end, and what {whose} acknowledged is gone after the restart"
     label = POLICY if calibration.write_behind else DEFECT
     extra = (calibration.write_behind,) if calibration.write_behind else ()
     texts = (head, *(sentence for _, sentence in lost), *extra)
     return (failed(NAME, "lost", *texts, paths=[path for path, _ in lost], label=label),)
+
+
+def _is_taken_back(view: View, first: Run, events: int) -> bool:
+    """Whether the run ended by itself with an error of its own after the last thing that a clean run acknowledges.
+
+    Whoever reads the line reads the status too. Where a clean run acknowledges more after that, the error may be of the
+    next step, and says nothing of this one.
+    """
+    assert view.clean is not None
+    if first.end.how != EXITED or first.end.code in (0, view.clean.code):
+        return False
+    known = view.clean.acknowledgements
+    return all(later.versions == known[events - 1].versions for later in known[events:])
 
 
 def _by_check(view: View) -> Verdict | None:
@@ -102,11 +119,11 @@ def _below(view: View, path: str, floor: int, last: Run) -> str:
             return ""
         at = last_index(versions, state)
         gone = bool(broken) or (state is None and expected is not None) or -1 < at < floor
-        return difference(path, state, expected, broken) if gone else ""
+        return difference(path, state, expected, broken, when=AFTER_RESTART) if gone else ""
     kept, below, measured = _after_rerun(view, path, versions, floor)
     if not measured or is_one_of(state, kept) or not is_one_of(state, below):
         return ""
-    return difference(path, state, kept[0], broken)
+    return difference(path, state, kept[0], broken, when=AFTER_RESTART)
 
 
 def _after_rerun(

@@ -1,7 +1,7 @@
 """Write-behind: an output names something that the files hold only later, and a kill in between shows the loss.
 
 Seen in clean runs first: at an output event a file stands at one version, and before the next event it gets another,
-which holds a word of that line that the earlier one had not. What a line announces ("start", "saving") says nothing of
+which holds a word of that line that no file had. What a line announces ("start", "saving") says nothing of
 what is kept, so a line without such a word is none.
 """
 
@@ -16,6 +16,7 @@ from blackstart.oracles.outputs import events_out
 from blackstart.oracles.view import View
 from blackstart.oracles.words import short_line
 
+_KEEPS = ("state", "output", "scratch")
 _WORD = re.compile(r"[0-9]{2,}|[^\W_]{3,}")
 
 
@@ -36,10 +37,13 @@ def written_behind(view: View) -> Behind | None:
     if not events:
         return None
     line = clean.stdout.split("\n")[events - 1]
+    named = _words(line)
+    kept = [state for path, state in view.image(first).items() if view.calibration.roles.get(path) in _KEEPS]
+    named -= {word for state in kept for word in _words_of(state)}  # a journal, say, from which the rest is made
     paths, window_s = [], 0.0
     for path in view.judged():
         at, later = _around(view, path, events)
-        if later and same(view.state(first, path), at) and _words(line) & (_words_of(later[-1]) - _words_of(at)):
+        if later and same(view.state(first, path), at) and named & (_words_of(later[-1]) - _words_of(at)):
             paths.append(path)
             window_s = max(window_s, _window_s(view, path, events))
     if not paths:

@@ -1,4 +1,4 @@
-"""Contents compared: does one read, does it hold less than another, was each of its values seen before, is one torn?
+"""Contents compared: does one read, does it hold less than another, was each of its values seen before?
 
 A content is a bag of leaves; positions in lists, rows and lines count as equal places, so that "fewer" and "not seen
 before" can be told apart without knowing the program.
@@ -17,7 +17,6 @@ from blackstart.core.reading import Content, FileState, Leaves
 FORMS = {"json": "JSON", "toml": "TOML", "ini": "an INI file", "csv": "CSV", "xml": "XML", "yaml": "YAML",
          "sqlite": "an SQLite database", "text": "text", "bytes": "binary data"}  # fmt: skip
 _EMPTY = ("[]", "{}")
-_ROW_BYTES = 16
 # The number of a line, or the offset of a row of bytes in hexadecimal.
 _POSITION = re.compile(r"@?[0-9a-f]+")
 States = Iterable[FileState | None]
@@ -117,57 +116,6 @@ def unfamiliar(state: FileState, known: States, numbers: dict[str, tuple[float, 
     )
 
 
-def torn(state: FileState, known: States) -> str:
-    """A sentence if a value is a piece, or a splice, of values that clean runs had at that place; else ``."""
-    strange = unfamiliar(state, known := tuple(known))
-    if not strange:
-        return ""
-    models: dict[str, set[str]] = {}
-    for one in known:
-        for place, value in leaves_of(one) or ():
-            models.setdefault(general(place), set()).add(value)
-    is_binary = state.content is not None and state.content.form == "bytes"
-    if is_binary and state.content is not None and state.size > _ROW_BYTES * state.content.count:
-        return ""  # its leaves are digests of blocks, of which no piece says anything
-    for place, value in strange[:200]:
-        seen = models.get(general(place), set())
-        if _is_torn_row(value, seen) if is_binary else _number(value) is None and _is_torn(value, seen):
-            where = f"in line {place}" if state.content and state.content.form == "text" else f"at {place}"
-            return f"{where} stands only a part of a value: {short(value)}"
-    return ""
-
-
-def _is_torn(value: str, models: set[str]) -> bool:
-    plain = value.strip("\"'")
-    if "\0" in plain or (plain and not plain.strip("0") and len(plain) > 16):
-        return True  # a hole in the file
-    if not plain:
-        return False  # an empty value may be meant
-    whole = [model.strip("\"'") for model in models]
-    if any(model.startswith(plain) and plain != model for model in whole):
-        return True
-    heads = max((_alike_length(plain, model) for model in whole), default=0)
-    tails = max((_alike_length(plain[::-1], model[::-1]) for model in whole), default=0)
-    return 0 < len(plain) <= heads + tails and heads >= 4 and tails >= 4
-
-
-def _is_torn_row(row: str, models: set[str]) -> bool:
-    """The same of a row of bytes in hexadecimal, byte by byte: half a byte is no piece of anything."""
-    if len(row) > 16 and not row.strip("0"):
-        return True  # a hole in the file
-    if "*" in row:
-        return False  # masked
-    plain, *whole = (bytes.fromhex(one) for one in (row, *models) if "*" not in one)
-    if any(model.startswith(plain) and plain != model for model in whole):
-        return True
-    heads, tails = ([_alike_length(plain[::way], model[::way]) for model in whole] for way in (1, -1))
-    return max(heads, default=0) >= 4 and max(tails, default=0) >= 4 and max(heads) + max(tails) >= len(plain)
-
-
-def _alike_length(one: str | bytes, other: str | bytes) -> int:
-    return next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
-
-
 def with_torn_end(state: FileState | None, known: States) -> FileState | None:
     """The text without torn records, which a file that is appended to may hold: they are tolerated.
 
@@ -244,14 +192,14 @@ def _least(bags: list[Counter[str]]) -> Counter[str]:
 def _numbers(leaves: Iterable[tuple[str, str]]) -> dict[str, tuple[float, float]]:
     found: dict[str, tuple[float, float]] = {}
     for place, value in leaves:
-        number = _number(value)
+        number = number_of(value)
         if number is not None:
             low, high = found.get(general(place), (number, number))
             found[general(place)] = min(low, number), max(high, number)
     return found
 
 
-def _number(value: str) -> float | None:
+def number_of(value: str) -> float | None:
     try:
         return float(value.strip("\"'"))
     except ValueError:
@@ -259,7 +207,7 @@ def _number(value: str) -> float | None:
 
 
 def _within(value: str, bounds: tuple[float, float] | None) -> bool:
-    number = _number(value)
+    number = number_of(value)
     return bounds is not None and number is not None and bounds[0] <= number <= bounds[1]
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from blackstart.core.history import DEADLINE, SIGNALED, Run
 from blackstart.core.masking import same
 from blackstart.core.reading import FileState
-from blackstart.core.verdict import Verdict, failed, passed, unknown
+from blackstart.core.verdict import DEFECT, NOTE, Verdict, failed, passed, unknown
 from blackstart.oracles.compare import is_broken, is_empty, is_extended, is_one_of
 from blackstart.oracles.legal import versions_of
 from blackstart.oracles.speech import saying, spoke
@@ -79,13 +79,20 @@ def _hurt(view: View, name: str, damaged: frozenset[str]) -> list[Verdict]:
             continue
         versions = versions_of(view, path)
         state, start = view.state(last, path), versions[0]
-        if is_empty(start) or any(is_empty(version) for version in versions):
+        if is_empty(start) or any(is_empty(version) for version in versions) or _is_the_damage(view, damaged, state):
             continue
         why = is_broken(state, versions)
         if why or (refused and is_empty(state) and not _is_made_again(view, path, versions)):
             text = f"another file was damaged, and {difference(path, state, start, why)}"
             found.append(failed(name, "corrupt" if why else "lost", text, paths=[path]))
     return found
+
+
+def _is_the_damage(view: View, damaged: frozenset[str], state: FileState | None) -> bool:
+    """Whether it holds what stood in the damaged file: it was moved or copied here, as a rotation or a backup does."""
+    before = view.history.run("before")
+    found = (view.state(before, path) for path in damaged) if before is not None else ()
+    return state is not None and any(one is not None and one.digest == state.digest for one in found)
 
 
 def _is_made_again(view: View, path: str, versions: tuple[FileState | None, ...]) -> bool:
@@ -112,7 +119,13 @@ def judge_restart(view: View, name: str) -> tuple[Verdict, ...]:
     ending = f"exit status {good.end.code}" if consequence == "corrupt" else consequence
     said = saying(view, good)
     text = f"it still fails ({ending}) with the good {', '.join(damaged) or 'file'} put back{said}"
-    return (failed(name, consequence, text, paths=damaged),)
+    return (failed(name, consequence, text, paths=damaged, label=NOTE if _is_obeyed(view, damaged) else DEFECT),)
+
+
+def _is_obeyed(view: View, damaged: list[str]) -> bool:
+    """Whether it took what was left of a config for a whole one: what it then did is what that config says."""
+    is_config = bool(damaged) and all(view.calibration.roles.get(path) == "config" for path in damaged)
+    return is_config and view.first is not None and view.ends_as_clean(view.first)
 
 
 def _trouble(view: View, run: Run | None) -> Trouble | None:

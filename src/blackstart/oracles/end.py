@@ -21,7 +21,7 @@ from blackstart.oracles.legal import versions_of
 from blackstart.oracles.speech import spoke
 from blackstart.oracles.view import CLOCK_KINDS, DAMAGE_KINDS, View
 from blackstart.oracles.waits import Trouble, died, hangs
-from blackstart.oracles.words import difference
+from blackstart.oracles.words import AT_ITS_END, difference
 
 NAME = "end"
 SILENT = "it ended with exit status 0 and said nothing"
@@ -93,6 +93,8 @@ def _silent(view: View, first: Run) -> list[Verdict]:
     if said is None:
         return [unknown(NAME, "it ended with 0 and unfinished work, but whether it said so cannot be told")]
     consequence, label, words = _told(view, first, [p for p, _ in short]) if said else ("silent", DEFECT, SILENT)
+    if not said and _is_only_clutter(view, first, [p for p, _ in short]):
+        label = NOTE
     return [failed(NAME, consequence, words, *(text for _, text in short), paths=[p for p, _ in short], label=label)]
 
 
@@ -104,6 +106,18 @@ def _told(view: View, first: Run, short: list[str]) -> tuple[str, str, str]:
     if any(_is_gone(state, old) for state, old in states):
         return "lost", DEFECT, "it ended with exit status 0, though not without a message, and old content is gone"
     return "unclean", DEFECT, "it says that something failed, leaves its work half done, and ends with exit status 0"
+
+
+def _is_only_clutter(view: View, first: Run, short: list[str]) -> bool:
+    """Whether all that is wrong are files that it could not remove, while what it wrote is as it should be."""
+    assert view.clean is not None
+    clean = view.clean
+    for path in short:
+        old = versions_of(view, path)[0]
+        if clean.files.get(path) is not None or old is None or not same(view.state(first, path), old):
+            return False
+    made = (path for path in view.judged() if path not in short and clean.files.get(path) is not None)
+    return any(not same(versions_of(view, path)[0], clean.files.get(path)) for path in made)
 
 
 def _is_gone(state: FileState | None, old: FileState | None) -> bool:
@@ -125,7 +139,7 @@ def _short(view: View, first: Run, path: str) -> str:
     why = is_broken(state, versions)
     less = is_less(state, expected) and not _is_other_form(view.calibration.roles.get(path, ""), state, expected)
     if why or less or _is_earlier(state, versions, expected):
-        return difference(path, state, expected, why)
+        return difference(path, state, expected, why, when=AT_ITS_END)
     return ""
 
 

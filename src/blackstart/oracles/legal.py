@@ -20,12 +20,12 @@ from blackstart.oracles.compare import (
     is_growing,
     is_less,
     is_one_of,
-    torn,
     unfamiliar,
     with_torn_end,
 )
+from blackstart.oracles.tearing import torn
 from blackstart.oracles.view import View
-from blackstart.oracles.words import difference
+from blackstart.oracles.words import AFTER_RESTART, difference
 
 LEGAL, LOST, CORRUPT, UNSURE = "legal", "lost", "corrupt", "unsure"
 
@@ -70,11 +70,11 @@ class Legal:
             return UNSURE
         return LOST if is_one_of(state, self.known) else CORRUPT
 
-    def sentence(self, path: str, state: FileState | None) -> str:
+    def sentence(self, path: str, state: FileState | None, *, when: str = AFTER_RESTART) -> str:
         """What is there and what should be, for a person."""
         expected = self.low if self.low is not None else self.high
         broken = is_broken(state, self.known)
-        text = difference(path, state, expected, broken)
+        text = difference(path, state, expected, broken, when=when)
         piece = torn(state, self.known) if state is not None and not broken else ""
         return f"{text}; {piece}" if piece else text
 

@@ -15,7 +15,7 @@ from blackstart.oracles import damage
 from blackstart.oracles.compare import is_broken
 from blackstart.oracles.legal import versions_of
 from blackstart.oracles.view import DAMAGE_KINDS, View
-from blackstart.oracles.words import difference
+from blackstart.oracles.words import AFTER_RESTART, difference
 
 NAME = "state"
 
@@ -38,9 +38,9 @@ def judge(history: History, calibration: Calibration) -> tuple[Verdict, ...]:
         versions, state = versions_of(view, path), view.state(last, path)
         if state is None:
             if versions and all(version is not None for version in versions) and _stays(view, path):
-                lost[path] = difference(path, None, versions[0])
+                lost[path] = difference(path, None, versions[0], when=AFTER_RESTART)
         elif _is_structured(versions) and (why := is_broken(state, versions)):
-            corrupt[path] = difference(path, state, versions[-1], why)
+            corrupt[path] = difference(path, state, versions[-1], why, when=AFTER_RESTART)
     verdicts = [
         failed(NAME, consequence, *files.values(), paths=files)
         for consequence, files in (("corrupt", corrupt), ("lost", lost))

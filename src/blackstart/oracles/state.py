@@ -1,7 +1,8 @@
 """Is what the target keeps still legal after its own recovery?
 
 Only state and output files, only after a restart, only against what clean runs did. First level that applies: the
-answer of `--check`; the logical content; that it reads as all its clean versions did. Where no restart worked there was
+answer of `--check`; the logical content; that it reads as all its clean versions did; where none of these tells, the
+answer of the restart itself, if each clean run gives another one. Where no restart worked there was
 no recovery: then only files whose reset made the target start again are judged, or all if no reset did.
 """
 
@@ -69,7 +70,22 @@ def _by_content(view: View, last: Run) -> tuple[Verdict, ...]:
             found[outcome][path] = legal.sentence(path, state)
         elif outcome != LEGAL:
             unsure.append(path)
+    if unsure and not any(found.values()) and _answers_as_clean(view, last):
+        names = ", ".join(unsure)
+        return (passed(NAME, f"{names} cannot be compared, but the restart read it and answers as a clean run does"),)
     return _verdicts(view, found, unsure)
+
+
+def _answers_as_clean(view: View, last: Run) -> bool:
+    """Whether the restart printed what a clean re-run prints, where each clean run of the chain prints something else.
+
+    Then what it prints tells which version of its state it has read.
+    """
+    runs = [run for run in (view.clean, *view.later[: view.reruns]) if run is not None]
+    answers = [run.stdout for run in runs]
+    if "stdout" in view.calibration.mask.hopeless or len(answers) < 2 or len(set(answers)) < len(answers):
+        return False
+    return all(answer.strip() for answer in answers) and view.text(last, "stdout") in answers
 
 
 def _still_reads(view: View, last: Run) -> tuple[Verdict, ...]:

@@ -69,6 +69,9 @@ def _judge_wait(wait: Wait, thing: str, elapsed_s: float) -> Trouble:
         return Trouble("", f"it repeats {where} without progress for {wait.seen_s:.0f} s, not yet confirmed")
     if wait.state == "busy" and wait.seen_s >= SPINNING_S and wait.cpu >= BUSY:
         return Trouble("spinning", f"{after}: it uses {wait.cpu:.0%} of a CPU without any progress")
+    if wait.state == "busy" and wait.seen_s >= SPINNING_S and wait.rounds >= ROUNDS:
+        often = f"{wait.rounds / wait.seen_s:.0f} times a second"
+        return Trouble("spinning", f"{after}: it makes {where} again and again, {often}, without any progress")
     if wait.state == "working":
         return Trouble("", "slow: it was still making progress at the deadline")
     return Trouble("", f"it did not end in time, but was seen in {where} too briefly to call it hung")

@@ -7,9 +7,17 @@ import re
 from blackstart.core.reading import FileState
 from blackstart.oracles.compare import is_empty, leaves_of, short
 
+AT_ITS_END = "when it had ended"
+AFTER_RESTART = "after the restart"
 
-def difference(path: str, seen: FileState | None, expected: FileState | None, why: str = "") -> str:
-    """One sentence: what is there, what should be, and where they differ first."""
+
+def difference(path: str, seen: FileState | None, expected: FileState | None, why: str = "", *, when: str = "") -> str:
+    """One sentence: what is there, what should be, and where they differ first; when: of which moment it tells."""
+    text = _difference(path, seen, expected, why)
+    return f"{when} {text}" if when else text
+
+
+def _difference(path: str, seen: FileState | None, expected: FileState | None, why: str) -> str:
     if seen is None:
         return f"{path} is missing; clean runs leave {amount(expected)} in it"
     if why:
@@ -20,7 +28,9 @@ def difference(path: str, seen: FileState | None, expected: FileState | None, wh
         return f"{path} is empty; clean runs leave {amount(expected)} in it"
     place, have, want = _first_difference(seen, expected)
     start = f"{path} holds {amount(seen)}, clean runs leave {amount(expected)}"
-    return f"{start}; first difference at {place}: {have} instead of {want}" if place else start
+    if have or want:
+        return f"{start}; first difference at {place}: {have} instead of {want}"
+    return f"{start}; first difference at {place}" if place else start
 
 
 def short_line(line: str) -> str:
@@ -47,11 +57,15 @@ def _plural(count: int, noun: str) -> str:
 def _first_difference(seen: FileState, expected: FileState) -> tuple[str, str, str]:
     have, want = dict(leaves_of(seen) or ()), dict(leaves_of(expected) or ())
     places = [place for place in have.keys() | want.keys() if have.get(place) != want.get(place)]
-    if not places or seen.content is None or seen.content.form == "bytes":
+    if not places or seen.content is None:
         return "", "", ""
+    if seen.content.form == "bytes":  # rows or blocks, of which the values say nothing to people
+        offsets = [int(place[1:], 16) for place in places if place.startswith("@")]
+        return f"byte {min(offsets)} or a little after it" if offsets else "", "", ""
     place = min(places, key=_natural)
     shown = f"line {place}" if seen.content.form == "text" else place
-    return shown, short(have.get(place)), short(want.get(place))
+    empty = "an empty line" if seen.content.form == "text" else "''"
+    return shown, short(have.get(place)) or empty, short(want.get(place)) or empty
 
 
 def _natural(place: str) -> list[tuple[int, int, str]]:

@@ -258,7 +258,9 @@ def wait_in_words(wait: Wait) -> str:
         "blocked": f"it waits in {place}, without a limit",
         "timed": f"it waits in {place}{limit}",
         "repeating": f"it waits in {place} again and again{limit}, and gets no further",
-        "busy": f"it uses {wait.cpu:.0%} of a processor and gets no further",
+        "busy": f"it makes {place} again and again, without a rest, and gets no further"
+        if wait.rounds
+        else f"it uses {wait.cpu:.0%} of a processor and gets no further",
     }.get(wait.state, f"it still works ({place})")
 
 

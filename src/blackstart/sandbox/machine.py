@@ -111,6 +111,12 @@ def _answers() -> dict[str, str]:
             arguments, stdin=subprocess.DEVNULL, capture_output=True, timeout=PROBE_LIMIT_S, check=False
         )
         answers: dict[str, str] = json.loads(ended.stdout)
+    except (PermissionError, FileNotFoundError) as error:
+        raise SandboxUnavailable(
+            f"this machine could not be examined: {error}",
+            next_step=f"user {os.geteuid()} must be able to execute the Python that runs blackstart: install it where "
+            "this user may go",
+        ) from None
     except (OSError, subprocess.TimeoutExpired, ValueError) as error:
         raise SandboxUnavailable(
             f"this machine could not be examined: {error}", next_step="look whether memory or processes are short"

@@ -152,7 +152,8 @@ def roles(
             role = "install"
         if role:
             found[path] = role
-    return _with_product(found, used, lambda path: _holds_records(path, images, moments, masker))
+    found = _with_product(found, used, lambda path: _holds_records(path, images, moments, masker))
+    return _with_accounts(found, used, lambda path: _is_account(path, images, moments, masker))
 
 
 def _is_folder(use: Use) -> bool:
@@ -229,21 +230,47 @@ def _with_product(found: dict[str, str], used: Mapping[str, Use], records: Calla
     return {**found, **{path: "output" for path in logs if is_only or records(path)}}
 
 
+def _with_accounts(found: dict[str, str], used: Mapping[str, Use], is_account: Callable[[str], bool]) -> dict[str, str]:
+    """Beside what the program keeps, a text that it never reads, each line of which tells the moment of its writing, is
+    a log, though each run begins it anew; and so is what such a one was renamed to.
+    """
+    if "state" not in found.values():
+        return found
+    logs = {path for path, role in found.items() if role == "log" or (role == "output" and is_account(path))}
+    sources = {path: used[path].sources for path, role in found.items() if role == "output"}
+    logs |= {path for path, named in sources.items() if named and named <= logs}
+    return {**found, **dict.fromkeys(logs, "log")}
+
+
 def _holds_records(path: str, images: Sequence[Image], moments: Sequence[Moment], masker: Masker) -> bool:
     """Whether most of what the runs appended says nothing of its moment, or stands in columns."""
-    told = lines = 0
+    forms, told, lines = _new_lines(path, images, moments, masker)
+    return "csv" in forms or ("" not in forms and lines > 2 * told)
+
+
+def _is_account(path: str, images: Sequence[Image], moments: Sequence[Moment], masker: Masker) -> bool:
+    """Whether it is text, and all of what the runs wrote tells its moment."""
+    forms, told, lines = _new_lines(path, images, moments, masker)
+    return forms == {"text"} and lines == told > 0
+
+
+def _new_lines(
+    path: str, images: Sequence[Image], moments: Sequence[Moment], masker: Masker
+) -> tuple[set[str], int, int]:
+    """(forms of the content, how many new lines tell the moment of their run, how many there are)."""
+    forms, told, lines = set(), 0, 0
     for before, after, moment in zip(images, images[1:], moments, strict=False):
         for place in (place for place in after if masker(place) == path):
             content, old = after[place].content, before.get(place)
             if content is None or not content.leaves:
-                return False
-            if content.form == "csv":
-                return True
+                forms.add("")
+                continue
+            forms.add(content.form)
             known = {value for _, value in old.content.leaves} if old is not None and old.content else set()
             new = [value for _, value in content.leaves if value not in known]
             told += sum(bool(spans(value, moment)) for value in new)
             lines += len(new)
-    return lines > 2 * told
+    return forms, told, lines
 
 
 def deletion_candidates(

@@ -1,9 +1,10 @@
 """The versions of a clean run: what each file held at its version boundaries, and which of them an output acknowledged.
 
 A version boundary of a file is the last close of a writer, a rename onto it, a commit (fsync, fdatasync, a rollback
-journal unlinked or truncated), an output event, and the moment before it is opened anew, truncated, replaced or
-removed. An operation is seen before the kernel carries it out, so what a boundary left is read at the next operation
-of the same thread. Only files that were changed since their last reading are read.
+journal unlinked or truncated, the last frame of a transaction in a write-ahead log), an output event, and the moment
+before it is opened anew, truncated, replaced or removed. An operation is seen before the kernel carries it out, so what
+a boundary left is read at the next operation of the same thread. Only files that were changed since their last reading
+are read.
 
 A content that does not read (half written at an output event) is no version. Of files with more versions than are
 worth reading, the gap is marked by a FileState of kind `unread`: the oracles then expect less.
@@ -22,6 +23,7 @@ from blackstart.core.trace import DIRECTORY, SYNCING, Operation
 
 READINGS_PER_FILE = 300
 _COMPANIONS = ("-wal", "-journal", "-shm")
+_LOG, _FRAME_HEADER_BYTES = "-wal", 24
 _RENAMES = ("rename", "renameat", "renameat2", "link", "linkat")
 _REMOVALS = ("unlink", "unlinkat", "rmdir")
 _TRUNCATIONS = ("truncate", "ftruncate")
@@ -72,6 +74,7 @@ class VersionReader:
         self._appending: set[str] = set()
         self._doubled: set[tuple[int, str]] = set()  # (process, path): open twice, by dup2
         self._pending: dict[int, set[str]] = {}
+        self._committing: set[tuple[int, str]] = set()  # (thread, log): the page that ends a transaction comes next
         self._events: list[Acknowledgement] = []
         self._has_news = False
 
@@ -140,6 +143,20 @@ class VersionReader:
                 self._appending.add(path)
         elif operation.changes:
             self._change(who, path)
+            if operation.path.endswith(_LOG):
+                self._frame(operation, path)
+
+    def _frame(self, operation: Operation, path: str) -> None:
+        """A frame of a write-ahead log, which need not be synced to be a commit: its header comes first, and says
+        whether the page behind it ends a transaction.
+        """
+        header, place = operation.data, (operation.thread, operation.path)
+        if operation.size == _FRAME_HEADER_BYTES:
+            if not header or any(header[4:8]):
+                self._committing.add(place)
+        elif place in self._committing:
+            self._committing.remove(place)
+            self._later(operation.thread, {path})
 
     def _change(self, process: int, *paths: str) -> None:
         self._dirty.update((path, process) for path in paths if path.startswith("/"))

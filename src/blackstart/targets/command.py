@@ -330,7 +330,8 @@ class Start:
     def fed(self, diagnosis: Diagnosis, now_s: float) -> Wait | None:
         """Look at the tree once more; what the diagnosis says now."""
         seen = look([process.outer_pid for process in self.sandbox.census()], now_s)
-        return diagnosis.feed(seen, self.pipes.seen_bytes + seen.written_bytes)
+        turns = sum(self.supervisor.hits) if self.supervisor else 0
+        return diagnosis.feed(seen, self.pipes.seen_bytes + seen.written_bytes, turns)
 
 
 def ended(status: int, elapsed_s: float) -> End:

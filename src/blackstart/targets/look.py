@@ -61,12 +61,13 @@ _SENDING = frozenset("write writev sendto sendmsg connect".split())
 # FUTEX_WAIT_BITSET, FUTEX_LOCK_PI, FUTEX_WAIT_REQUEUE_PI, FUTEX_LOCK_PI2 take an absolute time.
 _ABSOLUTE_FUTEX, _LOCK_PI, _FUTEX_REALTIME = frozenset((6, 9, 11, 13)), 6, 256
 HIDDEN_S, KEPT_MAX_S = 60.0, 600.0
-_RUNNABLE = "R"
+_RUNNABLE, _WAITING_IN_GATE = "R", "SD"
 
 
 class ThreadWait(msgspec.Struct, frozen=True, kw_only=True):
     """One thread: its id and state letter, the call it waits in and on what, how often it waited so far;
-    limit_s: how long this wait may still last, of a relative limit how long it lasts in all; None: for ever.
+    limit_s: how long this wait may still last, of a relative limit how long it lasts in all; None: for ever;
+    is_gated: whether it is the gate that it waits for.
     """
 
     thread: int
@@ -75,25 +76,28 @@ class ThreadWait(msgspec.Struct, frozen=True, kw_only=True):
     path: str = ""
     limit_s: float | None = None
     switches: int = 0
+    is_gated: bool = False
 
 
 class Look(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole tree at one moment: CPU seconds used and bytes written so far, ended children too; its threads."""
+    """The whole tree at one moment: CPU seconds used, bytes written and read, ended children too; its threads."""
 
     at_s: float
     cpu_s: float
     threads: tuple[ThreadWait, ...]
     written_bytes: int = 0
+    read_bytes: int = 0
 
 
 def look(pids: Iterable[int], at_s: float) -> Look:
     """Read the state of all threads of these processes; those that vanish meanwhile are left out."""
     threads: list[ThreadWait] = []
-    cpu_s, written_bytes = 0.0, 0
+    cpu_s, written_bytes, read_bytes = 0.0, 0, 0
     for pid in pids:
         try:
             cpu_s += sum(map(int, _stat(f"/proc/{pid}/stat")[11:15])) / _TICKS_S
-            written_bytes += _written(pid)
+            read, written = _moved(pid)
+            read_bytes, written_bytes = read_bytes + read, written_bytes + written
             timer_s = _armed_timer(pid)
             seen = [_thread(pid, int(thread), timer_s) for thread in os.listdir(f"/proc/{pid}/task")]
             if any(_waits_on_many(thread) for thread in seen):
@@ -102,7 +106,7 @@ def look(pids: Iterable[int], at_s: float) -> Look:
             threads += seen
         except (OSError, IndexError, ValueError):
             continue
-    return Look(at_s=at_s, cpu_s=cpu_s, threads=tuple(threads), written_bytes=written_bytes)
+    return Look(at_s=at_s, cpu_s=cpu_s, threads=tuple(threads), written_bytes=written_bytes, read_bytes=read_bytes)
 
 
 def is_at_rest(earlier: Look, later: Look) -> bool:
@@ -131,11 +135,12 @@ def _stat(path: str) -> list[str]:
         return file.read().rpartition(")")[2].split()
 
 
-def _written(pid: int) -> int:
-    """Bytes that its writes really wrote; a write that fails does not count, so a loop of them is no progress."""
+def _moved(pid: int) -> tuple[int, int]:
+    """Bytes that its calls really read and wrote; one that fails does not count, so a loop of them is no progress."""
     with contextlib.suppress(OSError, ValueError), open(f"/proc/{pid}/io") as file:
-        return sum(int(line.split()[1]) for line in file if line.startswith("wchar:"))
-    return 0
+        counts = dict(line.split(": ") for line in file)
+        return int(counts["rchar"]), int(counts["wchar"])
+    return 0, 0
 
 
 def _armed_timer(pid: int) -> float | None:
@@ -174,7 +179,22 @@ def _thread(pid: int, thread: int, timer_s: float | None) -> ThreadWait:
             call, path, limit_s = _wait(pid, int(words[0]), [int(word, 16) for word in words[1:7]])
     if call in _ON_MANY and timer_s is not None:
         limit_s = timer_s if limit_s is None else min(limit_s, timer_s)
-    return ThreadWait(thread=thread, state=state, call=call, path=path, limit_s=limit_s, switches=switches)
+    return ThreadWait(
+        thread=thread,
+        state=state,
+        call=call,
+        path=path,
+        limit_s=limit_s,
+        switches=switches,
+        is_gated=state in _WAITING_IN_GATE and _is_gated(base),
+    )
+
+
+def _is_gated(base: str) -> bool:
+    """Whether the kernel says that the thread waits for an answer to its notification."""
+    with contextlib.suppress(OSError), open(f"{base}/wchan") as file:
+        return "seccomp" in file.read()
+    return False
 
 
 def _wait(pid: int, number: int, arguments: list[int]) -> tuple[str, str, float | None]:

@@ -2,7 +2,8 @@
 
 It is fed looks and a mark of progress. The rules are those of the end oracle: blocked without a limit and without CPU
 for 2 s; in a wait with its own limit, that limit + 3 s; the same wait again and again without progress, 10 rounds and
-30 s (longer where that is to be confirmed); busy at >= 90 % of a CPU for 5 s; otherwise it is merely slow. A wait is
+30 s (longer where that is to be confirmed); busy at >= 90 % of a CPU for 5 s, or making the call that the fault is in
+again and again meanwhile without ever resting; otherwise it is merely slow. A wait is
 told from the next one of the same thread by how often that thread has waited, so a loop of short waits is never taken
 for one long one.
 """
@@ -17,6 +18,8 @@ from blackstart.core.history import Wait
 from blackstart.targets.look import Look, ThreadWait
 
 BLOCKED_S, BUSY_S, BUSY_SHARE, QUIET_SHARE = 2.0, 5.0, 0.9, 0.02
+# So often in that time, and seen at it so often, whoever waits for the gate again and again does nothing else.
+TURNS_MIN, LOOKS_MIN = 100, 8
 # A language runtime's own monitor sleeps so long at a time while all else is held up (Go: 60 s); it wakes nobody.
 MONITOR_S = 59.0
 LIMIT_GRACE_S, REPEAT_S, REPEAT_ROUNDS = 3.0, 30.0, 10
@@ -67,17 +70,21 @@ class Diagnosis:
         self._until_s = until_s
         self._repeat_s = repeat_s
         self._window: list[Look] = []
+        self._turns: list[int] = []
         self._progress: int | None = None
         # (thread, call, switches) -> when this wait was seen first, and its limit then.
         self._began: dict[tuple[int, str, int], tuple[float, float | None]] = {}
         # (thread, call) -> switches when first seen, switches now, whether it was there from the first look.
         self._counts: dict[tuple[int, str], tuple[int, int, bool]] = {}
 
-    def feed(self, seen: Look, progress: int) -> Wait | None:
-        """progress: any number that changes when bytes, acknowledgements or state changes are seen."""
+    def feed(self, seen: Look, progress: int, turns: int = 0) -> Wait | None:
+        """progress: any number that changes when bytes, acknowledgements or state changes are seen; turns: how often
+        the call that the fault is in has been made.
+        """
         if progress != self._progress:
             self._progress = progress
             self._window.clear()
+            self._turns.clear()
             self._began.clear()
             self._counts.clear()
         for thread in seen.threads:
@@ -86,7 +93,8 @@ class Diagnosis:
             first, _, early = self._counts.get(place, (thread.switches, 0, not self._window))
             self._counts[place] = first, thread.switches, early
         self._window.append(seen)
-        return self._busy(seen) or self._stuck(seen) or self._repeating(seen)
+        self._turns.append(turns)
+        return self._busy(seen) or self._turning(seen) or self._stuck(seen) or self._repeating(seen)
 
     def last(self) -> Wait:
         """What to say when the hard limit cuts the observation off."""
@@ -109,6 +117,28 @@ class Diagnosis:
         if earlier and _share(earlier, seen) >= BUSY_SHARE:
             return Wait(state="busy", seen_s=seen.at_s - earlier.at_s, cpu=_share(earlier, seen))
         return None
+
+    def _turning(self, seen: Look) -> Wait | None:
+        """Busy with one call that stops at the gate, where it then spends a part of its time: always the same thread is
+        at it, it reads nothing, and in no look does it rest.
+        """
+        earlier = self._since(seen, BUSY_S)
+        if earlier is None:
+            return None
+        at = self._window.index(earlier)
+        turns, looks = self._turns[-1] - self._turns[at], self._window[at:]
+        if turns < TURNS_MIN or len(looks) < LOOKS_MIN or earlier.read_bytes != seen.read_bytes:
+            return None
+        tireless = set.intersection(*({t.thread for t in one.threads if _is_at_work(t)} for one in looks))
+        thread = next((t for t in seen.threads if t.thread in tireless), None)
+        if thread is None:
+            return None
+        waits = [t for one in looks for t in one.threads if t.thread == thread.thread and t.is_gated]
+        if not waits:
+            return None
+        span_s = seen.at_s - earlier.at_s
+        cpu = _share(earlier, seen)
+        return Wait(state="busy", call=waits[-1].call, path=waits[-1].path, seen_s=span_s, rounds=turns, cpu=cpu)
 
     def _stuck(self, seen: Look) -> Wait | None:
         """Nobody will go on by itself: blocked, past the own limit, or not before the end of our patience."""
@@ -162,6 +192,10 @@ class Diagnosis:
 
 def _key(thread: ThreadWait) -> tuple[int, str, int]:
     return thread.thread, thread.call, thread.switches
+
+
+def _is_at_work(thread: ThreadWait) -> bool:
+    return thread.is_gated or thread.state == "R"
 
 
 def _share(earlier: Look, later: Look) -> float:

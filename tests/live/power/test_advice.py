@@ -1,6 +1,6 @@
 """Each advice on a power cut, followed: the bad program is told it, and with it applied nothing is found.
 
-Two more are shown in test_twice.py: never call a failed sync again, and let recovery be able to begin again.
+Those on syncs that fail, and on letting recovery be able to begin again, are shown in test_twice.py.
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ PAIRS = {
     "Write the new content to a temporary file": (IN_PLACE.format(fsync=FSYNC, directory=""), GOOD),
 }
 TAIL = "On start, cut a file that is only appended to off after its last whole record"
-ELSEWHERE = ("Do not call fsync again", TWICE, TAIL)
+APPENDED = "fsync a file after appending to it, before acknowledging"
+STUCK = "Let nothing that outlives a kill block the next start"  # shown by the twins of `stuck`
+ELSEWHERE = ("Do not call fsync again", "Take a failed fsync for a failed write", TWICE, TAIL, APPENDED, STUCK)
 
 
 def of(text: str) -> str:
@@ -57,8 +59,10 @@ def of(text: str) -> str:
 def test_no_advice_is_given_that_is_not_tried_here() -> None:
     given = set()
     for kinds in chain.from_iterable(combinations(KINDS, count) for count in range(len(KINDS) + 1)):
-        for moved, appended, consequence in product((True, False), (True, False), ("lost", "corrupt", "stuck")):
-            cut = Cut(model="ext4", lost_kinds=kinds, paths=("a",), is_real=True, moved=moved, appended=appended)
+        for moved, appended, again, consequence in product(*[(True, False)] * 3, ("lost", "corrupt", "stuck")):
+            cut = Cut(
+                model="ext4", lost_kinds=kinds, paths=("a",), is_real=True, moved=moved, appended=appended, again=again
+            )
             for hurt, cuts in product(((), ("a",), ("b",)), ([cut], [cut, cut])):
                 given.add(of(power_advice(cuts, consequence, "defect", hurt)))
     assert given == {*PAIRS, *ELSEWHERE}
@@ -122,3 +126,24 @@ def test_a_log_that_is_cut_off_after_its_last_whole_record_starts_again(tmp_path
             if subprocess.run(command, cwd=disk, stderr=subprocess.DEVNULL, check=False).returncode:
                 failed[name].add(of(power_advice([explain(recording, state)], "stuck", "defect")))
     assert failed == {"strict": {TAIL}, "tolerant": set()}
+
+
+@pytest.mark.live
+def test_a_line_that_is_synced_before_it_is_acknowledged_is_there(tmp_path: Path) -> None:
+    told = {}
+    for name, sync in (("bad", ""), ("good", "os.fsync(log)")):
+        place = tmp_path / name
+        place.mkdir()
+        (place / "d").write_text(OLD + "\n")
+        program = f"import os; log = os.open('d', os.O_WRONLY | os.O_APPEND); os.write(log, b'n\\n'); {sync}"
+        recording = record(
+            [sys.executable, "-I", "-S", "-c", f"{program}\nos.write(1, b'kept')"], state=place, cwd=place
+        )
+        lost = [
+            state
+            for state in crash_states(recording, "xfs", with_kills=True)
+            if recording.outputs_before(state.cut)
+            and b"n" not in recording.contents.content(recording.names.layout(state.mask)[str(place / "d")], state.mask)
+        ]
+        told[name] = {of(power_advice([explain(recording, state)], "lost", "defect")) for state in lost}
+    assert told == {"bad": {APPENDED}, "good": set()}

@@ -20,6 +20,7 @@ WRITES_AGAIN = RETRIES.replace(
     "OSError:\n        with open('notes.tmp', 'w') as f:\n            json.dump(notes, f)\n            f.flush()\n"
     "            os.fsync(f.fileno())",
 )
+IGNORES = RETRIES.replace("OSError:\n        os.fsync(f.fileno())", "OSError:\n        pass")
 FAILING = ("--model", "fsync-fails,fsync-fails-btrfs")
 
 RECOVERS = """
@@ -75,6 +76,14 @@ def test_a_fsync_that_is_tried_again_after_it_failed_loses_what_was_acknowledged
     assert written.returncode == 0, written.stderr
     (broken,) = (tmp_path / "disk").rglob("notes.json")
     assert b"x" not in broken.read_bytes()
+
+
+@pytest.mark.live
+def test_who_takes_no_notice_of_a_failed_fsync_is_told_that_and_nothing_of_a_second_one(tmp_path: Path) -> None:
+    """covers: R-12"""
+    (finding,) = defects(power(tmp_path, PROGRAM.format(fsync=IGNORES, directory=DIRECTORY), *FAILING))
+    assert finding["consequence"] in ("corrupt", "lost")
+    assert "Take a failed fsync for a failed write" in finding["advice"] and "again after" not in finding["advice"]
 
 
 @pytest.mark.live

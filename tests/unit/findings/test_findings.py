@@ -10,7 +10,7 @@ import pytest
 from blackstart.core.history import EXITED, KILLED, Cut, End, History, Injected, Run
 from blackstart.core.trace import Operation
 from blackstart.core.verdict import CONSEQUENCES, DEFECT, NOTE, POLICY, Verdict, failed, passed
-from blackstart.findings import Failure, cause_of, group, reproduction, severity
+from blackstart.findings import Failure, cause_of, group, reproduction, severity, where
 from blackstart.findings.advice import advice, power_advice
 from blackstart.findings.fingerprint import context
 
@@ -168,7 +168,7 @@ def test_two_of_two_or_three_of_five(repeats: list[bool], shown: bool, more: int
 
 def test_sorts_of_power_cuts_are_causes_of_their_own_with_their_own_advice() -> None:
     plain = Cut(model="xfs", models=("xfs",), is_real=True, lost_kinds=("data",))
-    dropped = Cut(model="fsync-fails", models=("fsync-fails",), is_real=True, lost_kinds=("dropped",))
+    dropped = Cut(model="fsync-fails", models=("fsync-fails",), is_real=True, lost_kinds=("dropped",), again=True)
     advised = {}
     for cuts in ((plain,), (plain, plain), (dropped,)):
         injected = tuple(Injected(fault="cut", kind="power", fired=1, cut=cut) for cut in cuts)
@@ -203,3 +203,39 @@ def test_who_renames_already_is_told_of_the_fsync_only() -> None:
         assert "fsync the temporary file before it is renamed" in told
     in_place = msgspec.structs.replace(unsynced, paths=("$CWD/c.json",), moved=False)
     assert "to a temporary file" in power_advice([in_place], "corrupt", "defect", ["$CWD/c.json"])
+
+
+def test_only_who_calls_a_failed_fsync_again_is_told_not_to() -> None:
+    for again, told in ((True, "Do not call fsync again"), (False, "Take a failed fsync for a failed write")):
+        cut = Cut(model="fsync-fails", models=("fsync-fails",), is_real=True, lost_kinds=("dropped",), again=again)
+        assert power_advice([cut], "lost", "defect").startswith(told)
+
+
+@pytest.mark.parametrize("consequence", ["lost", "corrupt"])
+def test_who_only_appends_is_not_told_to_rename(consequence: str) -> None:
+    hurt = failed("state", consequence, "lines are gone", paths=["$CWD/notes.json"])
+    for appended, told in ((frozenset({"$CWD/notes.json"}), "ftruncate"), (frozenset(), "rename it over")):
+        (finding,) = group([msgspec.structs.replace(failure(hurt), appended=appended)])
+        assert told in finding.advice
+    cut = Cut(model="ext4", models=("ext4",), is_real=True, lost_kinds=("size",), paths=("$CWD/notes.json",))
+    told = power_advice([cut], consequence, "defect", ["$CWD/notes.json"], appended=True)
+    assert "rename" not in told and ("fsync a file after appending" in told) == (consequence == "lost")
+
+
+def test_the_function_of_a_native_program_is_near_until_its_stack_was_read() -> None:
+    guess = ("/usr/lib/libacl.so.1:acl_get_file:0", "/usr/bin/task:_ZN4File5closeEv:0")
+    found = failure(site=guess)
+    assert where(found) == "write $CWD/notes.json near File::close (task)"
+    assert where(found, ("/w/file.cpp:save:12",)) == "write $CWD/notes.json in save (file.cpp)"
+    assert where(failure(site=guess[:1])) == "write $CWD/notes.json"  # of a library: nothing is known
+    assert where(failure()) == "write $CWD/notes.json in save (notes.py)"
+
+
+def test_what_was_taken_back_and_half_a_config_have_advice_of_their_own() -> None:
+    taken_back = failed("acknowledged", "lost", "it says that it is done before it is", paths=["$CWD/a"], label=NOTE)
+    (early,) = group([failure(taken_back)])
+    assert early.severity == "low" and early.advice.startswith("Say that it is done")
+    (config,) = group(
+        [failure(failed("restart", "corrupt", "it still fails", paths=["$CWD/a"], label=NOTE), kind="file")]
+    )
+    assert config.advice.startswith("Make sure that a config is whole")

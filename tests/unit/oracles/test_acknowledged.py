@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from blackstart.core.calibration import Acknowledgement, Calibration
-from blackstart.core.history import KILLED, End, Reset
+from blackstart.core.history import EXITED, KILLED, End, Reset
 from blackstart.core.reading import FileState, Reading
 from blackstart.core.verdict import DEFECT, FAILED, NOTE, PASSED, POLICY, Verdict
 from blackstart.oracles import acknowledged
@@ -150,7 +150,37 @@ def test_what_only_announces_or_was_written_in_time_is_no_write_behind() -> None
     assert ended(b"", notes(11)).outcome == PASSED
 
 
+def test_what_a_journal_holds_already_is_not_behind() -> None:
+    given = killed(notes(11), notes(13), stdout=b"begin\nsaved note 12\n")
+    (first, *others), journal = given.runs, file(b"add note 12\n", "/w/journal")
+    first = msgspec.structs.replace(first, image={**first.image, "/w/journal": journal})
+    kept = msgspec.structs.replace(given, runs=(first, *others))
+    for role, outcome in (("scratch", PASSED), ("log", FAILED)):
+        roles = {NOTES: "state", "$CWD/journal": role}
+        verdict = judge(kept, chain=(clean(0), BEHIND, clean(2, files={NOTES: notes(13)})), roles=roles)
+        assert verdict.outcome == outcome, role
+
+
 def test_a_line_where_clean_runs_print_none_acknowledges_nothing() -> None:
     silent = clean(0, stdout="", acknowledgements=())
     given = killed(None, notes(1), "S0", stdout=b"\n?\n")
     assert judge(given, chain=(silent, clean(1))).outcome == PASSED
+
+
+def met_an_error(code: int, stdout: bytes, kept: FileState, restarted: FileState) -> object:
+    """A run that met an error itself, and a clean restart."""
+    first = run("run", {NOTES: kept}, end=End(how=EXITED, code=code), stdout=stdout, stderr=b"cannot save\n")
+    return history("errno", (first, run("restart", {NOTES: restarted})), "S0")
+
+
+def test_what_is_taken_back_by_an_exit_status_is_a_note() -> None:
+    taken_back = judge(met_an_error(1, b"saved 1\nsaved 2\nsaved 3\n", notes(2), notes(5)))
+    assert (taken_back.consequence, taken_back.label) == ("lost", NOTE)
+    assert "takes that back with an exit status of its own" in taken_back.evidence[0]
+    kept_up = judge(met_an_error(0, b"saved 1\nsaved 2\nsaved 3\n", notes(2), notes(5)))
+    assert (kept_up.consequence, kept_up.label) == ("lost", DEFECT)
+
+
+def test_an_error_in_the_next_step_takes_nothing_back() -> None:
+    verdict = judge(met_an_error(1, b"saved 1\nsaved 2\n", notes(1), notes(4)))
+    assert (verdict.consequence, verdict.label) == ("lost", DEFECT)

@@ -154,3 +154,26 @@ def test_without_the_name_of_the_damaged_file_nothing_is_known() -> None:
     given = history("file", (run("run", {NOTES: notes(2)}, stdout=SAVED),), injected=(fault,))
     outcomes = {v.oracle: v.outcome for v in judge_all(given, calibration())}
     assert outcomes["state"] == UNKNOWN and outcomes["end"] == PASSED
+
+
+def test_damage_that_is_moved_on_hurts_no_other_file() -> None:
+    old = file(b"yesterday\n", "$CWD/notes.1")
+    yardstick = calibration(
+        roles={NOTES: "state", "$CWD/notes.1": "state"},
+        chain=tuple(clean(k, versions={NOTES: (notes(k),), "$CWD/notes.1": (old, old)}) for k in range(3)),
+    )
+    rotated = damaged(GARBAGE, notes(1), more={"$CWD/notes.1": GARBAGE}, stderr=b"rotating\n")
+    assert failing(rotated, yardstick) == []
+    spoilt = damaged(GARBAGE, notes(1), more={"$CWD/notes.1": file(b"\x00\xfeother\n")}, stderr=b"rotating\n")
+    assert failing(spoilt, yardstick) == [("state", "corrupt", ("$CWD/notes.1",))]
+
+
+def test_what_half_a_config_said_and_was_done_is_a_note() -> None:
+    refused = run("restart", {}, end=End(how=EXITED, code=1), stderr=b"no such log\n")
+    config = calibration(roles={NOTES: "config"})
+    for yardstick, end, label in (
+        (config, None, "note"), (config, End(how=EXITED, code=1), "defect"), (calibration(), None, "defect"),
+    ):  # fmt: skip
+        given = damaged(file(b"{"), file(b"{"), end=end, good_again=refused)
+        (found,) = [v for v in judge_all(given, yardstick) if v.outcome == FAILED and v.oracle == "restart"]
+        assert (found.consequence, found.label) == ("corrupt", label)

@@ -192,3 +192,17 @@ def test_an_uncaught_exception_is_named_whatever_stands_between_its_lines() -> N
     )
     said = judge(ended(End(how=EXITED, code=1), notes(1), stderr=text, stdout=b"")).evidence[0]
     assert said == "an uncaught store.errors.Locked in start (notes.py): store.errors.Locked: (5) database is locked"
+
+
+OLD_FILE = "$CWD/notes.1"
+
+
+@pytest.mark.parametrize(("writes", "label"), [(True, "note"), (False, "defect")])
+def test_what_could_not_be_removed_in_silence_is_a_note_where_the_work_was_done(writes: bool, label: str) -> None:
+    old, done = file(b"old", OLD_FILE), notes(2) if writes else notes(1)
+    chain = tuple(
+        clean(k, versions={NOTES: (notes(1), done), OLD_FILE: (old, None)}, files={NOTES: done}) for k in range(3)
+    )
+    first = run("run", {NOTES: done, OLD_FILE: old}, stdout=b"saved note 2\n")
+    verdict = judge(history("errno", (first,)), calibration(chain=chain, roles={NOTES: "state", OLD_FILE: "state"}))
+    assert (verdict.consequence, verdict.label, verdict.paths) == ("silent", label, (OLD_FILE,))

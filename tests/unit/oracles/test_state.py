@@ -6,7 +6,8 @@ import json
 
 import msgspec
 
-from blackstart.core.history import Reset
+from blackstart.core.calibration import Calibration
+from blackstart.core.history import KILLED, End, Reset
 from blackstart.core.masking import UNREAD
 from blackstart.core.reading import FileState, Reading
 from blackstart.core.verdict import FAILED, PASSED, UNKNOWN, Verdict
@@ -107,6 +108,20 @@ def test_the_same_note_twice_is_not_judged() -> None:
 def test_something_new_in_the_file_is_not_judged() -> None:
     content = {"notes": ["note 1", "note 2"], "last error": "no space left"}
     assert judge(killed(notes(1), file(json.dumps(content).encode()))).outcome == UNKNOWN
+
+
+def test_what_cannot_be_compared_is_judged_by_what_the_restart_says_of_it() -> None:
+    odd = file(json.dumps({"notes": ["note 1", "note 2", "of 9:41"]}).encode())
+
+    def told(stdout: bytes, yardstick: Calibration) -> str:
+        first = run("run", {NOTES: notes(1)}, end=End(how=KILLED))
+        return judge(history("kill", (first, run("restart", {NOTES: odd}, stdout=stdout))), yardstick).outcome
+
+    assert told(b"saved note 2\n", calibration()) == told(b"saved note 3\n", calibration()) == PASSED
+    assert told(b"saved note 1\n", calibration()) == UNKNOWN  # of an earlier version
+    assert told(b"", calibration()) == UNKNOWN
+    alike = calibration(chain=tuple(clean(k, stdout="saved\n") for k in range(3)))
+    assert told(b"saved\n", alike) == UNKNOWN  # which tells nothing
 
 
 def test_other_roles_are_not_judged() -> None:

@@ -195,6 +195,22 @@ def test_of_a_job_that_tells_something_the_only_file_is_its_product_if_it_holds_
     assert role("/d/kept", beside, *both, moments=[NOON]) == "log"
 
 
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [("2023/11/14-22:13:20 recovering", "log"), ("2023/11/12-22:13:20 recovering", "output"), ("4 nails", "output")],
+)
+def test_beside_state_a_text_that_tells_when_each_line_was_written_is_a_log(line: str, expected: str) -> None:
+    def with_line(text: str) -> Image:
+        return {**image("/d/LOG", text=text), **image("/d/LOG.old", "/d/n")}
+
+    anew = [op("rename", "/d/LOG", "/d/LOG.old"), opened("/d/LOG", WRITE | CREATE | TRUNCATE), wrote("/d/LOG")]
+    beside = [*anew, opened("/d/n"), op("read", "/d/n"), opened("/d/n", WRITE | CREATE), wrote("/d/n")]
+    images = [with_line("earlier"), with_line(line)]
+    assert role("/d/LOG", beside, *images, moments=[NOON]) == expected
+    assert role("/d/LOG.old", beside, *images, moments=[NOON]) == expected
+    assert role("/d/LOG", anew, *images, moments=[NOON]) == "output"  # it is all there is
+
+
 def test_answers_are_exit_status_stdout_check_and_files_written_but_not_logs() -> None:
     trace = (
         wrote("/d/n"), wrote("/d/o"), opened("/d/log", WRITE | CREATE | APPEND), wrote("/d/log"), opened("/d/script"),

@@ -158,6 +158,18 @@ def test_the_commit_of_a_database_is_a_version_of_the_database() -> None:
     assert DB in world.asked and f"{DB}-journal" not in world.asked
 
 
+def test_a_transaction_in_a_write_ahead_log_is_a_version_though_nothing_is_synced() -> None:
+    world = World({DB: "1"})
+    world.open(f"{DB}-wal", flags=WRITE | CREATE)
+    for value, header in (("half", bytes(8)), ("2", bytes(7) + b"\5")):  # only the second one ends a transaction
+        world.do("pwrite64", f"{DB}-wal", size=24, data=header)
+        world.files[DB] = value
+        world.do("pwrite64", f"{DB}-wal", size=4096)
+    world.do("getpid")
+    kept = [state.content.leaves for state in world.finish().versions[DB] if state and state.content]
+    assert kept == [(("1", "1"),), (("1", "2"),)]
+
+
 def test_only_changed_files_are_read() -> None:
     world = World({A: "1", "/w/other": "x"})
     for _ in range(50):

@@ -218,3 +218,33 @@ def test_a_plan_done_again_on_a_slower_machine_is_given_that_machines_time() -> 
     both = quiet.no_less_than(busy)
     assert (both.deadline_s, both.work_s) == (busy.deadline_s, busy.work_s)
     assert (both.hard_s, both.repeat_s) == (quiet.hard_s, quiet.repeat_s)
+
+
+GATED = ThreadWait(thread=1, state="S", call="openat", path="/w/lock", is_gated=True)
+
+
+def watch_turns(each: ThreadWait, *, a_second: int = 400, read_bytes: int = 0) -> Wait:
+    """A program that makes the call of the fault so often, and gets 40 % of a processor."""
+    diagnosis, now_s = Diagnosis(60.0), 0.0
+    while now_s <= 60.0:
+        threads = (each, thread("futex", number=2))
+        look = Look(at_s=now_s, cpu_s=0.4 * now_s, threads=threads, read_bytes=int(read_bytes * now_s))
+        wait = diagnosis.feed(look, 0, int(a_second * now_s))
+        if wait is not None:
+            return wait
+        now_s += STEP_S
+    return diagnosis.last()
+
+
+def test_who_makes_the_failing_call_again_and_again_is_busy_though_the_gate_takes_a_part_of_its_time() -> None:
+    wait = watch_turns(GATED)
+    assert (wait.state, wait.call, wait.path) == ("busy", "openat", "/w/lock")
+    assert wait.seen_s >= 5 and wait.rounds >= 100
+
+
+def test_who_rests_between_or_reads_or_does_it_rarely_is_not() -> None:
+    resting = ThreadWait(thread=1, state="S", call="clock_nanosleep", limit_s=0.01)
+    assert watch_turns(resting).state != "busy"
+    assert watch_turns(GATED, read_bytes=4096).state == "working"
+    assert watch_turns(GATED, a_second=5).state == "working"
+    assert watch_turns(RUNNING).state == "working"  # never seen at the gate: what it does is not known

@@ -1,0 +1,47 @@
+"""Which files clean runs only append to: what stands there stays, and new content comes behind it, in the same file.
+
+Measured: each version that a clean run left holds all of the one before it, and no run emptied the file, cut it or
+put another one in its place. What such a file needs against a crash differs from what one that is rewritten needs.
+"""
+
+from __future__ import annotations
+
+import os
+from itertools import pairwise
+
+from blackstart.core.calibration import Calibration
+from blackstart.core.masking import Masker, same
+from blackstart.core.reading import FileState
+from blackstart.core.trace import OPENING, Operation
+from blackstart.oracles.compare import is_empty, is_extended, leaves_of
+from blackstart.oracles.view import JUDGED_ROLES
+
+
+def only_appended(calibration: Calibration) -> frozenset[str]:
+    """The masked paths of these files."""
+    masker = Masker(calibration.mask)
+    replaced = {path for run in calibration.chain for one in run.trace if (path := _replaced(one, masker))}
+    judged = {path for path, role in calibration.roles.items() if role in JUDGED_ROLES}
+    return frozenset(path for path in judged - replaced if _grows(calibration, path))
+
+
+def _replaced(operation: Operation, masker: Masker) -> str:
+    """The file that loses what it held by this operation; `` if none does."""
+    call = operation.call
+    if call.startswith("rename"):
+        return masker(operation.path2)
+    empties = call == "creat" or (call in OPENING and operation.flags & os.O_TRUNC)
+    if empties or call.startswith(("truncate", "ftruncate", "unlink")):
+        return operation.masked or masker(operation.path)
+    return ""
+
+
+def _grows(calibration: Calibration, path: str) -> bool:
+    pairs = [pair for run in calibration.chain for pair in pairwise(run.versions.get(path, ()))]
+    grown = [pair for pair in pairs if not same(*pair) and not is_empty(pair[0])]
+    return bool(grown) and all(is_extended(*pair) or _has_more_rows(*pair) for pair in grown)
+
+
+def _has_more_rows(was: FileState | None, now: FileState | None) -> bool:
+    forms = {state.content.form for state in (was, now) if state is not None and state.content is not None}
+    return forms == {"csv"} and set(leaves_of(was) or ()) < set(leaves_of(now) or ())

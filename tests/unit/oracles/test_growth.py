@@ -1,0 +1,48 @@
+"""Which files are only appended to: twins of one growing file."""
+
+from __future__ import annotations
+
+import pytest
+
+from blackstart.core.trace import Operation
+from blackstart.oracles.growth import only_appended
+from tests.unit.oracles.build import calibration, clean, file
+
+PATH = "$CWD/orders.txt"
+APPENDS, TRUNCATES = 0o2001, 0o1001
+LINES = b"1 hammer\n2 nails\n"
+OPENS = Operation(index=1, call="openat", path="/w/orders.txt", masked=PATH, flags=APPENDS)
+EMPTIES = Operation(index=1, call="openat", path="/w/orders.txt", masked=PATH, flags=TRUNCATES)
+RENAMES = Operation(index=2, call="rename", path="/w/new", masked="$CWD/new", path2="/w/orders.txt")
+
+
+@pytest.mark.parametrize(
+    ("more", "operations", "is_appended"),
+    [
+        (b"3 saw\n", (OPENS,), True),
+        (b"3 saw\n", (OPENS, RENAMES), False),
+        (b"3 saw\n", (EMPTIES,), False),
+        (b"", (OPENS,), False),
+    ],
+)
+def test_a_file_is_appended_to_where_it_grows_and_is_never_replaced(
+    more: bytes, operations: tuple[Operation, ...], is_appended: bool
+) -> None:
+    before, after = file(LINES, PATH), file(LINES + more, PATH)
+    one = clean(1, versions={PATH: (before, after)}, files={PATH: after}, trace=operations)
+    assert only_appended(calibration(roles={PATH: "state"}, chain=(one,))) == ({PATH} if is_appended else set())
+
+
+@pytest.mark.parametrize(("name", "is_appended"), [("orders.csv", True), ("orders.json", False)])
+def test_rows_more_are_appended_too(name: str, is_appended: bool) -> None:
+    path, text = f"$CWD/{name}", {"orders.csv": (b"a,1\n", b"a,1\nb,2\n"), "orders.json": (b"[1]", b"[1, 2]")}[name]
+    before, after = (file(one, path) for one in text)
+    one = clean(1, versions={path: (before, after)}, files={path: after})
+    assert bool(only_appended(calibration(roles={path: "state"}, chain=(one,)))) == is_appended
+
+
+def test_a_file_whose_lines_change_is_rewritten_and_a_log_is_nobodys() -> None:
+    before = file(LINES, PATH)
+    for after, role in ((file(b"1 hammer\n2 nuts\n3 saw\n", PATH), "state"), (file(LINES + b"3 saw\n", PATH), "log")):
+        one = clean(1, versions={PATH: (before, after)}, files={PATH: after}, trace=(OPENS,))
+        assert only_appended(calibration(roles={PATH: role}, chain=(one,))) == set()
