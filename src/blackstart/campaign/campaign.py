@@ -21,14 +21,14 @@ from blackstart.campaign.observe import Observation, Observer
 from blackstart.campaign.power import with_recordings
 from blackstart.campaign.scout import scout
 from blackstart.campaign.serving import companions_of, patience_of, service_of
-from blackstart.campaign.tally import NOT_FIRED, Keep, KeepNothing, Suspicion, Tally
+from blackstart.campaign.tally import Keep, KeepNothing, Suspicion, Tally, result_of
 from blackstart.campaign.worker import Outcome, Workshop
 from blackstart.core.calibration import Calibration
 from blackstart.core.clock import SYSTEM, Clock
 from blackstart.core.errors import Undecided
 from blackstart.core.options import KINDS, Options
 from blackstart.core.randomness import Seed
-from blackstart.core.verdict import DEFECT, FAILED, NOTE, PASSED, POLICY, UNKNOWN, Verdict, passed, unknown
+from blackstart.core.verdict import DEFECT, FAILED, NOTE, POLICY, UNKNOWN, Verdict, passed, unknown
 from blackstart.faults import AnyFault, Candidate
 from blackstart.findings import Failure, cause_of
 from blackstart.oracles.growth import only_appended
@@ -248,7 +248,7 @@ class Campaign:
         if task.why == "repeat":
             self.repeated(task, failing, outcome, queue)
             return
-        result = _result(verdicts)
+        result = result_of(verdicts)
         self.tally.count(place_of(msgspec.to_builtins(task.plan)), result, outcome.history)
         self.progress.done(result)
         for verdict in verdicts:
@@ -271,15 +271,11 @@ class Campaign:
             return verdict
         return unknown(verdict.oracle, f"muted ({self.tally.muted[verdict.oracle]}); it found: {verdict.consequence}")
 
-    def failure(self, trial: str, outcome: Outcome, verdict: Verdict) -> Failure:
-        """A failing verdict of a trial, with what is known of the files."""
-        return Failure(trial=trial, history=outcome.history, verdict=verdict, appended=self.tally.appended)
-
     def suspect(self, task: Task, outcome: Outcome, failing: list[Verdict], queue: Queue) -> None:
         """Add failures to what is known of their causes; the same repetitions tell about all new ones of a trial."""
         new: list[str] = []
         for verdict in failing:
-            failure = self.failure(str(task.number), outcome, verdict)
+            failure = self.tally.failure(str(task.number), outcome, verdict)
             cause = cause_of(failure)
             if cause in self.tally.eased or self.is_explained(task.plan, failure):
                 continue
@@ -339,7 +335,7 @@ class Campaign:
     def confirmed(self, task: Task, outcome: Outcome, failing: list[Verdict]) -> None:
         """What was watched for longer is a finding, or a note where it was not watched for long enough."""
         for verdict in failing:
-            failure = self.failure(str(task.number), outcome, verdict)
+            failure = self.tally.failure(str(task.number), outcome, verdict)
             cause = cause_of(failure)
             is_one = verdict.consequence == "hung" or rounds.is_confirmed(verdict)
             if is_one and cause not in self.tally.suspicions:
@@ -353,7 +349,7 @@ class Campaign:
         if outcome.history.late is None:
             return
         for verdict in failing:
-            failure = self.failure(str(task.number), outcome, verdict)
+            failure = self.tally.failure(str(task.number), outcome, verdict)
             cause = cause_of(failure)
             for earlier in task.causes:
                 known = self.tally.suspicions.get(earlier)
@@ -400,12 +396,3 @@ def _faults_of(candidate: Candidate) -> tuple[AnyFault, ...]:
     """The candidate's fault, after the crash that it needs, if any."""
     both = [candidate.crash, candidate.fault] if candidate.crash else [candidate.fault]
     return tuple(cast(AnyFault, fault) for fault in both)
-
-
-def _result(verdicts: list[Verdict]) -> str:
-    """The outcome of a trial for the counts; a note or a policy is no failure."""
-    if any(v.outcome == FAILED and v.label == DEFECT for v in verdicts):
-        return FAILED
-    if any(v.oracle == "fired" and v.outcome != PASSED for v in verdicts):
-        return NOT_FIRED
-    return UNKNOWN if any(v.outcome == UNKNOWN for v in verdicts) else PASSED

@@ -80,5 +80,5 @@ def _within(left_s: float, executor: Executor, plan: Plan) -> Outcome | None:
 def _failing_again(campaign: Campaign, suspicion: Suspicion, outcome: Outcome, cause: str) -> Failure | None:
     """The failure of this cause in a trial of less loss."""
     failing = (verdict for verdict in outcome.verdicts if verdict.outcome == FAILED)
-    made = (campaign.failure(suspicion.failures[0].trial, outcome, verdict) for verdict in failing)
+    made = (campaign.tally.failure(suspicion.failures[0].trial, outcome, verdict) for verdict in failing)
     return next((one for one in made if cause_of(one) == cause), None)

@@ -9,6 +9,7 @@ from blackstart.campaign.execute import Task
 from blackstart.campaign.impact import Sample, sample
 from blackstart.campaign.worker import Outcome
 from blackstart.core.history import History
+from blackstart.core.verdict import DEFECT, FAILED, PASSED, UNKNOWN, Verdict
 from blackstart.findings import Failure, Reproduction, reproduction
 from blackstart.report.points import Place
 from blackstart.trials import Plan
@@ -76,6 +77,10 @@ class Tally:
         """Trials that were done, without nulls and repetitions."""
         return sum(sum(of_kind.values()) for of_kind in self.counts.values())
 
+    def failure(self, trial: str, outcome: Outcome, verdict: Verdict) -> Failure:
+        """A failing verdict of a trial, with what is known of the files."""
+        return Failure(trial=trial, history=outcome.history, verdict=verdict, appended=self.appended)
+
     def close(self) -> None:
         """No further trial is done: what is left was cut."""
         self.cut = self.chosen - self.total
@@ -87,6 +92,15 @@ class Tally:
             self.samples.setdefault(place.kind, []).append(taken)
         for counts in (self.counts.setdefault(place.kind, {}), self.places.setdefault(place, {})):
             counts[outcome] = counts.get(outcome, 0) + 1
+
+
+def result_of(verdicts: list[Verdict]) -> str:
+    """The outcome of a trial for the counts; a note or a policy is no failure."""
+    if any(v.outcome == FAILED and v.label == DEFECT for v in verdicts):
+        return FAILED
+    if any(v.oracle == "fired" and v.outcome != PASSED for v in verdicts):
+        return NOT_FIRED
+    return UNKNOWN if any(v.outcome == UNKNOWN for v in verdicts) else PASSED
 
 
 class Keep(Protocol):
