@@ -51,7 +51,7 @@ def measure(
     port = 7000
     pipe = subprocess.PIPE
     listening = receiver.popen([python, __file__, "receive", str(port), str(quiet_s)], stdout=pipe)
-    receiver.wait_listening(port, "udp", process=listening)
+    receiver.wait_listening(port, "udp", timeout=300, process=listening)
     words = ["send", receiver.address, str(port), str(count), str(per_second), str(size)]
     sender.run([python, __file__, *words], check=True, timeout=120)
     out, _ = listening.communicate(timeout=60)

@@ -5,8 +5,11 @@ covers: M-9, M-18
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -48,3 +51,38 @@ def test_fsync_before_and_of_the_directory_after_the_rename_keeps_it(tmp_path: P
 def test_a_disk_that_lies_is_no_fault_of_the_program(tmp_path: Path) -> None:
     ran = cut(tmp_path / "service", "durable", "--model", "fsync-lies", trials=6)
     assert ran.status == 0 and ran.findings and {f["label"] for f in ran.findings} == {"note"}, ran.said()
+
+
+POSTGRES = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))), Path("postgres"))
+PORT = "5433"
+INSERTS = f"""
+for n in 1 2 3 4; do
+  if psql -h 127.0.0.1 -p {PORT} -U postgres -qc "create table if not exists notes (id int primary key, body text);
+    insert into notes values ($n, repeat('x', 2000))" >/dev/null 2>&1; then echo ok $n; else echo info $n; fi
+done
+"""
+SELECT = f"psql -h 127.0.0.1 -p {PORT} -U postgres -Atc 'select id from notes' | sed 's/^/have /'"
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(not POSTGRES.exists(), reason="needs postgresql (not installed)")
+def test_a_database_that_syncs_keeps_its_word_also_where_root_starts_it_and_it_gives_up_root() -> None:
+    """PostgreSQL refuses to run as root: then its files are another user's, on each disk that is built as well."""
+    gives_up = ["setpriv", "--reuid", "postgres", "--regid", "postgres", "--clear-groups"] if os.geteuid() == 0 else []
+    settings = {"listen_addresses": "127.0.0.1", "unix_socket_directories": "", "max_connections": "20"}
+    settings |= {"shared_buffers": "1MB", "autovacuum": "off"}
+    with TemporaryDirectory(prefix="blackstart-test-") as base:
+        place = Path(base) / "app"
+        place.mkdir()
+        if gives_up:
+            os.chmod(base, 0o755)  # what pytest gives is root's alone
+            shutil.chown(place, "postgres", "postgres")
+        make = [str(POSTGRES.with_name("initdb")), "-D", "data", "-A", "trust", "-N", "-U", "postgres", "--locale=C"]
+        subprocess.run([*gives_up, *make, "-E", "UTF8", "--wal-segsize=1"], cwd=place, check=True, capture_output=True)
+        serve = [str(POSTGRES), "-D", "data", "-p", PORT, *(f"--{name}={value}" for name, value in settings.items())]
+        ran = run(
+            [*gives_up, *serve], place, "--state", "data", "--ready", "log:ready to accept connections",
+            "--workload", INSERTS, "--check", SELECT, "--only", "power", "--model", "ext4,xfs,btrfs", "--trials", "6",
+            timeout_s=550,
+        )  # fmt: skip
+    assert ran.status == 0 and not ran.findings and tried(ran) >= 5, ran.said()
