@@ -1,0 +1,39 @@
+"""The lab's faults keep the promises of `check_fault`: met while they are there, gone afterwards, however they end."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+import pytest
+
+from blackstart.lab import Burst, Impairment, Lab, NetworkChaos
+from blackstart.testing import check_fault, check_value
+
+pytestmark = pytest.mark.live
+LINK = ("client", "server")
+VALUES = [Impairment(delay_ms=5.0, loss_percent=1.5), Burst(enter_percent=1.0, leave_percent=30.0)]
+FAULTS: dict[str, Callable[[NetworkChaos], AbstractContextManager[object]]] = {
+    "delay": lambda chaos: chaos.apply(LINK, Impairment(delay_ms=1200)),
+    "loss": lambda chaos: chaos.apply(LINK, Impairment(loss_percent=100)),
+    "partition": lambda chaos: chaos.partition("client", "server"),
+    "shape": lambda chaos: chaos.partition_by("isolated", "client"),
+}
+# Nobody listens: refused within the second where the packets come through, and not where a fault is.
+ASK = "import socket; s = socket.socket(); s.settimeout(1); print(s.connect_ex(('server', 9)))"
+
+
+@pytest.mark.parametrize("value", VALUES, ids=repr)
+def test_the_values_of_the_lab(value: object) -> None:
+    check_value(lambda: value)
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_the_faults_of_the_lab(name: str, pair: Lab, chaos: NetworkChaos) -> None:
+    @contextmanager
+    def injected() -> Iterator[None]:
+        with FAULTS[name](chaos):
+            yield
+
+    check_fault(injected, lambda: pair["client"].run([sys.executable, "-c", ASK]).stdout)
