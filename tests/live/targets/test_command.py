@@ -205,6 +205,28 @@ def test_a_spinning_program_is_busy(stage: Stage) -> None:
         assert end.wait.seen_s >= 5
 
 
+RETRIES = """
+for turn in range(10**9):
+    try:
+        open('notes').read()
+        break
+    except OSError:
+        {then}
+"""
+
+
+@pytest.mark.parametrize(("then", "states"), [("pass", {"busy"}), ("time.sleep(0.02)", {"working", "repeating"})])
+def test_a_program_that_retries_the_failing_call_without_a_rest_is_busy(
+    stage: Stage, then: str, states: set[str]
+) -> None:
+    failing = Tamper(match=Match(call="openat", path="$CWD/notes"), rule=parse("@1+ raise(OSError: EIO)"))
+    patience = Patience(deadline_s=0.5, hard_s=20.0)
+    end = stage.conduct(*python(RETRIES.format(then=then)), tampers=[failing], patience=patience).end
+    assert end.wait is not None
+    assert end.wait.state in states
+    assert (end.wait.rounds > 100) == (then == "pass")
+
+
 def test_a_program_that_writes_while_it_computes_is_at_work(stage: Stage) -> None:
     script = """
 out = os.open('log', os.O_WRONLY | os.O_CREAT)
