@@ -42,11 +42,20 @@ def version(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.fixture
-def rig(version: ModuleType, link: Callable[[str], Any], tmp_path: Path) -> Iterator[Any]:
+def rig(
+    version: ModuleType,
+    link: Callable[[str], Any],
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Any]:
     """A box, the links to it, and the controller."""
     from examples.dosing.box import Box, BoxServer
+    from tests.live.dosing import rig as place
     from tests.live.dosing.rig import Rig
 
+    if request.node.get_closest_marker("xfail"):  # what must not come is waited for in vain
+        monkeypatch.setattr(place, "DEADLINE_S", 5.0)
     with BoxServer(Box()) as server:
         address = f"{server.host}:{server.port}"
         rig = Rig(version, tmp_path / "dosing", server.box, link(address), link(address))
