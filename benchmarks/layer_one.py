@@ -17,7 +17,10 @@ from pathlib import Path
 SHOP = "def put(path):\n    # failpoint: bench-put\n    return path.read_text()\n"
 HEAD = "import sqlite3, pytest, shop\n@pytest.mark.parametrize('n', range({n}))\n"
 TESTS = {
-    "bare": "def test_it(n, tmp_path):\n    (tmp_path / 'f').write_text('x')\n    assert shop.put(tmp_path / 'f') == 'x'\n",
+    "bare": (
+        "def test_it(n, tmp_path):\n    (tmp_path / 'f').write_text('x')\n"
+        "    assert shop.put(tmp_path / 'f') == 'x'\n"
+    ),
     "failpoints": (
         "def test_it(n, tmp_path, failpoints):\n    (tmp_path / 'f').write_text('x')\n"
         "    failpoints.arm('bench-put', '@1 raise(OSError: EIO)')\n"
