@@ -16,6 +16,7 @@ from blackstart.campaign.campaign import Campaign
 from blackstart.campaign.disk import disk
 from blackstart.campaign.execute import Task
 from blackstart.campaign.export import export
+from blackstart.campaign.mildest import soften
 from blackstart.campaign.observe import Observation
 from blackstart.campaign.replay import ReplayResult, replay
 from blackstart.campaign.shrinking import shrink
@@ -78,6 +79,7 @@ def _work(campaign: Campaign, seen: Observation, isolation: str, ordered: list[C
         seen.calibration = campaign.calibrate_nulls(seen, shop)
         shop = msgspec.structs.replace(shop, calibration=seen.calibration)
         campaign.try_all(seen, shop, ordered)
+        soften(campaign, shop)
         shrink(campaign, seen, shop)
     except KeyboardInterrupt:
         campaign.tally.is_interrupted = True

@@ -283,6 +283,7 @@ class Campaign:
                 self.tally.suspicions[cause] = Suspicion(task.plan, [], found_s=self.elapsed_s())
                 new.append(cause)
             self.tally.suspicions[cause].failures.append(failure)
+            self.tally.suspicions[cause].plans.append(task.plan)
             self.tally.suspicions[cause].places.add(place_of(msgspec.to_builtins(task.plan)))
         if new:
             self.ask_again(new, REPEATS, queue)

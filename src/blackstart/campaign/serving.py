@@ -81,7 +81,7 @@ def must_serve(run: Run, trace: Iterable[Operation]) -> None:
             )
         listens = ports(trace)
         wait = run.end.wait
-        seen = f"; it is {wait.state} in {wait.call}" if wait is not None and wait.call else ""
+        seen = f"; it waits in {wait.call}" if wait is not None and wait.call else ""
         seen = f"; it listens on {', '.join(listens)}" if listens else seen
         raise Undecided(
             f"the service was not ready within {run.end.elapsed_s:.0f} s, as far as --ready tells{seen}",

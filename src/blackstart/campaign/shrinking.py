@@ -61,10 +61,10 @@ def _shrink(
             if left_s <= 0:
                 return True
             plan = msgspec.structs.replace(suspicion.plan, faults=(fault_of(recording, candidate),))
-            outcome = _within(left_s, executor, plan)
+            outcome = within(left_s, executor, plan)
             if outcome is None:
                 return False
-            again = _failing_again(campaign, suspicion, outcome, cause)
+            again = failing_again(campaign, suspicion, outcome, cause)
             if again is not None:
                 suspicion.plan, state, is_smaller = plan, candidate, True
                 suspicion.failures.insert(0, again)
@@ -72,13 +72,14 @@ def _shrink(
     return True
 
 
-def _within(left_s: float, executor: Executor, plan: Plan) -> Outcome | None:
+def within(left_s: float, executor: Executor, plan: Plan) -> Outcome | None:
+    """What the trial gave, None if it took longer; the worker then still has it in hand."""
     done, _ = wait([future := executor.submit(work, plan)], left_s)
     return future.result() if done else None
 
 
-def _failing_again(campaign: Campaign, suspicion: Suspicion, outcome: Outcome, cause: str) -> Failure | None:
-    """The failure of this cause in a trial of less loss."""
+def failing_again(campaign: Campaign, suspicion: Suspicion, outcome: Outcome, cause: str) -> Failure | None:
+    """The failure of this cause in a trial of less harm."""
     failing = (verdict for verdict in outcome.verdicts if verdict.outcome == FAILED)
     made = (campaign.tally.failure(suspicion.failures[0].trial, outcome, verdict) for verdict in failing)
     return next((one for one in made if cause_of(one) == cause), None)

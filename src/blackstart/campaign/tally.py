@@ -19,12 +19,13 @@ NOT_FIRED = "not fired"
 
 @dataclass
 class Suspicion:
-    """A cause that has failed once: its first failing trial, where else it failed, and how its repetitions went; stack:
-    where exactly the program was when the fault acted, as one more run told.
+    """A cause that has failed once: its first failing trial, what else failed with it and where, and how its
+    repetitions went; stack: where exactly the program was when the fault acted, as one more run told.
     """
 
     plan: Plan
     failures: list[Failure]
+    plans: list[Plan] = field(default_factory=list)
     places: set[Place] = field(default_factory=set)
     repeats: list[bool] = field(default_factory=list)
     asked: int = 0

@@ -1,0 +1,78 @@
+"""A finding shows the mildest of the trials that failed with its cause, once that one has failed again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from blackstart.campaign import mildest as module
+from blackstart.campaign.campaign import Campaign
+from blackstart.campaign.mildest import harm, soften
+from blackstart.campaign.tally import Suspicion
+from blackstart.core.verdict import failed, passed
+from blackstart.faults.disk import Full
+from blackstart.faults.errno import Errno
+from blackstart.faults.kill import Kill
+from blackstart.faults.limit import SIZE, Limit
+from blackstart.faults.point import Point
+from blackstart.findings import Failure, cause_of
+from blackstart.trials import Plan
+
+from .build import FakeExecutor, as_workers, campaign, history, outcome, plan
+
+LOST = failed("state", "lost", "two notes are gone", paths=("$CWD/a",))
+POINT = Point(call="write", path="$CWD/a", nth=1)
+
+
+@pytest.mark.parametrize(
+    ("milder", "worse"),
+    [
+        ([Errno(point=POINT, error="EIO")], [Errno(point=POINT, error="EIO", persistent=True)]),
+        ([Full(point=POINT, freed=True)], [Full(point=POINT)]),
+        ([Full(point=POINT, room=8192)], [Full(point=POINT)]),
+        ([Limit(what=SIZE, most=99)], [Limit(what=SIZE, most=50)]),
+        ([Kill(point=POINT)], [Kill(point=POINT), Errno(point=POINT, error="EIO", phase="restart")]),
+    ],
+)
+def test_what_is_milder(milder: list[Any], worse: list[Any]) -> None:
+    first, second = (Plan(kind="x", start="S0", faults=tuple(faults)) for faults in (milder, worse))
+    assert harm(first) < harm(second)
+
+
+def suspected(first: Plan, *others: Plan) -> tuple[Campaign, Suspicion, str]:
+    """A campaign that has confirmed one cause, seen with these plans."""
+    made, _, _ = campaign()
+    failure = Failure(trial="7", history=history(first), verdict=LOST)
+    known = Suspicion(first, [failure], plans=[first, *others], repeats=[True, True], asked=2)
+    made.tally.suspicions[cause_of(failure)] = known
+    return made, known, cause_of(failure)
+
+
+@pytest.mark.parametrize("fails_again", [True, False])
+def test_a_milder_one_takes_over_only_if_it_fails_again(fails_again: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    worse, milder = (
+        Plan(kind="errno", start="S0", faults=(Errno(point=POINT, error="EIO", persistent=stays),))
+        for stays in (True, False)
+    )
+    made, known, _ = suspected(worse, milder)
+    executor = FakeExecutor(lambda of: outcome(of, LOST if fails_again else passed("state")))
+    monkeypatch.setattr(module, "workers", lambda shop, jobs: as_workers(executor))
+    soften(made, None)  # type: ignore[arg-type]
+    assert executor.plans == [milder]
+    assert known.plan == (milder if fails_again else worse)
+    assert len(known.failures) == 1 + fails_again
+
+
+def test_what_a_crash_alone_does_is_no_finding_of_its_recovery() -> None:
+    crash = plan()
+    made, _, cause = suspected(crash)
+    late = msgspec.structs.replace(
+        crash, kind="errno", faults=(*crash.faults, Errno(point=POINT, error="EIO", phase="restart"))
+    )
+    failure = Failure(trial="8", history=history(late), verdict=LOST)
+    assert cause_of(failure) != cause
+    made.tally.suspicions[cause_of(failure)] = Suspicion(late, [failure], plans=[late], repeats=[True, True], asked=2)
+    soften(made, None)  # type: ignore[arg-type]
+    assert list(made.tally.suspicions) == [cause]
