@@ -27,8 +27,6 @@ from blackstart.targets import Conducted
 
 RESIDENT, PRESSURE, CPU = "resident", "pressure", "cpu"
 PERCENT = 10
-# A job that takes longer would be called slow, and cost ten times as long.
-_JOB_S_MAX = 0.5
 _GROWTH_MIN, _WRITTEN_SHARE = 4 << 20, 8
 _COUNTED = {RESIDENT: "killed", PRESSURE: "refused", CPU: "throttled"}
 _WORDS = {
@@ -117,13 +115,13 @@ class Scarce(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag=
 
 def candidates(clean: CleanRun, calibration: Calibration) -> Iterator[Candidate]:
     """Each as far as this machine can do it."""
-    for what, most, point in (*_memory(clean, calibration), *_cpu(clean, calibration)):
+    for what, most, point in (*_memory(clean, calibration), *_cpu(calibration)):
         yield Candidate(
             fault=Scarce(what=what, most=most, point=point), start=clean.start, rank=(2, 4), cause=("limit", what)
         )
     crash = crash_in_mid_work(clean, calibration)
     if crash is not None:
-        for what, most, _ in _cpu(clean, calibration):
+        for what, most, _ in _cpu(calibration):
             yield Candidate(
                 fault=Scarce(what=what, most=most, phase=RESTART), crash=crash, start=clean.start, rank=(8, 4),
                 cause=("limit during recovery", what),
@@ -141,11 +139,13 @@ def _memory(clean: CleanRun, calibration: Calibration) -> Iterator[tuple[str, in
     first = next((o for o in clean.trace if o.changes), None)
     growth, written = peak - began, sum(o.size for o in clean.trace if o.changes)
     if began and first is not None and growth >= max(_GROWTH_MIN, _WRITTEN_SHARE * written):
-        yield RESIDENT, growth // 2, _point(first)
+        half = 1 << ((growth // 2).bit_length() - 1)  # roughly: measured again it is not the same to the page
+        yield RESIDENT, half, _point(first)
 
 
-def _cpu(clean: CleanRun, calibration: Calibration) -> Iterator[tuple[str, int, Point | None]]:
-    if groups.CPU in calibration.groups and (calibration.is_service or clean.elapsed_s <= _JOB_S_MAX):
+def _cpu(calibration: Calibration) -> Iterator[tuple[str, int, Point | None]]:
+    """Of a service alone: a job would only take ten times as long."""
+    if groups.CPU in calibration.groups and calibration.is_service:
         yield CPU, PERCENT, None
 
 

@@ -32,15 +32,14 @@ def test_nothing_where_no_group_can_be_made() -> None:
 
 def test_a_job_is_limited_where_its_work_takes_memory_and_its_files_little() -> None:
     grows = [one for one in tried(resident_bytes=(MEGABYTE, 11 * MEGABYTE)) if one.what == RESIDENT]
-    assert [(one.most, str(one.point)) for one in grows] == [(5 * MEGABYTE, f"openat {NOTES} @1")]
+    assert [(one.most, str(one.point)) for one in grows] == [(4 * MEGABYTE, f"openat {NOTES} @1")]
     assert RESIDENT not in [one.what for one in tried(resident_bytes=(MEGABYTE, 2 * MEGABYTE))]
     large = msgspec.structs.replace(WRITES[1], size=9 * MEGABYTE)
     assert RESIDENT not in [one.what for one in tried(resident_bytes=(1, 11 * MEGABYTE), trace=(WRITES[0], large))]
 
 
-def test_a_long_job_is_not_slowed_down() -> None:
-    assert CPU in [one.what for one in tried()]
-    assert CPU not in [one.what for one in tried(elapsed_s=2.0)]
+def test_a_job_is_not_slowed_down() -> None:
+    assert tried() == []
 
 
 @pytest.mark.parametrize(("what", "count"), [(RESIDENT, "killed"), (PRESSURE, "refused"), (CPU, "throttled")])
