@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 
 import pytest
@@ -63,8 +62,8 @@ def test_a_killed_program_fails_elsewhere_as_it_failed_here(tmp_path: Path) -> N
         assert exported.returncode == 0, exported.stdout + exported.stderr
         assert "left out: before/" in exported.stdout and "/etc/passwd" in exported.stdout
     assert made[0].read_bytes() == made[1].read_bytes()
-    with tarfile.open(made[0]) as archive:
-        archive.extractall(elsewhere, filter="data")
+    elsewhere.mkdir(exist_ok=True)
+    subprocess.run(["tar", "-xzf", str(made[0])], cwd=elsewhere, check=True)
     for path in (here / "notes.json", here / "app.py"):
         path.unlink()  # nothing of it is needed
     top = elsewhere / finding["id"]

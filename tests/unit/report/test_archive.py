@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import subprocess
 import tarfile
 from pathlib import Path
 
@@ -48,8 +49,8 @@ def test_the_same_content_is_the_same_archive_whenever_and_by_whomever_it_was_ma
 def test_what_is_unpacked_is_what_was_there(tmp_path: Path) -> None:
     archive = Archive("lost-1")
     archive.add_tree(str(some_tree(tmp_path / "tree")), "broken")
-    with tarfile.open(fileobj=io.BytesIO(packed(archive))) as file:
-        file.extractall(tmp_path / "there", filter="data")
+    (tmp_path / "there").mkdir()
+    subprocess.run(["tar", "-xz"], input=packed(archive), cwd=tmp_path / "there", check=True)
     there = tmp_path / "there" / "lost-1" / "broken" / "w"
     assert (there / "b").read_text() == "two" and (there / "sub" / "up").read_text() == "one"
     assert os.path.samefile(there / "a", there / "c")
