@@ -14,11 +14,13 @@ import asyncio
 import pytest
 import waiting
 
+@pytest.mark.parametrize("test", [1, 2])  # two tests arm one name, in workers of their own or one after the other
 @pytest.mark.asyncio
-async def test_a_failpoint_in_a_coroutine(failpoints):
-    failpoints.arm("waiting-fetch", "raise(OSError: EIO)")
+async def test_a_failpoint_in_a_coroutine(failpoints, test):
+    point = failpoints.arm("waiting-fetch", "@1 raise(OSError: EIO)")
     with pytest.raises(OSError):
         await waiting.fetch()
+    assert (point.hits, point.fired) == (1, 1)
 
 @pytest.mark.asyncio
 async def test_nobody_waits(clock):
@@ -40,6 +42,6 @@ def test_coroutines_coverage_timeouts_and_workers_at_once(tmp_path: Path) -> Non
     options = ["-n", "2", "--cov=waiting", "--cov-branch", "--cov-report=term", "--timeout", "100"]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options]
     shown = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False).stdout
-    assert "2 passed" in shown, shown
+    assert "3 passed" in shown, shown
     # The definition ran and was counted; the return behind the fault did not, and the comment is no line.
     assert "waiting.py       2      1" in shown, shown
