@@ -144,7 +144,7 @@ class Observer:
         recorded = self._chain(first)
         refuses = len(recorded) == 1
         # What a program derives from the time it often rounds to seconds: the second runs fall into another one.
-        self._wait_until(recorded[-1].moment.ended_s + ANOTHER_SECOND_S)
+        SYSTEM.sleep(max(0.0, recorded[-1].moment.ended_s + ANOTHER_SECOND_S - SYSTEM.now()))
         self._learn(first, self._recorded("S0", other_pids=True))
         if not refuses and self.bench.service is None:
             self._learn(recorded[1], self._recorded("S1", other_pids=True))
@@ -221,12 +221,6 @@ class Observer:
         if why:
             self.uncovered["wall clock"] = why
         self.clock_reads = 0 if "wall clock" in self.uncovered else max(self.clock_reads, wall.reads)
-
-    def _wait_until(self, moment_s: float) -> None:
-        """Let the wall clock reach this moment."""
-        left_s = moment_s - SYSTEM.now()
-        if left_s > 0:
-            SYSTEM.sleep(left_s)
 
     def _learn(self, one: _Recorded, other: _Recorded) -> None:
         """Mask what differs between two runs from one start, from now on."""
