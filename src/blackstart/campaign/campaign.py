@@ -14,9 +14,10 @@ from typing import cast
 import msgspec
 
 from blackstart import catalogue
-from blackstart.campaign import apart, baseline, choose, ground, rounds
+from blackstart.campaign import apart, baseline, choose, ground, more, rounds
 from blackstart.campaign.budget import Budget
 from blackstart.campaign.execute import Queue, Task, each, workers
+from blackstart.campaign.impact import answers_again
 from blackstart.campaign.observe import Observation, Observer
 from blackstart.campaign.power import with_recordings
 from blackstart.campaign.scout import scout
@@ -163,7 +164,8 @@ class Campaign:
         rerun = not seen.calibration.refuses_rerun
         queue = Queue()
         for number in range(NULLS):
-            plan = Plan(kind="null", start=starts[number % len(starts)], patience=patience, rerun=rerun)
+            start = starts[number % len(starts)]
+            plan = Plan(kind="null", start=start, patience=patience, rerun=rerun, measures=not number)
             (queue.urgent if number < NULLS_MIN else queue.others).append(Task(plan, "null"))
         self.progress.phase("null trials")
         share_s = self.budget.calibration_s
@@ -183,6 +185,7 @@ class Campaign:
     def null(self, outcome: Outcome) -> None:
         """Note what a null trial showed."""
         self.tally.nulls += 1
+        self.tally.repeats = self.tally.repeats or answers_again(outcome.history)
         for verdict in [verdict for verdict in outcome.verdicts if verdict.outcome == FAILED]:
             why = f"it fails without any fault: {'; '.join(verdict.evidence)}"
             self.tally.muted.setdefault(verdict.oracle, why)
@@ -197,16 +200,16 @@ class Campaign:
         for number, candidate in enumerate(ordered):
             queue.others.append(Task(self.plan_of(candidate, number, patience, rerun), "trial"))
             if number % NULL_EVERY == NULL_EVERY - 1:
-                queue.others.append(
-                    Task(Plan(kind="null", start=candidate.start, patience=patience, rerun=rerun), "null")
-                )
+                plan = Plan(kind="null", start=candidate.start, patience=patience, rerun=rerun)
+                queue.others.append(Task(plan, "null"))
         self.progress.planned(len(ordered))
         try:
             with workers(shop, self.jobs) as executor:
                 grace_s = self.grace_s(patience, queue)
                 tasks = each(executor, queue, self.jobs, self.budget.is_spent, self.begin, grace_s)
                 for task, outcome in tasks:
-                    self.budget.took(self.clock.monotonic() - task.began_s)
+                    task.took_s = self.clock.monotonic() - task.began_s
+                    self.budget.took(task.took_s)
                     self.keep.done(task, outcome)
                     self.take(task, outcome, queue)
         except KeyboardInterrupt:
@@ -245,6 +248,9 @@ class Campaign:
         if task.why == "stack":
             self.placed(task, outcome)
             return
+        if task.why in more.APART:
+            queue.others.extendleft(more.taken(task, outcome, self.tally, self.budget))
+            return
         if task.why == "repeat":
             self.repeated(task, failing, outcome, queue)
             return
@@ -256,9 +262,7 @@ class Campaign:
                 self.tally.unknown[verdict.why] = self.tally.unknown.get(verdict.why, 0) + 1
         self.suspect(task, outcome, failing, queue)
         self.watch_longer(task, outcome, queue)
-        again = rounds.wanted(task, outcome, self.tally, self.budget, self.clock.monotonic() - task.began_s)
-        if again is not None:
-            queue.others.appendleft(again)
+        queue.others.extendleft(more.tasks(task, outcome, self.tally, self.budget))
 
     def unless_known(self, verdict: Verdict) -> Verdict:
         """The verdict; what a muted oracle found is unknown, and what a lock that expires holds up is no failure.

@@ -23,7 +23,8 @@ from blackstart.trials import Plan
 
 @dataclass
 class Task:
-    """A trial to do; why is `null`, `control`, `trial`, `repeat`, `confirm` or `stack`; causes tie repetitions to what
+    """A trial to do; why is `null`, `control`, `trial`, `repeat`, `confirm`, `stack`, `measure` or
+    `trace`; causes tie repetitions to what
     they repeat; number: where the store keeps it."""
 
     plan: Plan
@@ -31,6 +32,7 @@ class Task:
     causes: tuple[str, ...] = ()
     number: int = 0
     began_s: float = 0.0
+    took_s: float = 0.0
     is_urgent: bool = False
 
 

@@ -17,6 +17,10 @@ from blackstart.criteria.survival import kaplan_meier, median_s
 from blackstart.report.model import Impact, Recovery, Served
 
 _WHENS = ("before", "during", "after")
+# So many trials of each kind use the service once more when all is healed.
+MEASURED = 3
+NO_TRIAL = "the workload had ended before the fault was healed, and no trial was left to run it once more"
+NO_REPEAT = "a second run of the workload is not answered even where nothing is broken"
 
 
 class Answers(msgspec.Struct, frozen=True):
@@ -52,11 +56,15 @@ def sample(history: History) -> Sample | None:
     life = first.life
     if life.ready_s < 0 or life.fired_s < 0:
         return None
+    restart = history.run("restart")
+    afterwards = (one.after for one in (life, restart.life if restart else None) if one is not None)
     healed_s = life.healed_s if life.healed_s >= 0 else math.inf
     parts: dict[str, list[Act]] = {when: [] for when in _WHENS}
     for act in life.acts:
         when = "before" if act.at_s < life.fired_s else "during" if act.at_s < healed_s else "after"
         parts[when].append(act)
+    for acts in afterwards:
+        parts["after"].extend(acts)
     served = tuple(Answers.of(parts[when]) for when in _WHENS)
     if first.end.how == KILLED:
         return Sample(served=served, since_healing=_of_restart(history))
@@ -67,13 +75,29 @@ def sample(history: History) -> Sample | None:
     )
 
 
-def impacts(samples: Mapping[str, Sequence[Sample]]) -> tuple[Impact, ...]:
-    """By kind of fault."""
+def wants_measure(known: Sequence[Sample], asked: int) -> bool:
+    """Whether one more trial of a kind, of which so many were, should use the service after healing: the workload
+    mostly ends before that.
+    """
+    return asked < MEASURED and bool(known) and not known[-1].served[2].asked
+
+
+def answers_again(null: History) -> bool:
+    """Whether a second run of the workload is answered where nothing is broken."""
+    first = null.run("run")
+    after = first.life.after if first is not None and first.life is not None else ()
+    return bool(after) and all(act.how == "ok" for act in after)
+
+
+def impacts(samples: Mapping[str, Sequence[Sample]], *, repeats: bool = True) -> tuple[Impact, ...]:
+    """By kind of fault; repeats: whether the workload can be run twice."""
+    why = NO_TRIAL if repeats else NO_REPEAT
     return tuple(
         Impact(
             kind=kind,
             trials=len(seen),
             served=tuple(_served(when, [one.served[k] for one in seen]) for k, when in enumerate(_WHENS)),
+            not_measured="" if any(one.served[2].asked for one in seen) else why,
             recoveries=(
                 *_recovery("injection", [one.since_injection for one in seen]),
                 *_recovery("healing", [one.since_healing for one in seen]),

@@ -16,11 +16,11 @@ ROUNDS, ROUNDS_MAX = 6, 6
 STARTS, SHARE_MAX = 2 * ROUNDS + 4, 0.25
 
 
-def wanted(task: Task, outcome: Outcome, tally: Tally, budget: Budget, took_s: float) -> Task | None:
+def wanted(task: Task, outcome: Outcome, tally: Tally, budget: Budget) -> Task | None:
     """The same trial with rounds, where it left what no other one did, and the time for that is there."""
     if not outcome.suspicion or outcome.suspicion in tally.suspected or len(tally.suspected) >= ROUNDS_MAX:
         return None
-    if len(task.plan.faults) != 1 or STARTS * took_s > max(SHARE_MAX * budget.total_s, 0.0):
+    if len(task.plan.faults) != 1 or STARTS * task.took_s > max(SHARE_MAX * budget.total_s, 0.0):
         return None
     tally.suspected.add(outcome.suspicion)
     return Task(msgspec.structs.replace(task.plan, rounds=ROUNDS), "confirm")

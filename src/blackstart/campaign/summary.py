@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import cast
 
@@ -85,10 +85,10 @@ def report_of(
         trials=_trials(tally, options, planned),
         findings=findings,
         coverage=_coverage(tally, seen, findings),
-        impact=impacts(tally.samples),
+        impact=impacts(tally.samples, repeats=tally.repeats),
         muted=tuple(Omission(what=what, why=why) for what, why in sorted(tally.muted.items())),
-        uncovered=(*_uncovered(seen), *unproven),
-        notes=(*seen.notes, *_common(tally.unknown), *_unrepeated(tally)),
+        uncovered=(*_uncovered(seen), *unproven, *_handlers(tally)),
+        notes=(*seen.notes, *_common(tally.unknown), *_unrepeated(tally), *_entered(tally)),
         exit_status=status,
         undecided=_undecided(campaign) if status == 3 else "",
     )
@@ -97,6 +97,22 @@ def report_of(
         used = baseline.use_of(report, options.baseline, campaign.known, today)
         report = msgspec.structs.replace(report, baseline=used)
     return report
+
+
+def _handlers(tally: Tally) -> Iterator[Omission]:
+    """The `except` and `finally` blocks that no trial entered."""
+    for (path, line, what), ran in sorted(tally.handlers.items()):
+        if not ran:
+            yield Omission(what=f"{path}:{line} {what}", why="never executed by any trial")
+
+
+def _entered(tally: Tally) -> Iterator[str]:
+    """How many of them were, and how much that says."""
+    if tally.handlers:
+        left = sum(plan is not None for plan in tally.untraced.values())
+        more = f"; {left} more sorts of faults could have been traced, for which no time was left" if left else ""
+        entered = f"{sum(tally.handlers.values())} of {len(tally.handlers)} except and finally blocks were executed"
+        yield f"{entered}, as {len(tally.traced) + 1} trials under a tracer tell{more}"
 
 
 def settings_of(options: Options) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -64,6 +65,13 @@ class Tally:
     leases: set[tuple[str, ...]] = field(default_factory=set)  # files that were seen to be locks with a time limit
     eased: dict[str, str] = field(default_factory=dict)  # the cause of a defect -> that of the note it turned out to be
     suspected: set[str] = field(default_factory=set)  # what was tried again and again, as it may add up
+    measures: Counter[str] = field(default_factory=Counter)  # trials by kind that use a service once more after healing
+    handlers: dict[tuple[str, int, str], bool] = field(default_factory=dict)  # (path, line, what) -> ever entered
+    untraced: dict[str, Plan | None] = field(default_factory=dict)  # by sort of fault, the trial to be traced
+    traced: set[str] = field(default_factory=set)
+    traced_s: float = 0.0
+    is_tracing: bool = False
+    repeats: bool = False  # whether a second run of the workload is answered where nothing is broken
     muted: dict[str, str] = field(default_factory=dict)
     unknown: dict[str, int] = field(default_factory=dict)
     appended: frozenset[str] = frozenset()  # files that clean runs only append to
@@ -88,11 +96,31 @@ class Tally:
 
     def count(self, place: Place, outcome: str, history: History) -> None:
         """Count a trial's outcome for its kind and for its place, and what it did to those who use a service."""
-        taken = sample(history)
-        if taken is not None:
-            self.samples.setdefault(place.kind, []).append(taken)
+        self.sampled(place.kind, history)
         for counts in (self.counts.setdefault(place.kind, {}), self.places.setdefault(place, {})):
             counts[outcome] = counts.get(outcome, 0) + 1
+
+    def met(self, history: History, took_s: float) -> None:
+        """Note which handlers a trial under the tracer entered."""
+        self.traced_s += took_s
+        for one in history.handlers:
+            key = (one.path, one.line, one.what)
+            self.handlers[key] = self.handlers.get(key, False) or one.ran
+
+    def sampled(self, kind: str, history: History) -> None:
+        """Note what a trial of this kind did to those who use a service."""
+        taken = sample(history)
+        if taken is not None:
+            self.samples.setdefault(kind, []).append(taken)
+
+
+def result_of(verdicts: list[Verdict]) -> str:
+    """The outcome of a trial for the counts; a note or a policy is no failure."""
+    if any(v.outcome == FAILED and v.label == DEFECT for v in verdicts):
+        return FAILED
+    if any(v.oracle == "fired" and v.outcome != PASSED for v in verdicts):
+        return NOT_FIRED
+    return UNKNOWN if any(v.outcome == UNKNOWN for v in verdicts) else PASSED
 
 
 def result_of(verdicts: list[Verdict]) -> str:

@@ -21,6 +21,7 @@ from blackstart.probes import Prober
 from blackstart.sandbox import Layout
 from blackstart.targets import Command, Service
 from blackstart.trials import Bench, Plan, run_trial
+from blackstart.trials.handlers import handlers_of
 from blackstart.trials.outside import Outside
 from blackstart.trials.power import clear_by_lane, run_power_trial
 from blackstart.trials.rounds import rounds_of
@@ -101,6 +102,8 @@ def try_and_judge(plan: Plan, bench: Bench) -> Outcome:
     """The trial's history and what the oracles say of it."""
     if plan.kind == "power":
         return _power(plan, bench)
+    if plan.traces:
+        return Outcome(history=_traced(plan, bench), verdicts=())
     history = run_trial(plan, bench)
     if plan.rounds and not history.trouble:
         keep, bench.keep = bench.keep, None
@@ -108,6 +111,15 @@ def try_and_judge(plan: Plan, bench: Bench) -> Outcome:
         bench.keep = keep
     suspected = "" if plan.rounds or history.trouble else suspicion(history, bench.calibration)
     return Outcome(history=history, verdicts=judge_all(history, bench.calibration), suspicion=suspected)
+
+
+def _traced(plan: Plan, bench: Bench) -> History:
+    """What the trial met of handlers; whatever is in the way of that is no loss."""
+    history = History(start=plan.start, kind=plan.kind)
+    try:
+        return msgspec.structs.replace(history, handlers=handlers_of(plan, bench))
+    except BlackstartError as error:
+        return msgspec.structs.replace(history, trouble=error.what)
 
 
 def _power(plan: Plan, bench: Bench) -> Outcome:

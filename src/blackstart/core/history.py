@@ -85,7 +85,8 @@ class Life(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     census: just before it was told to stop; effects: what it did by itself after it was ready again, where that was
     watched for: name -> moments; back_off_s: the longest time that something then waited which began to wait after the
     fault, and which would have ended only after the watching; rounds: where the same was done several times in this
-    start, what was counted after each (and whether the fault had acted), and once more a while after the last.
+    start, what was counted after each (and whether the fault had acted), and once more a while after the last; after:
+    what the workload said when it was run once more before the end, to measure that.
     """
 
     ready_s: float = -1.0
@@ -107,6 +108,7 @@ class Life(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     effects: dict[str, tuple[float, ...]] = {}
     back_off_s: float = 0.0
     rounds: tuple[tuple[Census, bool], ...] = ()
+    after: tuple[Act, ...] = ()
 
 
 class Cut(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -230,6 +232,15 @@ class Rounds(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     census: Census | None = None
 
 
+class Handler(msgspec.Struct, frozen=True, kw_only=True):
+    """An `except` or `finally` block of a Python program, and whether a trial entered it."""
+
+    path: str
+    line: int
+    what: str
+    ran: bool = False
+
+
 class History(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A trial from sandbox to last reading.
 
@@ -238,8 +249,8 @@ class History(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     late: the last restart after a wait of late_s seconds, made where something only had to be removed; ahead_s: by how
     much its clock was ahead; clock: why a clock that is ahead could not be shown to it;
     good_again: for damage to files: the restart with the good file put back; rounds: of the same faults again and
-    again, where that was tried; trouble: why the sandbox could not do
-    what the target asked (the trial is then unknown).
+    again, where that was tried; handlers: of a trial under a tracer, what it met of them; trouble: why the sandbox
+    could not do what the target asked (the trial is then unknown).
     """
 
     start: str
@@ -253,6 +264,7 @@ class History(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     clock: str = ""
     good_again: Run | None = None
     rounds: Rounds | None = None
+    handlers: tuple[Handler, ...] = ()
     trouble: str = ""
 
     def run(self, phase: str) -> Run | None:

@@ -8,6 +8,8 @@ from blackstart.report.model import Impact, Recovery, Served
 def sentences(impact: Impact) -> list[str]:
     """One for each stage in which something was asked, and one for each way of counting the time to recover."""
     stages = [_stage(stage) for stage in impact.served if stage.asked]
+    if stages and impact.not_measured:
+        stages.append(f"after: not measured: {impact.not_measured}")
     return stages + [_recovered(known) for known in impact.recoveries]
 
 

@@ -188,12 +188,15 @@ class Recovery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Impact(msgspec.Struct, frozen=True, kw_only=True):
-    """What the faults of one kind cost those who use a service; trials: how many were measured."""
+    """What the faults of one kind cost those who use a service; trials: how many were measured; not_measured: why
+    nothing is known of the time after healing, where that is so.
+    """
 
     kind: str
     trials: int
     served: tuple[Served, ...] = ()
     recoveries: tuple[Recovery, ...] = ()
+    not_measured: str = ""
 
 
 class ScenarioTest(msgspec.Struct, frozen=True, kw_only=True):

@@ -37,7 +37,8 @@ class Duty(msgspec.Struct, frozen=True, kw_only=True):
     is ready again, or shorter, until it did something of each of `effects` by itself (none: of what it did at all);
     heard: called with what the workload says, before the target's next recorded operation is done; again:
     called before each further round of fault, work and healing within this start, with what is to be armed then (none:
-    there is one round only).
+    there is one round only); works_after: whether the workload runs once more, whatever comes of it, before it is told
+    to stop.
     """
 
     works: bool = True
@@ -53,4 +54,5 @@ class Duty(msgspec.Struct, frozen=True, kw_only=True):
     watch_s: float = 0.0
     effects: tuple[frozenset[str], ...] = ()
     heard: Callable[[bytes], None] | None = None
+    works_after: bool = False
     again: Sequence[Callable[[], Sequence[Tamper]]] = ()

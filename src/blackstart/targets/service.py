@@ -122,6 +122,8 @@ class _Serving(Start):
             self._again_and_again()
         if not self.is_down and self.duty.asks and self.service.check is not None:
             self.readings.append(self._ask_check(self.service.check))
+        if not self.is_down and self.duty.works_after and self.service.workload is not None:
+            self.life = msgspec.structs.replace(self.life, after=self._use(self.service.workload)[0])
         if not self.is_down:
             self._stop()
         return None

@@ -17,7 +17,7 @@ import msgspec
 
 from blackstart.core.clock import SYSTEM
 from blackstart.core.errors import SandboxLimit
-from blackstart.core.history import EXITED, STOPPED, End, History, Injected, Reset, Run
+from blackstart.core.history import EXITED, KILLED, STOPPED, End, History, Injected, Reset, Run
 from blackstart.faults.link import Link
 from blackstart.faults.scene import RESTART, RUN, CannotInject, Fault, Scene
 from blackstart.gate import Recorder, WallClock
@@ -204,6 +204,7 @@ class Trial:
             heal=passing.close if passing else None,
             works_again=again_s > 0,
             again_max_s=again_s,
+            works_after=self.plan.measures and (phase == RUN or self.runs[0].end.how == KILLED),
             signals_at_stop=tuple(scene.signals_at_stop),
             when_ready=_all_of(scene.when_ready) if scene.when_ready else None,
             hold_s=scene.hold_s,

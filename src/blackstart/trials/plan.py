@@ -17,7 +17,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     rerun: whether the target is started again afterwards; late_s: how long a target that refuses to start is given for
     what is in its way to expire; seed: of every draw in this trial; stacks: whether to read where exactly the program
     is when a fault acts, which takes 10-150 ms (for findings); rounds: how often the same is done again afterwards,
-    with the faults and without.
+    with the faults and without; measures: whether a service is used once more when all is well again, to see how it
+    then answers; traces: whether the trial is only to tell which handlers a Python program enters.
     """
 
     kind: str
@@ -29,6 +30,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     seed: int = 0
     stacks: bool = False
     rounds: int = 0
+    measures: bool = False
+    traces: bool = False
 
     def __str__(self) -> str:
         return "; ".join(map(str, self.faults)) or "no fault"

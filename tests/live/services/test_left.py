@@ -58,5 +58,7 @@ def test_what_a_service_holds_more_of_after_each_failed_save(place: Path, mode: 
     )  # fmt: skip
     assert {f["consequence"] for f in ran.defects} == found and not ran.report["muted"], ran.said()
     assert ran.report["trials"]["kinds"][0]["passed"], ran.said()
+    unmet = [one["what"] for one in ran.report["uncovered"]]
+    assert "$CWD/stream.py:59 except ConnectionError" in unmet and not any(":48" in one for one in unmet), ran.said()
     if found:
         assert "holds more: descriptors" in str(ran.defects[0]["evidence"]), ran.said()

@@ -5,9 +5,10 @@ covers: G-8
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
-from blackstart.campaign.impact import impacts, sample
+from blackstart.campaign.impact import MEASURED, answers_again, impacts, sample, wants_measure
 from blackstart.core.history import KILLED, STOPPED, Act, End, History, Injected, Life, Run
 
 ACTS = tuple(
@@ -57,3 +58,42 @@ def test_after_a_kill_the_restart_is_the_healing(ready_s: float, expected: tuple
 def test_a_job_and_a_fault_that_did_not_act_tell_nothing() -> None:
     assert sample(history(fired=0)) is None
     assert sample(History(start="S0", kind="kill", runs=(Run(phase="run", end=End(how=KILLED)),))) is None
+
+
+def early() -> History:
+    """The workload had ended before the fault was healed."""
+    told = history()
+    assert told.runs[0].life is not None
+    life = msgspec.structs.replace(told.runs[0].life, acts=ACTS[:3])
+    return msgspec.structs.replace(told, runs=(msgspec.structs.replace(told.runs[0], life=life), told.runs[1]))
+
+
+def measured(told: History, phase: int = 0) -> History:
+    """The same where that start was used once more when all was well again."""
+    run = told.runs[phase]
+    assert run.life is not None
+    again = msgspec.structs.replace(run, life=msgspec.structs.replace(run.life, after=ACTS[:2]))
+    return msgspec.structs.replace(told, runs=(*told.runs[:phase], again, *told.runs[phase + 1 :]))
+
+
+def test_a_few_trials_more_use_the_service_again_where_nothing_was_asked_after_healing() -> None:
+    known = [one for one in (sample(early()),) if one]
+    assert wants_measure(known, 0) and not wants_measure([], 0)
+    assert impacts({"errno": known})[0].not_measured and impacts({"errno": known})[0].served[2].asked == 0
+    for _ in range(MEASURED):
+        known += [one for one in (sample(measured(early())),) if one]
+    known += [one for one in (sample(early()),) if one]
+    assert wants_measure(known, MEASURED - 1) and not wants_measure(known, MEASURED), "enough is known"
+    told = impacts({"errno": known})[0]
+    assert (told.served[2].asked, told.served[2].answered) == (2 * MEASURED, 2 * MEASURED) and not told.not_measured
+
+
+def test_after_a_kill_the_restarted_one_is_used_again() -> None:
+    taken = sample(measured(history(killed=True), phase=1))
+    assert taken is not None and taken.served[2].asked == 2
+
+
+def test_a_workload_that_cannot_be_run_twice_measures_nothing() -> None:
+    assert answers_again(measured(history())) and not answers_again(history())
+    known = [one for one in (sample(early()),) if one]
+    assert "second run" in impacts({"errno": known}, repeats=False)[0].not_measured

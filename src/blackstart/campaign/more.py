@@ -1,0 +1,66 @@
+"""What one trial gives rise to besides repetitions: rounds, one more use after healing, one more run under a tracer.
+
+None of them is counted as a trial. Each sort is kept small: rounds as `rounds` says, a few uses of each kind of fault,
+tracing for as long as it takes no more than a seventh of the time.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import msgspec
+
+from blackstart.campaign import rounds
+from blackstart.campaign.budget import Budget
+from blackstart.campaign.execute import Task
+from blackstart.campaign.impact import wants_measure
+from blackstart.campaign.tally import Tally
+from blackstart.campaign.worker import Outcome
+from blackstart.trials import Plan
+
+APART = MEASURE, TRACE = "measure", "trace"
+TRACED_SHARE = 1 / 7
+
+
+def tasks(task: Task, outcome: Outcome, tally: Tally, budget: Budget) -> Iterator[Task]:
+    """Each of them is done before other trials."""
+    again = rounds.wanted(task, outcome, tally, budget)
+    if again is not None:
+        yield again
+    kind = task.plan.kind
+    if tally.repeats and wants_measure(tally.samples.get(kind, []), tally.measures[kind]):
+        tally.measures[kind] += 1
+        yield Task(msgspec.structs.replace(task.plan, measures=True), MEASURE)
+    if kind != "power" and any(one.fired for one in outcome.history.injected):
+        group = re.sub(r"[0-9]+", "", str(task.plan))
+        tally.untraced.setdefault(group, None if group in tally.traced else task.plan)
+    yield from traced(task.plan, tally, budget)
+
+
+def taken(task: Task, outcome: Outcome, tally: Tally, budget: Budget) -> Iterator[Task]:
+    """Note what one of those apart showed; what follows from that."""
+    if task.why == MEASURE:
+        tally.sampled(task.plan.kind, outcome.history)
+        return
+    tally.met(outcome.history, task.took_s)
+    yield from traced(task.plan, tally, budget)
+
+
+def traced(plan: Plan, tally: Tally, budget: Budget) -> Iterator[Task]:
+    """The next trial under the tracer: a null trial first, which shows whether there is anything to trace."""
+    if not tally.is_tracing:
+        tally.is_tracing = True
+        yield _under_tracer(msgspec.structs.replace(plan, kind="null", faults=()))
+        return
+    if not tally.handlers or tally.traced_s > TRACED_SHARE * budget.elapsed_s():
+        return
+    group = next((group for group, plan in tally.untraced.items() if plan is not None), None)
+    if group is not None and (wanted := tally.untraced[group]) is not None:
+        tally.untraced[group] = None
+        tally.traced.add(group)
+        yield _under_tracer(wanted)
+
+
+def _under_tracer(plan: Plan) -> Task:
+    return Task(msgspec.structs.replace(plan, traces=True), TRACE)

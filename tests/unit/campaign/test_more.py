@@ -1,0 +1,75 @@
+"""What a trial gives rise to besides repetitions: few of each sort, and each sort once.
+
+covers: G-8
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import msgspec
+
+from blackstart.campaign import more, rounds
+from blackstart.campaign.budget import Budget
+from blackstart.campaign.execute import Task
+from blackstart.campaign.tally import Tally
+from blackstart.campaign.worker import Outcome
+from blackstart.core.clock import Clock
+from blackstart.core.history import Handler, History, Injected
+from blackstart.faults.kill import Kill
+from blackstart.faults.point import Point
+from blackstart.trials import Plan
+
+
+class Standing:
+    """A clock that shows a hundred seconds after its start."""
+
+    now_s = -100.0
+
+    def monotonic(self) -> float:
+        self.now_s += 100.0 if self.now_s < 100 else 0.0
+        return self.now_s
+
+
+def budget(total_s: float = 1000.0) -> Budget:
+    return Budget(total_s, cast(Clock, Standing()))
+
+
+def plan(path: str = "$CWD/notes.json", nth: int = 1) -> Plan:
+    return Plan(kind="kill", start="S1", faults=(Kill(point=Point(call="write", path=path, nth=nth)),))
+
+
+def outcome(suspicion: str = "", handlers: tuple[Handler, ...] = ()) -> Outcome:
+    injected = (Injected(fault="kill", kind="kill", fired=1),)
+    history = History(start="S1", kind="kill", injected=injected, handlers=handlers)
+    return Outcome(history=history, verdicts=(), suspicion=suspicion)
+
+
+def why(found: list[Task]) -> list[str]:
+    return [task.why for task in found]
+
+
+def test_what_may_add_up_is_tried_again_once_and_only_where_there_is_time() -> None:
+    tally = Tally(is_tracing=True)
+    first = list(more.tasks(Task(plan(), "trial"), outcome("files a"), tally, budget()))
+    assert why(first) == ["confirm"] and first[0].plan.rounds == rounds.ROUNDS
+    assert not list(more.tasks(Task(plan(), "trial"), outcome("files a"), tally, budget()))
+    assert not list(more.tasks(Task(plan(), "trial", took_s=60.0), outcome("files b"), tally, budget()))
+
+
+def test_the_tracer_begins_with_a_null_trial_and_stops_where_there_is_nothing_to_trace() -> None:
+    tally = Tally()
+    first = list(more.tasks(Task(plan(), "trial"), outcome(), tally, budget()))
+    assert why(first) == ["trace"] and first[0].plan.kind == "null" and not first[0].plan.faults
+    assert not list(more.tasks(Task(plan(), "trial"), outcome(), tally, budget()))
+
+
+def test_each_sort_of_fault_is_traced_once_for_a_share_of_the_time() -> None:
+    tally = Tally(is_tracing=True)
+    tally.met(msgspec.structs.replace(outcome().history, handlers=(Handler(path="a.py", line=3, what="finally"),)), 1.0)
+    for nth in (1, 2):
+        found = list(more.tasks(Task(plan(nth=nth), "trial"), outcome(), tally, budget()))
+        assert why(found) == (["trace"] if nth == 1 else [])
+    tally.traced_s = 90.0
+    assert not list(more.tasks(Task(plan("$CWD/other"), "trial"), outcome(), tally, budget()))
+    assert tally.handlers == {("a.py", 3, "finally"): False}
