@@ -29,6 +29,8 @@ needs=(
     mosquitto=mosquitto
     redis-server=redis-server
     redis-cli=redis-tools
+    nginx=nginx-light
+    curl=curl
     "/usr/lib/postgresql/*/bin/initdb=postgresql"
 )
 

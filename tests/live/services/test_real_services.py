@@ -1,23 +1,22 @@
-"""A real store under a set workload: as it comes it writes behind, which is a policy; made to sync, it keeps its word.
+"""Real services as they are: a store that writes behind, which is a policy, and, made to sync, keeps its word; a
+database and a web server that give nothing.
 
 covers: L-2, M-6, R-17
 """
 
 from __future__ import annotations
 
-import shutil
+import os
+import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
 
+from tests.live.peers.test_databases import AS_USER, BIN, NOBODY
 from tests.live.programs.running import Ran, run
 
-pytestmark = [
-    pytest.mark.live,
-    pytest.mark.timeout(300),
-    pytest.mark.skipif(not shutil.which("redis-server"), reason="needs redis-server (not installed)"),
-    pytest.mark.skipif(not shutil.which("redis-cli"), reason="needs redis-tools (not installed)"),
-]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
 PORT = "6390"
 WORK = f"""
 for n in 1 2 3 4 5; do
@@ -35,6 +34,7 @@ def stored(place: Path, *more: str, trials: str) -> Ran:
     )  # fmt: skip
 
 
+@pytest.mark.needs("redis-server", "redis-cli")
 def test_as_it_comes_it_writes_behind(tmp_path: Path) -> None:
     (tmp_path / "store").mkdir()
     ran = stored(tmp_path / "store", trials="8")
@@ -42,7 +42,80 @@ def test_as_it_comes_it_writes_behind(tmp_path: Path) -> None:
     assert "s later" in ran.report["calibration"]["write_behind"], ran.said()
 
 
+@pytest.mark.needs("redis-server", "redis-cli")
 def test_made_to_sync_it_keeps_its_word(tmp_path: Path) -> None:
     (tmp_path / "store").mkdir()
     ran = stored(tmp_path / "store", "--appendonly", "yes", "--appendfsync", "always", trials="16")
     assert ran.status == 0 and not ran.defects and not ran.report["muted"], ran.said()
+
+
+SITE = """
+daemon off;
+user root;
+pid nginx.pid;
+error_log stderr warn;
+events {}
+http {
+  access_log off;
+  client_body_temp_path tmp; proxy_temp_path tmp; fastcgi_temp_path tmp; uwsgi_temp_path tmp; scgi_temp_path tmp;
+  server {
+    listen 127.0.0.1:8126;
+    root files;
+    location / { dav_methods PUT; autoindex on; autoindex_format json; }
+  }
+}
+"""
+PUT = """
+for n in 1 2 3 4 5; do
+  status=$(curl -s -m 5 -o /dev/null -w '%{http_code}' -X PUT --data-binary "item $n" http://127.0.0.1:8126/item$n)
+  case $status in 20*) echo ok item$n;; 000) echo info item$n;; *) echo fail item$n;; esac
+done
+"""
+LISTED = "curl -s -m 5 -f http://127.0.0.1:8126/ | grep -o 'item[0-9]*' | sed 's/^/have /'"
+
+
+@pytest.mark.needs("nginx", "curl")
+def test_a_web_server_that_files_are_put_to_gives_nothing(tmp_path: Path) -> None:
+    place = tmp_path / "site"
+    (place / "files").mkdir(parents=True)
+    (place / "tmp").mkdir()
+    (place / "nginx.conf").write_text(SITE if os.geteuid() == 0 else SITE.replace("user root;", ""))
+    ran = run(
+        ["nginx", "-p", ".", "-c", "nginx.conf"], place, "--ready", "tcp:8126", "--workload", PUT, "--check", LISTED,
+        "--only", "kill,errno", "--trials", "10",
+    )  # fmt: skip
+    assert ran.status == 0 and not ran.defects and not ran.report["muted"], ran.said()
+
+
+SQL = "psql -X -q -A -t -h 127.0.0.1 -p 5439 -U app -d postgres"
+INSERT = f"""
+for n in 1 2 3 4 5; do
+  {SQL} -c 'create table if not exists work (id int primary key)' \
+    -c "insert into work values ($n) on conflict do nothing" && echo ok row$n || echo info row$n
+done 2>/dev/null
+"""
+SELECT = f"""{SQL} -c "select 'have row' || id from work" || {SQL} -c 'select' """
+
+
+@pytest.mark.skipif(not (BIN / "initdb").exists(), reason="needs postgresql (not installed)")
+def test_a_database_keeps_what_it_acknowledged() -> None:
+    """It refuses to be root's."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as made:  # of which every directory lets another user through
+        os.chmod(made, 0o755)
+        place = Path(made) / "place"
+        data = place / "data"
+        data.mkdir(parents=True)
+        if AS_USER:
+            os.chown(data, NOBODY, NOBODY)
+        words = ("-D", data, "-A", "trust", "-U", "app", "--no-sync", "--wal-segsize=1")
+        subprocess.run([*AS_USER, BIN / "initdb", *words], check=True, capture_output=True, cwd="/")
+        server = [
+            *AS_USER, str(BIN / "postgres"), "-D", "data", "-p", "5439", "-c", "listen_addresses=127.0.0.1",
+            "-c", "unix_socket_directories=", "-c", "max_wal_size=16MB", "-c", "min_wal_size=2MB",
+        ]  # fmt: skip
+        ran = run(
+            server, place, "--state", "data", "--ready", "log:ready to accept connections", "--workload", INSERT,
+            "--check", SELECT, "--only", "kill", "--trials", "4",
+        )  # fmt: skip
+        assert ran.status == 0 and not ran.defects and not ran.report["muted"], ran.said()
+        assert ran.report["trials"]["kinds"][0]["passed"] == 4, ran.said()
