@@ -32,10 +32,16 @@ def tasks(task: Task, outcome: Outcome, tally: Tally, budget: Budget) -> Iterato
     if tally.repeats and wants_measure(tally.samples.get(kind, []), tally.measures[kind]):
         tally.measures[kind] += 1
         yield Task(msgspec.structs.replace(task.plan, measures=True), MEASURE)
-    if kind != "power" and any(one.fired for one in outcome.history.injected):
+    if kind != "power" and _is_python(outcome):
         group = re.sub(r"[0-9]+", "", str(task.plan))
         tally.untraced.setdefault(group, None if group in tally.traced else task.plan)
-    yield from traced(task.plan, tally, budget)
+        yield from traced(task.plan, tally, budget)
+
+
+def _is_python(outcome: Outcome) -> bool:
+    """Whether the fault acted on a call that a Python program made."""
+    acted = [one.operation for one in outcome.history.injected if one.fired and one.operation is not None]
+    return any(".py:" in frame for operation in acted for frame in operation.site)
 
 
 def taken(task: Task, outcome: Outcome, tally: Tally, budget: Budget) -> Iterator[Task]:

@@ -16,6 +16,7 @@ from blackstart.campaign.tally import Tally
 from blackstart.campaign.worker import Outcome
 from blackstart.core.clock import Clock
 from blackstart.core.history import Handler, History, Injected
+from blackstart.core.trace import Operation
 from blackstart.faults.kill import Kill
 from blackstart.faults.point import Point
 from blackstart.trials import Plan
@@ -40,7 +41,8 @@ def plan(path: str = "$CWD/notes.json", nth: int = 1) -> Plan:
 
 
 def outcome(suspicion: str = "", handlers: tuple[Handler, ...] = ()) -> Outcome:
-    injected = (Injected(fault="kill", kind="kill", fired=1),)
+    called = Operation(index=0, call="write", path="/w/notes.json", site=("/w/notes.py:save:7",))
+    injected = (Injected(fault="kill", kind="kill", fired=1, operation=called),)
     history = History(start="S1", kind="kill", injected=injected, handlers=handlers)
     return Outcome(history=history, verdicts=(), suspicion=suspicion)
 
