@@ -17,7 +17,6 @@ from blackstart import catalogue
 from blackstart.campaign import apart, baseline, choose, ground, more, rounds
 from blackstart.campaign.budget import Budget
 from blackstart.campaign.execute import Queue, Task, each, workers
-from blackstart.campaign.impact import answers_again
 from blackstart.campaign.observe import Observation, Observer
 from blackstart.campaign.power import with_recordings
 from blackstart.campaign.scout import scout
@@ -184,8 +183,7 @@ class Campaign:
 
     def null(self, outcome: Outcome) -> None:
         """Note what a null trial showed."""
-        self.tally.nulls += 1
-        self.tally.repeats = self.tally.repeats or answers_again(outcome.history)
+        self.tally.null(outcome.history)
         for verdict in [verdict for verdict in outcome.verdicts if verdict.outcome == FAILED]:
             why = f"it fails without any fault: {'; '.join(verdict.evidence)}"
             self.tally.muted.setdefault(verdict.oracle, why)

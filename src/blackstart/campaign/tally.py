@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from blackstart.campaign.execute import Task
-from blackstart.campaign.impact import Sample, sample
+from blackstart.campaign.impact import Sample, answers_again, sample
 from blackstart.campaign.worker import Outcome
 from blackstart.core.history import History
 from blackstart.core.verdict import DEFECT, FAILED, PASSED, UNKNOWN, Verdict
@@ -107,20 +107,16 @@ class Tally:
             key = (one.path, one.line, one.what)
             self.handlers[key] = self.handlers.get(key, False) or one.ran
 
+    def null(self, history: History) -> None:
+        """Note a null trial."""
+        self.nulls += 1
+        self.repeats = self.repeats or answers_again(history)
+
     def sampled(self, kind: str, history: History) -> None:
         """Note what a trial of this kind did to those who use a service."""
         taken = sample(history)
         if taken is not None:
             self.samples.setdefault(kind, []).append(taken)
-
-
-def result_of(verdicts: list[Verdict]) -> str:
-    """The outcome of a trial for the counts; a note or a policy is no failure."""
-    if any(v.outcome == FAILED and v.label == DEFECT for v in verdicts):
-        return FAILED
-    if any(v.oracle == "fired" and v.outcome != PASSED for v in verdicts):
-        return NOT_FIRED
-    return UNKNOWN if any(v.outcome == UNKNOWN for v in verdicts) else PASSED
 
 
 def result_of(verdicts: list[Verdict]) -> str:
