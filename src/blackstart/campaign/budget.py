@@ -41,6 +41,10 @@ class Budget:
         """What calibration may take of it."""
         return self.total_s * CALIBRATION_SHARE
 
+    def is_calibration_over(self) -> bool:
+        """Whether calibration has taken its part."""
+        return self.elapsed_s() > self.calibration_s
+
     @property
     def late_s(self) -> float:
         """How long a repetition waits for a lock to expire: a small part of it, and of what is left."""

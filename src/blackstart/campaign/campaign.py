@@ -167,12 +167,10 @@ class Campaign:
             plan = Plan(kind="null", start=start, patience=patience, rerun=rerun, measures=not number)
             (queue.urgent if number < NULLS_MIN else queue.others).append(Task(plan, "null"))
         self.progress.phase("null trials")
-        share_s = self.budget.calibration_s
         queue.urgent.extend(Task(plan, apart.CONTROL) for plan in apart.controls(seen.calibration, self.kinds))
         with workers(shop, self.jobs) as executor:
-            for task, outcome in each(
-                executor, queue, self.jobs, lambda: self.elapsed_s() > share_s, left_s=self.budget.left_s
-            ):
+            is_over, left_s = self.budget.is_calibration_over, self.budget.left_s
+            for task, outcome in each(executor, queue, self.jobs, is_over, left_s=left_s):
                 if task.why != apart.CONTROL:
                     self.null(outcome)
                 elif why := apart.objection(outcome, kind := apart.kind_of(task.plan)):
