@@ -4,8 +4,6 @@ A scouting run on overlays finds the state directories and counts for nothing el
 from one start (the mask), a chain of re-runs S0 -> S1 -> S2 -> S3, a placebo (no gate at all), one deletion trial per
 file whose role the trace leaves open, clean re-runs from each boundary of a multi-step job. The null trials come last
 and are judged like any other; they run on the workers.
-
-Longer than 400 lines, because all of it fills in one yardstick.
 """
 
 from __future__ import annotations
