@@ -143,7 +143,8 @@ class Guest:
         command = [
             "qemu-system-x86_64", "-M", "q35", "-accel", "tcg", "-cpu", "max", "-m", str(memory_mb), "-smp", "1",
             "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-kernel", str(image),
-            "-initrd", str(self.initramfs(body)), "-append", "console=ttyS0 panic=-1 quiet no_timer_check", "-serial", "stdio",
+            "-initrd", str(self.initramfs(body)), "-append", "console=ttyS0 panic=-1 quiet no_timer_check",
+            "-serial", "stdio",
         ]  # fmt: skip
         ended = subprocess.run(
             [*command, *drives], stdin=subprocess.DEVNULL, capture_output=True, timeout=limit_s, check=False
