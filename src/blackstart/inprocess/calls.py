@@ -73,17 +73,15 @@ class _Held:
     """
 
     # Slots, so that the collector names this object, and no anonymous dict, as a holder of the function.
-    __slots__ = ("_armed", "_found", "function", "rules")
+    __slots__ = ("_armed", "_inner", "function", "rules")
 
     def __init__(self, function: FunctionType | BuiltinFunctionType) -> None:
         self.function = function
         self.rules: list[tuple[str, Point]] = []
-        self._found: Any = function
-        self._armed: Any = None
-        if isinstance(function, FunctionType):
-            self._found, self._armed = function.__code__, _hooked(function, self)
-        else:
-            self._armed = _Replaced(function, self)
+        self._inner = _copy(function) if isinstance(function, FunctionType) else function
+        self._armed: Any = (
+            _hooked(self._inner, self) if isinstance(self._inner, FunctionType) else _Replaced(self._inner, self)
+        )
 
     def add(self, path: str, point: Point) -> None:
         """One rule more; AlreadyArmed if another path leads here too and one of the two is for the whole process."""
@@ -96,19 +94,21 @@ class _Held:
         self.rules = [*self.rules, (path, point)]
         if len(self.rules) == 1:
             _functions[id(self.function)] = self
-            self._exchange(self._found, self._armed)
+            if isinstance(self.function, FunctionType):
+                self.function.__code__ = self._armed
+            else:
+                _put(self.function, self._armed)
 
     def remove(self, point: Point) -> None:
         """One rule less, also where `add` was done by half."""
         self.rules = [(path, other) for path, other in self.rules if other is not point]
         if not self.rules and _functions.pop(id(self.function), None) is not None:
-            self._exchange(self._armed, self._found)
-
-    def _exchange(self, old: Any, new: Any) -> None:
-        if isinstance(self.function, FunctionType):
-            self.function.__code__ = new
-        else:
-            _put(old, new)
+            if isinstance(self.function, FunctionType) and isinstance(self._inner, FunctionType):
+                # Failpoints in it may have been armed or disarmed meanwhile: they reached the copy.
+                self.function.__code__ = self._inner.__code__
+                modules.note_copy()
+            else:
+                _put(self._armed, self.function)
 
     def reach(self) -> Answer:
         """One hit, in a thread: of each rule until one answers."""
@@ -178,12 +178,19 @@ def underlying(found: Any) -> Any:
     return found
 
 
-def _hooked(function: FunctionType, point: _Held) -> CodeType:
-    """Code for this function that asks `point` first."""
-    original = function.__code__
-    inner = FunctionType(original, function.__globals__, function.__name__, function.__defaults__, function.__closure__)
+def _copy(function: FunctionType) -> FunctionType:
+    """The same function again, for the hook to call."""
+    inner = FunctionType(
+        function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__
+    )
     inner.__kwdefaults__ = function.__kwdefaults__
     modules.note_copy()
+    return inner
+
+
+def _hooked(inner: FunctionType, point: _Held) -> CodeType:
+    """Code for the function of which `inner` is a copy: it asks `point` first."""
+    original = inner.__code__
     if original.co_flags & (inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR):
         hook: Any = _asynchronous(inner, point)
     elif original.co_flags & inspect.CO_GENERATOR:

@@ -147,6 +147,28 @@ def test_rules_of_two_contexts_at_one_call_end_in_any_order(shop: ModuleType) ->
     assert shop.call.__code__ is code
 
 
+@pytest.mark.parametrize("begin", ["line first", "call first"])
+@pytest.mark.parametrize("end", ["line first", "call first"])
+def test_a_call_and_a_failpoint_in_it_end_in_any_order(shop: ModuleType, begin: str, end: str) -> None:
+    code = shop.Child.method.__code__
+    line = armed("in-method", "raise(KeyError)")
+    call = armed_call("shop.Child.method", "@1 raise(ValueError)")
+    for one in (line, call) if begin == "line first" else (call, line):
+        one.__enter__()
+    with pytest.raises(ValueError, match="injected at call"):
+        shop.Child().method()
+    with pytest.raises(KeyError):
+        shop.Child().method()
+    if end == "call first":
+        call.__exit__(None, None, None)
+        with pytest.raises(KeyError):
+            shop.Child().method()
+    line.__exit__(None, None, None)
+    assert shop.Child().method() == 2
+    call.__exit__(None, None, None)
+    assert shop.Child.method.__code__ is code
+
+
 class Store:
     """A small store, sync and async."""
 
