@@ -29,10 +29,11 @@ from blackstart.faults.link import Link
 from blackstart.faults.peer import Peer
 from blackstart.faults.point import Point
 from blackstart.faults.power import Missing, PowerCut
+from blackstart.faults.scarce import Scarce
 from blackstart.faults.scene import Scene
 from blackstart.faults.second_cut import SecondCut
 from blackstart.faults.signals import Signal
-from blackstart.faults.time import Jump
+from blackstart.faults.time import Jump, Uptime
 from blackstart.inprocess import armed, armed_call, calls, children, files, importing, limits, modules, sqlite
 from blackstart.lab import Joined
 from blackstart.proxy import SyncProxies, SyncProxy
@@ -57,6 +58,7 @@ ORDERED: list[AnyFault] = [
     Signal(name="TERM", moment="start", point=POINT),
     Signal(name="INT", moment="stop"),
     Jump(point=POINT, seconds=-3600.0),
+    Uptime(),
     Link(what="loss", ports=(5020,), point=POINT),
     Clients(how="half", path="socket:inet:0.0.0.0:80"),
     FailingSync(point=POINT, model="ext4"),
@@ -66,8 +68,13 @@ REPLACING: list[AnyFault] = [
     PowerCut(model="ext4", last=Missing(call="write", path="$CWD/x", nth=1), done=1, missing=()),
     SecondCut(place=3),
 ]
-# What they break are the proxies of a trial, which are not at hand here; or they break nothing.
-PROXIED: list[AnyFault] = [Peer(point=POINT, how="silent"), Dns(how="mute"), Link(what="plain", ports=(5020,))]
+# What they break are the proxies or the control group of a trial, which are not at hand here; or they break nothing.
+PROXIED: list[AnyFault] = [
+    Peer(point=POINT, how="silent"),
+    Dns(how="mute"),
+    Link(what="plain", ports=(5020,)),
+    Scarce(what="resident", most=1 << 20),
+]
 # Broken on the trial's own disk: tests/live/trials/test_every_fault.py.
 ON_DISK = {"file", "db", "disk"}
 
