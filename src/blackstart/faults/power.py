@@ -45,6 +45,8 @@ from blackstart.targets import Conducted
 # Real file systems first; posix last, whose findings are notes.
 USUAL = (*REAL, "posix")
 STATES_MAX = 400
+# A file of megabytes that is made anew in small writes gives thousands of steps, and each state costs as many.
+LOOKED_AT_MIN, STEPS_MAX = 50, 2_000_000
 NAMED_MAX = 12
 BYTES = (DATA, GROW, CUT)
 
@@ -322,7 +324,8 @@ def candidates(clean: CleanRun, calibration: Calibration) -> Iterator[Candidate]
     recording = clean.recording
     if recording is None or not recording.micros:
         return
-    for position, state in enumerate(islice(states(recording, recording.models), STATES_MAX)):
+    limit = max(LOOKED_AT_MIN, STEPS_MAX // len(recording.micros))
+    for position, state in enumerate(islice(states(recording, recording.models, limit=limit), STATES_MAX)):
         fault = fault_of(recording, state)
         yield Candidate(
             fault=fault,
@@ -333,16 +336,20 @@ def candidates(clean: CleanRun, calibration: Calibration) -> Iterator[Candidate]
         )
 
 
-def states(recording: Recording, models: tuple[str, ...] = (), seed: int = 0) -> Iterator[State]:
+def states(
+    recording: Recording, models: tuple[str, ...] = (), seed: int = 0, *, limit: int | None = None
+) -> Iterator[State]:
     """Distinct crash states under these models, taken in turn; without those that a mere kill leaves, unless `kill9` is
-    the only model.
+    the only model. limit: of how many candidates under each.
     """
     seen: set[int] = set()
     if models != ("kill9",):
-        for _ in Explorer(recording, MODELS["kill9"], seen=seen).states():
+        for _ in Explorer(recording, MODELS["kill9"], seen=seen, limit=limit).states():
             pass
     names = [name for name in models or USUAL if model(name).syncs != "failing"]
-    explorers: list[Any] = [Explorer(recording, model(name), seed=seed, seen=seen).states() for name in names]
+    explorers: list[Any] = [
+        Explorer(recording, model(name), seed=seed, seen=seen, limit=limit).states() for name in names
+    ]
     while explorers:
         for explorer in list(explorers):
             state = next(explorer, None)

@@ -36,7 +36,9 @@ class State:
 
 
 class Explorer:
-    """Generates the states of one recording under one model. candidates, distinct: how many so far."""
+    """Generates the states of one recording under one model. candidates, distinct: how many so far; limit: how many
+    candidates are looked at, each of which costs as many steps as the recording has.
+    """
 
     def __init__(
         self,
@@ -45,7 +47,9 @@ class Explorer:
         *,
         seed: int = 0,
         seen: set[int] | None = None,
+        limit: int | None = None,
     ) -> None:
+        self._limit = limit
         self.recording = recording
         self.model = model
         self.order = recording.order(model)
@@ -97,6 +101,8 @@ class Explorer:
             for method in methods:
                 for cut in group:
                     for mask in method(cut):
+                        if self._limit is not None and self.candidates >= self._limit:
+                            return
                         yield from self._new(cut, mask)
 
     def _new(self, cut: int, mask: int) -> Iterator[State]:

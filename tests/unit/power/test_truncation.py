@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from blackstart.core.trace import FILE, Operation
-from blackstart.power import MODELS, Recording, Spill, Tape, crash_states, scan
+from blackstart.power import MODELS, Explorer, Recording, Spill, Tape, crash_states, scan
 
 OLD = b"L" * 5000
 TORN = OLD[:1000] + bytes(3096) + OLD[4096:]
@@ -41,3 +41,11 @@ def test_zeros_may_reach_the_disk_before_the_size(recording: Recording, name: st
     inode = recording.micros[0].inode
     seen = {recording.contents.content(inode, s.mask, s.garbage) for s in crash_states(recording, MODELS[name])}
     assert seen == {OLD, OLD[:1000]} | ({TORN} if may_tear else set())
+
+
+def test_no_more_candidates_are_looked_at_than_asked_for(recording: Recording) -> None:
+    whole = Explorer(recording, MODELS["ext4"])
+    found = list(whole.states())
+    assert whole.candidates > 2 and len(found) > 1
+    few = Explorer(recording, MODELS["ext4"], limit=2)
+    assert list(few.states()) == found[: few.distinct] and few.candidates == 2
