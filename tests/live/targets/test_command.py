@@ -215,7 +215,9 @@ for turn in range(10**9):
 """
 
 
-@pytest.mark.parametrize(("then", "states"), [("pass", {"busy"}), ("time.sleep(0.02)", {"working", "repeating"})])
+@pytest.mark.parametrize(
+    ("then", "states"), [("pass", {"busy"}), ("time.sleep(0.02)", {"working", "timed", "repeating"})]
+)
 def test_a_program_that_retries_the_failing_call_without_a_rest_is_busy(
     stage: Stage, then: str, states: set[str]
 ) -> None:
