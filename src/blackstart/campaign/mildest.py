@@ -64,14 +64,16 @@ def _milder(known: Suspicion) -> list[Plan]:
 
 def _soften(campaign: Campaign, executor: Executor, cause: str, known: Suspicion, until_s: float) -> bool:
     """The mildest that fails again is what the finding shows; whether there is time and a free worker for the next."""
-    for plan in _milder(known):
+    for milder in _milder(known):
+        # As the one shown so far: how long a lock was watched is a part of what is told.
+        plan = msgspec.structs.replace(milder, late_s=known.plan.late_s)
         left_s = until_s - campaign.clock.monotonic()
         outcome = within(left_s, executor, plan) if left_s > 0 else None
         if outcome is None:
             return False
         again = failing_again(campaign, known, outcome, cause)
         if again is not None:
-            known.plan, known.stack = msgspec.structs.replace(plan, late_s=known.plan.late_s), ()
+            known.plan, known.stack = plan, ()
             known.failures.insert(0, again)
             break
     return True

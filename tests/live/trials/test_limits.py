@@ -31,10 +31,11 @@ from .stage import staged
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(180)]
 grouped = pytest.mark.skipif(
-    any(groups.place(name).refusal for name in (groups.MEMORY, groups.CPU)), reason="no control group can be made here"
+    any(groups.place(name).refusal for name in (groups.MEMORY, groups.CPU)), reason="needs a control group: none can be made here (`blackstart doctor` says why)"
 )
 
-# A parent and a child that answers each client after some work: 2 MiB, 50 ms of a processor, a line in a file.
+# A parent and a child that answers each client after some work: 50 ms of a processor, a line in a file, and 32 MiB, which
+# is more than the kernel finds by giving up what it has read of the interpreter's own files.
 SERVER = """
 import os, select, signal, socket, sys, time
 MODE = {mode!r}
@@ -42,7 +43,7 @@ listener = socket.create_server(('127.0.0.1', 8097))
 
 def work():
     began = time.monotonic()
-    held, until = b'x' * (2 << 20), time.process_time() + 0.05
+    held, until = b'x' * (32 << 20), time.process_time() + 0.05
     while time.process_time() < until:
         pass
     with open('log', 'a') as log:

@@ -48,7 +48,7 @@ def test_a_group_that_this_place_does_not_show(tmp_path: Path) -> None:
     assert found(tmp_path).home == str(tmp_path)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="everything can be written")
+@pytest.mark.skipif(os.geteuid() == 0, reason="needs an ordinary user: root may write everywhere")
 def test_refused_to_who_may_not_write(tmp_path: Path) -> None:
     hierarchy(tmp_path, 1).chmod(0o555)
     assert found(tmp_path).refusal == "this user may not make groups"
