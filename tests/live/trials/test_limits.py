@@ -35,8 +35,8 @@ grouped = pytest.mark.skipif(
     reason="needs a control group: none can be made here (`blackstart doctor` says why)",
 )
 
-# A parent and a child that answers each client after some work: 50 ms of a processor, a line in a file, and 32 MiB: more
-# than the kernel finds by giving up what it has read of the interpreter's own files.
+# A parent and a child that answers each client after some work: 50 ms of a processor, a line in a file, and 32 MiB,
+# more than the kernel finds by giving up what it has read of the interpreter's own files.
 SERVER = """
 import os, select, signal, socket, sys, time
 MODE = {mode!r}
