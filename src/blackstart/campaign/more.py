@@ -32,10 +32,11 @@ def tasks(task: Task, outcome: Outcome, tally: Tally, budget: Budget) -> Iterato
     if tally.repeats and wants_measure(tally.samples.get(kind, []), tally.measures[kind]):
         tally.measures[kind] += 1
         yield Task(msgspec.structs.replace(task.plan, measures=True), MEASURE)
-    if kind != "power" and _is_python(outcome):
+    if kind != "power":
         group = re.sub(r"[0-9]+", "", str(task.plan))
         tally.untraced.setdefault(group, None if group in tally.traced else task.plan)
-        yield from traced(task.plan, tally, budget)
+        if tally.is_tracing or _is_python(outcome):
+            yield from traced(task.plan, tally, budget)
 
 
 def _is_python(outcome: Outcome) -> bool:

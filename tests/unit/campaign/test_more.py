@@ -75,3 +75,10 @@ def test_each_sort_of_fault_is_traced_once_for_a_share_of_the_time() -> None:
     tally.traced_s = 90.0
     assert not list(more.tasks(Task(plan("$CWD/other"), "trial"), outcome(), tally, budget()))
     assert tally.handlers == {("a.py", 3, "finally"): False}
+
+
+def test_a_damaged_file_is_traced_too_though_no_call_was_broken() -> None:
+    tally = Tally(is_tracing=True)
+    tally.met(msgspec.structs.replace(outcome().history, handlers=(Handler(path="a.py", line=3, what="finally"),)), 1.0)
+    damaged = Outcome(history=History(start="S1", kind="file"), verdicts=(), suspicion="")
+    assert why(list(more.tasks(Task(plan(), "trial"), damaged, tally, budget()))) == ["trace"]
