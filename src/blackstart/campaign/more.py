@@ -34,7 +34,8 @@ def tasks(task: Task, outcome: Outcome, tally: Tally, budget: Budget) -> Iterato
         yield Task(msgspec.structs.replace(task.plan, measures=True), MEASURE)
     if kind != "power":
         group = re.sub(r"[0-9]+", "", str(task.plan))
-        tally.untraced.setdefault(group, None if group in tally.traced else task.plan)
+        if group not in tally.traced:
+            tally.untraced.setdefault(group, task.plan)
         if tally.is_tracing or _is_python(outcome):
             yield from traced(task.plan, tally, budget)
 
@@ -62,11 +63,9 @@ def traced(plan: Plan, tally: Tally, budget: Budget) -> Iterator[Task]:
         return
     if not tally.handlers or tally.traced_s > TRACED_SHARE * budget.elapsed_s():
         return
-    group = next((group for group, plan in tally.untraced.items() if plan is not None), None)
-    if group is not None and (wanted := tally.untraced[group]) is not None:
-        tally.untraced[group] = None
+    for group in list(tally.untraced)[:1]:
         tally.traced.add(group)
-        yield _under_tracer(wanted)
+        yield _under_tracer(tally.untraced.pop(group))
 
 
 def _under_tracer(plan: Plan) -> Task:

@@ -101,8 +101,8 @@ def report_of(
 
 def _handlers(tally: Tally) -> Iterator[Omission]:
     """The `except` and `finally` blocks that no trial entered, as far as is known."""
-    left = any(plan is not None for plan in tally.untraced.values())
-    why = "not executed by any trial under a tracer; others may have" if left else "never executed by any trial"
+    some_left = "not executed by any trial under a tracer; others may have"
+    why = some_left if tally.untraced else "never executed by any trial"
     for (path, line, what), ran in sorted(tally.handlers.items()):
         if not ran:
             yield Omission(what=f"{path}:{line} {what}", why=why)
@@ -111,7 +111,7 @@ def _handlers(tally: Tally) -> Iterator[Omission]:
 def _entered(tally: Tally) -> Iterator[str]:
     """How many of them were, and how much that says."""
     if tally.handlers:
-        left = sum(plan is not None for plan in tally.untraced.values())
+        left = len(tally.untraced)
         more = f"; {left} more sorts of faults were not traced, as that may take a seventh of the time" if left else ""
         entered = f"{sum(tally.handlers.values())} of {len(tally.handlers)} except and finally blocks were executed"
         yield f"{entered}, as {len(tally.traced) + 1} trials under a tracer tell{more}"

@@ -67,8 +67,8 @@ class Tally:
     suspected: set[str] = field(default_factory=set)  # what was tried again and again, as it may add up
     measures: Counter[str] = field(default_factory=Counter)  # trials by kind that use a service once more after healing
     handlers: dict[tuple[str, int, str], bool] = field(default_factory=dict)  # (path, line, what) -> ever entered
-    untraced: dict[str, Plan | None] = field(default_factory=dict)  # by sort of fault, the trial to be traced
-    traced: set[str] = field(default_factory=set)
+    untraced: dict[str, Plan] = field(default_factory=dict)  # by sort of fault, the trial to be traced
+    traced: set[str] = field(default_factory=set)  # the other sorts of faults
     traced_s: float = 0.0
     is_tracing: bool = False
     repeats: bool = False  # whether a second run of the workload is answered where nothing is broken

@@ -17,7 +17,7 @@ from blackstart.core.calibration import Calibration, CleanRun
 from blackstart.core.history import Injected
 from blackstart.core.masking import Masker
 from blackstart.core.trace import SOCKET, SYNCING, Operation
-from blackstart.faults.point import JUDGED_ROLES, Point, repeated, slim, spread, unplanned
+from blackstart.faults.point import JUDGED_ROLES, Point, point_of, repeated, spread, unplanned
 from blackstart.faults.scene import RESTART, RUN, Candidate, Scene, during, fired_in_gate
 from blackstart.targets import Conducted
 
@@ -88,7 +88,7 @@ def crash_before(path: str, clean: CleanRun) -> Kill | None:
     if not changing:
         return None
     middle = changing[len(changing) // 2]
-    return Kill(point=Point(call=middle.call, path=path, nth=middle.nth, operation=slim(middle)))
+    return Kill(point=point_of(middle))
 
 
 def _worth(clean: CleanRun, calibration: Calibration) -> Iterator[Operation]:

@@ -42,6 +42,11 @@ def slim(operation: Operation) -> Operation:
     return msgspec.structs.replace(operation, data=b"", at_s=0.0)
 
 
+def point_of(operation: Operation) -> Point:
+    """Where this operation of a clean run is."""
+    return Point(call=operation.call, path=operation.masked, nth=operation.nth, operation=slim(operation))
+
+
 def repeated(clean: CleanRun, operations: Iterable[Operation]) -> Iterator[Operation]:
     """Those that a restart does again: a job's all, a service's until it is ready."""
     return (o for o in operations if clean.life is None or o.at_s < clean.life.ready_s)
@@ -64,6 +69,5 @@ def spread(operations: Iterable[Operation]) -> list[tuple[Point, int]]:
         for order, index in enumerate(picked):
             member = members[index]
             stands_for = len(members) - len(picked) + 1 if order == 0 else 1
-            point = Point(call=member.call, path=member.masked, nth=member.nth, operation=slim(member))
-            chosen.append((point, stands_for))
+            chosen.append((point_of(member), stands_for))
     return chosen

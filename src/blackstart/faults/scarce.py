@@ -17,9 +17,8 @@ from blackstart.core.calibration import Calibration, CleanRun
 from blackstart.core.errors import SandboxLimit
 from blackstart.core.history import Injected
 from blackstart.core.rule import parse
-from blackstart.core.trace import Operation
 from blackstart.faults.limit import crash_in_mid_work
-from blackstart.faults.point import Point, slim
+from blackstart.faults.point import Point, point_of
 from blackstart.faults.scene import RESTART, RUN, Candidate, CannotInject, Scene, during
 from blackstart.gate import HERE, Caller, Match, Tamper
 from blackstart.sandbox import groups
@@ -140,14 +139,10 @@ def _memory(clean: CleanRun, calibration: Calibration) -> Iterator[tuple[str, in
     growth, written = peak - began, sum(o.size for o in clean.trace if o.changes)
     if began and first is not None and growth >= max(_GROWTH_MIN, _WRITTEN_SHARE * written):
         half = 1 << ((growth // 2).bit_length() - 1)  # roughly: measured again it is not the same to the page
-        yield RESIDENT, half, _point(first)
+        yield RESIDENT, half, point_of(first)
 
 
 def _cpu(calibration: Calibration) -> Iterator[tuple[str, int, Point | None]]:
     """Of a service alone: a job would only take ten times as long."""
     if groups.CPU in calibration.groups and calibration.is_service:
         yield CPU, PERCENT, None
-
-
-def _point(operation: Operation) -> Point:
-    return Point(call=operation.call, path=operation.masked, nth=operation.nth, operation=slim(operation))

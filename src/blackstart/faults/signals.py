@@ -17,7 +17,7 @@ import msgspec
 from blackstart.core.calibration import Calibration, CleanRun
 from blackstart.core.history import Injected
 from blackstart.core.trace import SOCKET, Operation
-from blackstart.faults.point import JUDGED_ROLES, Point, slim
+from blackstart.faults.point import JUDGED_ROLES, Point, point_of
 from blackstart.faults.scene import RUN, Candidate, Scene, fired_in_gate
 from blackstart.targets import Conducted
 
@@ -86,7 +86,7 @@ def candidates(clean: CleanRun, calibration: Calibration) -> Iterator[Candidate]
     for moment, operation in _moments(clean, calibration):
         point = None
         if operation is not None:
-            point = Point(call=operation.call, path=operation.masked, nth=operation.nth, operation=slim(operation))
+            point = point_of(operation)
         for order, name in enumerate(NAMES):
             yield Candidate(
                 fault=Signal(name=name, moment=moment, point=point),

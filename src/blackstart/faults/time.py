@@ -19,9 +19,8 @@ import msgspec
 from blackstart.core.calibration import Calibration, CleanRun
 from blackstart.core.history import Injected
 from blackstart.core.rule import parse
-from blackstart.core.trace import Operation
 from blackstart.faults.kill import crash_before
-from blackstart.faults.point import JUDGED_ROLES, Point, slim, unplanned
+from blackstart.faults.point import JUDGED_ROLES, Point, point_of, unplanned
 from blackstart.faults.scene import RESTART, RUN, Candidate, CannotInject, Scene, during, fired_in_gate
 from blackstart.gate import HERE, Caller, Match, Tamper, WallClock
 from blackstart.sandbox.machine import LANDLOCK
@@ -141,7 +140,7 @@ def candidates(clean: CleanRun, calibration: Calibration) -> Iterator[Candidate]
     for late, operation in enumerate(places.values()):
         for order, seconds in enumerate(JUMPS_S):
             yield Candidate(
-                fault=Jump(point=_point(operation), seconds=seconds),
+                fault=Jump(point=point_of(operation), seconds=seconds),
                 start=clean.start,
                 rank=(3 + 2 * late + order, 6),
                 cause=("time", str(seconds)),
@@ -149,13 +148,9 @@ def candidates(clean: CleanRun, calibration: Calibration) -> Iterator[Candidate]
         crash = crash_before(operation.masked, clean)
         if crash is not None and not late:
             yield Candidate(
-                fault=Jump(point=unplanned(_point(operation)), seconds=JUMPS_S[0], phase=RESTART),
+                fault=Jump(point=unplanned(point_of(operation)), seconds=JUMPS_S[0], phase=RESTART),
                 crash=crash,
                 start=clean.start,
                 rank=(9, 6),
                 cause=("time during recovery",),
             )
-
-
-def _point(operation: Operation) -> Point:
-    return Point(call=operation.call, path=operation.masked, nth=operation.nth, operation=slim(operation))
