@@ -73,6 +73,7 @@ def begin(name: str, command: list[str], directory: str) -> None:
     from tests.twins.making import BOOK, book
 
     Path(directory, BOOK).write_bytes(book(5))
+    Path(directory, "list.txt").write_text("format 1\n" + "".join(f"{number} nails\n" for number in range(200)))
 
 
 def measure(command: list[str], directory: str, budget_s: float) -> tuple[list[tuple[int, int]], int, int]:

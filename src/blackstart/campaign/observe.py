@@ -25,7 +25,7 @@ from blackstart.core.trace import Operation
 from blackstart.gate import Recorder, WallClock
 from blackstart.proxy.address import UDP
 from blackstart.report.progress import Progress
-from blackstart.sandbox import Layout, Zygote, groups
+from blackstart.sandbox import Layout, Zygote, crossings, groups
 from blackstart.surface import (
     Deletion,
     Moment,
@@ -313,7 +313,7 @@ class Observer:
             calibration=calibration,
             surface=surface(traces, found, chain[-1].files, uncovered),
             clean_runs=self.runs,
-            notes=self.notes,
+            notes=[*self.notes, *crossings(traces[0], self.layout, masker)],
         )
 
     def _check_must_work(self, recorded: list[_Recorded]) -> None:

@@ -13,6 +13,7 @@ with Zygote(layout) as zygote:
     for entry in zygote.walk("trial-1"): ...        # the state that it left
 """
 
+from blackstart.sandbox.crossing import crossings
 from blackstart.sandbox.groups import Group
 from blackstart.sandbox.launcher import CONTROL_DESCRIPTOR
 from blackstart.sandbox.layout import Captured, Change, Ended, Entry, Layout, ProcessInfo, Started
@@ -24,6 +25,7 @@ __all__ = [
     "Ability",
     "Machine",
     "choose",
+    "crossings",
     "probe",
     "CONTROL_DESCRIPTOR",
     "Captured",
