@@ -65,7 +65,8 @@ WITHOUT = 'echo 0 > /proc/sys/user/max_net_namespaces && exec "$@"'
 def machine() -> dict[str, str]:
     """What a lab must not change: interfaces, addresses, routes, the firewall, network settings, names."""
     places = [Path(f"/proc/net/{name}") for name in ("route", "fib_trie", "if_inet6", "ip_tables_names")]
-    found = {str(place): place.read_text() for place in (*places, Path("/etc/hosts")) if place.exists()}
+    places = [place for place in (*places, Path("/etc/hosts")) if os.access(place, os.R_OK)]
+    found = {str(place): place.read_text() for place in places}
     found["interfaces"] = " ".join(sorted(os.listdir("/sys/class/net")))
     for folder, _, names in os.walk("/proc/sys/net"):
         for name in names:
