@@ -5,7 +5,9 @@ covers: M-1, M-5
 
 from __future__ import annotations
 
+import socket
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -56,3 +58,45 @@ def test_what_never_fired_or_cannot_be_done_is_an_error(target: Any) -> None:
 def test_a_program_that_does_not_end_is_killed(target: Any) -> None:
     with pytest.raises(TargetError, match="did not end within"):
         target.run(["sleep", "1000"], timeout_s=0.2)
+
+
+@pytest.mark.parametrize("isolation", ["namespaces", "landlock"])
+def test_what_it_changes_elsewhere_stays_in_the_sandbox(
+    isolation: str, target: Any, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BLACKSTART_ISOLATION", isolation)
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "made"
+    (target.cwd / "old").write_text("old")
+    (target.cwd / "gone").write_text("gone")
+    write = target.fail("write", "@1 raise(OSError: EIO)", path="$CWD/new")
+    script = f"echo more >>old; rm gone; mkdir -p deep/er; echo x >new; echo y >new; touch {elsewhere}; exit 3"
+    ended = target.run(["sh", "-c", script])
+    assert (ended.status, write.fired) == (3, 1)
+    assert not elsewhere.exists()
+    assert sorted(path.name for path in target.cwd.rglob("*")) == ["deep", "er", "new", "old"]
+    assert ((target.cwd / "old").read_text(), (target.cwd / "new").read_text()) == ("oldmore\n", "y\n")
+
+
+def test_on_the_machine_itself_it_reaches_a_server_of_the_test(target: Any) -> None:
+    script = "import socket, sys; socket.create_connection(('127.0.0.1', int(sys.argv[1]))).sendall(b'here')"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        command = [sys.executable, "-c", script, str(server.getsockname()[1])]
+        target.fail("write", "raise(OSError: EIO)", may_miss=True)
+        assert b"refused" in target.run(command).output
+        assert target.run(command, sandbox=False).status == 0
+        accepted, _ = server.accept()
+        with accepted:
+            assert accepted.recv(4) == b"here"
+
+
+@pytest.mark.parametrize("sandbox", [True, False])
+def test_one_that_closes_its_outputs_is_waited_for(sandbox: bool, target: Any) -> None:
+    script = "echo said; exec >&- 2>&-; sleep 0.2; echo >done; exit 4"
+    ended = target.run(["sh", "-c", script], sandbox=sandbox)
+    assert (ended.status, ended.output, Path(target.cwd, "done").exists()) == (4, b"said\n", True)
+
+
+@pytest.mark.parametrize("sandbox", [True, False])
+def test_one_that_leaves_a_child_with_its_outputs_is_not_waited_for(sandbox: bool, target: Any) -> None:
+    ended = target.run(["sh", "-c", "sleep 1000 & echo said; exit 5"], sandbox=sandbox)
+    assert (ended.status, ended.output) == (5, b"said\n")

@@ -1,0 +1,129 @@
+"""Where the program of a test runs, under the gate: in a sandbox, or on the machine as it is."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from blackstart.gate import Launched
+    from blackstart.sandbox import Sandbox, Zygote
+    from blackstart.sandbox.outside import Places
+
+IMAGE = "test"
+
+
+class Stage(Protocol):
+    """listener: the gate's, after `start`; ended: readable once the main process ended by itself."""
+
+    listener: int
+    ended: int
+    is_killed: bool
+
+    def start(self, command: Sequence[str], env: Mapping[str, str], filter: bytes, stdin: int, output: int) -> None:
+        """Start the command; it waits in the gate at its first call. Raises TargetError if it cannot be executed."""
+
+    def kill(self) -> None:
+        """End all processes of the program."""
+
+    def status(self) -> int:
+        """After `kill`: the exit status of the main process, or minus the signal that ended it."""
+
+    def usual(self, path: str) -> str:
+        """What the test calls a path that the program was seen to use."""
+
+
+class _Machine:
+    is_killed = False
+
+    def __init__(self, cwd: str) -> None:
+        self._cwd = cwd
+
+    def start(self, command: Sequence[str], env: Mapping[str, str], filter: bytes, stdin: int, output: int) -> None:
+        from blackstart.gate import launch
+
+        self._launched: Launched = launch(
+            command, filter, env=env, cwd=self._cwd, stdin=stdin, stdout=output, stderr=output
+        )
+        self.listener = self._launched.listener
+        self.ended = os.pidfd_open(self._launched.pid)
+
+    def kill(self) -> None:
+        self.is_killed = True
+        self._launched.kill()
+
+    def status(self) -> int:
+        os.close(self.ended)
+        return os.waitstatus_to_exitcode(os.waitpid(self._launched.pid, 0)[1])
+
+    def usual(self, path: str) -> str:
+        return path
+
+
+class _Contained:
+    is_killed = False
+
+    def __init__(self, cwd: str, sandbox: Sandbox, places: Places) -> None:
+        self._cwd = cwd
+        self._sandbox = sandbox
+        self._places = places
+
+    def start(self, command: Sequence[str], env: Mapping[str, str], filter: bytes, stdin: int, output: int) -> None:
+        started = self._sandbox.start(
+            command, env=env, cwd=self._cwd, stdin=stdin, stdout=output, stderr=output, filter=filter
+        )
+        assert started.listener is not None
+        self.listener, self.ended = started.listener, self._sandbox.fileno()
+
+    def kill(self) -> None:
+        self.is_killed = True
+        self._sandbox.kill()
+
+    def status(self) -> int:
+        ended = self._sandbox.event()
+        return -signal.SIGKILL if ended is None else os.waitstatus_to_exitcode(ended.status)
+
+    def usual(self, path: str) -> str:
+        return self._places.usual(path)
+
+
+@contextmanager
+def machine(cwd: str) -> Iterator[Stage]:
+    """The machine itself: its network, all its files."""
+    yield _Machine(cwd)
+
+
+@contextmanager
+def contained(cwd: str) -> Iterator[Stage]:
+    """A sandbox in which the directory is a copy; afterwards the directory holds what the program made of it.
+
+    Raises SandboxUnavailable where none can be made, SandboxLimit where the directory is too large.
+    """
+    from blackstart.sandbox import Layout, Zygote, choose, probe
+
+    home = os.path.realpath(os.environ.get("HOME") or "/")
+    layout = Layout.of(cwd=cwd, home=home if os.path.isdir(home) else "/", copies=[cwd])
+    with Zygote(layout, isolation=choose(probe())) as zygote:
+        zygote.capture(IMAGE)
+        with zygote.sandbox(IMAGE) as sandbox:
+            yield _Contained(cwd, sandbox, zygote.places)
+        _bring_back(zygote, cwd)
+
+
+def _bring_back(zygote: Zygote, cwd: str) -> None:
+    """Put what the copy holds in the place of what the directory held; the directory itself stays the same one."""
+    from blackstart.sandbox.copying import Copier, remove_tree
+
+    made = zygote.path(IMAGE, cwd)
+    assert made is not None
+    source, target = (os.open(path, os.O_RDONLY | os.O_DIRECTORY) for path in (made, cwd))
+    try:
+        for name in os.listdir(target):
+            remove_tree(target, name)
+        Copier(limit_bytes=zygote.limit_bytes, from_image=True).tree(source, target, cwd)
+    finally:
+        os.close(source)
+        os.close(target)
