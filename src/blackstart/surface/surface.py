@@ -32,7 +32,8 @@ def surface(
     uncovered: Mapping[str, str] | None = None,
 ) -> Surface:
     """files: the measured roles; image: a masked image in which contents were read."""
-    seen: dict[str, dict[str, None]] = {"connect": {}, "bind": {}, "exec": {}}
+    traces = list(traces)
+    seen: dict[str, dict[str, None]] = {"connect": {}, "bind": {}}
     signals: dict[str, None] = {}
     for operation in (operation for trace in traces for operation in trace):
         for start, found in seen.items():
@@ -46,10 +47,27 @@ def surface(
         databases=tuple(sorted(databases)),
         peers=_sockets(seen["connect"]),
         ports=_sockets(seen["bind"]),
-        programs=tuple(seen["exec"]),
+        programs=tuple(dict.fromkeys(path for trace in traces for path in _executed(trace))),
         signals=tuple(signals),
         uncovered=dict(sorted((uncovered or {}).items())),
     )
+
+
+def _executed(trace: Sequence[Operation]) -> list[str]:
+    """What was executed, without what was only looked for: a thread whose next call is another execve is still at it,
+    as execvp(3) is, which tries one directory of PATH after the other.
+    """
+    last: dict[int, Operation] = {}
+    found: dict[int, str] = {}
+    for operation in trace:
+        before = last.get(operation.thread)
+        is_exec = operation.call.startswith("execve") and bool(operation.path)
+        if is_exec:
+            found[operation.index] = operation.path
+        if is_exec and before is not None and before.call.startswith("execve"):
+            found.pop(before.index, None)
+        last[operation.thread] = operation
+    return list(found.values())
 
 
 def _signal_name(number: int) -> str:
