@@ -98,8 +98,10 @@ def _text(state: FileState | None) -> str:
 
 
 def _zeros(state: FileState | None) -> int:
-    """The longest run of zero bytes."""
-    rows = sorted(leaves_of(state) or (), key=lambda leaf: int(leaf[0].removeprefix("@") or "0", 16))
+    """The longest run of zero bytes, where the content is known by rows of bytes."""
+    if state is None or state.content is None or state.content.form != "bytes":
+        return 0
+    rows = sorted(leaves_of(state) or (), key=lambda leaf: int(leaf[0].removeprefix("@"), 16))
     runs = (len(run[0]) // 2 for run in _ZEROS.finditer("".join(value for _, value in rows)))
     return max(runs, default=0)
 

@@ -44,3 +44,7 @@ RECORD = bytes(range(1, 41))
 def test_zeros_are_a_hole_only_where_clean_runs_write_no_such_run_of_them(between: bytes, expected: str) -> None:
     clean = RECORD + between + RECORD
     assert expected in (told := said(RECORD[:16] + b"\0" * 32 + RECORD[:8], clean)) and bool(told) == bool(expected)
+
+
+def test_bytes_beside_a_version_of_another_form_are_looked_at_all_the_same() -> None:
+    assert said(b"\x00\x01\x02", b"\x00\x01\x03", b"{\"a\": 1}") == ""
