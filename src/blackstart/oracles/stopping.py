@@ -45,7 +45,7 @@ def _held_up(view: View, run: Run) -> list[Verdict]:
     if view.history.kind != "signal" and run.life.fired_s >= run.life.stop_s:
         # Not to end while its last save fails is how a careful service refuses to lose what it has.
         return [unknown(NAME, f"{text}; the fault came on the way out, and was still there")]
-    if wait.state in ("working", "timed"):
+    if wait.state in ("working", "timed", "kept"):
         return [unknown(NAME, text)]
     return [failed(NAME, "spinning" if wait.state == "busy" else "hung", text)]
 

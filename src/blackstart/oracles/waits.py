@@ -61,6 +61,8 @@ def _judge_wait(wait: Wait, thing: str, elapsed_s: float) -> Trouble:
         return Trouble("hung", f"{after}: blocked in {where} without a time limit, using no CPU")
     if wait.state == "timed" and wait.seen_s >= wait.limit_s + LIMIT_GRACE_S:
         return Trouble("hung", f"{after}: still in {where}, whose own limit of {wait.limit_s:.1f} s is past")
+    if wait.state == "kept":
+        return Trouble("", f"{after}: in {where}; TCP gives that connection up once the machine of its peer is gone")
     if wait.state == "repeating" and wait.rounds >= ROUNDS and wait.seen_s >= ROUNDS_S:
         if wait.seen_s >= WATCHED_S:
             label = DEFECT if wait.seen_s >= CONFIRMED_S else NOTE

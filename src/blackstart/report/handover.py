@@ -257,6 +257,7 @@ def wait_in_words(wait: Wait) -> str:
     return {
         "blocked": f"it waits in {place}, without a limit",
         "timed": f"it waits in {place}{limit}",
+        "kept": f"it waits in {place}, on a connection that TCP gives up once the machine of its peer is gone",
         "repeating": f"it waits in {place} again and again{limit}, and gets no further",
         "busy": f"it makes {place} again and again, without a rest, and gets no further"
         if wait.rounds

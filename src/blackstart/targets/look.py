@@ -2,18 +2,20 @@
 
 A debugger would hang on a task that waits in the gate, so nothing is stopped or attached to. What matters most is
 whether a wait has a limit of its own, and when it ends: as an argument, relative or absolute; as an option of the
-socket; or as an armed timer among the descriptors. What cannot be read counts as no limit, except where a call is known
-to hide one.
+socket; as an armed timer among the descriptors; or as the time after which TCP itself gives the connection up. What
+cannot be read counts as no limit, except where a call is known to hide one.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import platform
 import socket
 import struct
 from collections.abc import Collection, Iterable
+from typing import NamedTuple
 
 import msgspec
 from msgspec.structs import replace
@@ -61,13 +63,17 @@ _SENDING = frozenset("write writev sendto sendmsg connect".split())
 # FUTEX_WAIT_BITSET, FUTEX_LOCK_PI, FUTEX_WAIT_REQUEUE_PI, FUTEX_LOCK_PI2 take an absolute time.
 _ABSOLUTE_FUTEX, _LOCK_PI, _FUTEX_REALTIME = frozenset((6, 9, 11, 13)), 6, 256
 HIDDEN_S, KEPT_MAX_S = 60.0, 600.0
+# How TCP_INFO calls a connection whose SYN has no answer yet, and where in it the segments stand that have none; a SYN
+# is sent again after 1 s, 2 s, 4 s ... and at most two minutes (include/uapi/linux/tcp.h, TCP_RTO_MAX).
+_SYN_SENT, _UNACKED_AT, _RESEND_MAX_S = 2, 24, 120
 _RUNNABLE, _WAITING_IN_GATE = "R", "SD"
 
 
 class ThreadWait(msgspec.Struct, frozen=True, kw_only=True):
     """One thread: its id and state letter, the call it waits in and on what, how often it waited so far;
     limit_s: how long this wait may still last, of a relative limit how long it lasts in all; None: for ever;
-    is_gated: whether it is the gate that it waits for.
+    is_kept: whether TCP gives its connection up once the peer's machine is gone, which one that is merely silent puts
+    off; is_gated: whether it is the gate that it waits for.
     """
 
     thread: int
@@ -76,7 +82,15 @@ class ThreadWait(msgspec.Struct, frozen=True, kw_only=True):
     path: str = ""
     limit_s: float | None = None
     switches: int = 0
+    is_kept: bool = False
     is_gated: bool = False
+
+
+class _Limit(NamedTuple):
+    """When TCP, or an option of the socket, ends a wait; is_kept: as ThreadWait has it."""
+
+    seconds: float | None
+    is_kept: bool
 
 
 class Look(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,8 +115,8 @@ def look(pids: Iterable[int], at_s: float) -> Look:
             timer_s = _armed_timer(pid)
             seen = [_thread(pid, int(thread), timer_s) for thread in os.listdir(f"/proc/{pid}/task")]
             if any(_waits_on_many(thread) for thread in seen):
-                kept_s = _kept_of_all(pid)
-                seen = [replace(thread, limit_s=kept_s) if _waits_on_many(thread) else thread for thread in seen]
+                limit = _limit_of_all(pid)
+                seen = [_limited(thread, limit) if _waits_on_many(thread) else thread for thread in seen]
             threads += seen
         except (OSError, IndexError, ValueError):
             continue
@@ -172,11 +186,12 @@ def _thread(pid: int, thread: int, timer_s: float | None) -> ThreadWait:
         for line in file:
             if line.startswith("voluntary_ctxt_switches"):
                 switches = int(line.split()[1])
-    call, path, limit_s = "", "", None
+    call, path, limit = "", "", _Limit(None, False)
     with contextlib.suppress(OSError, ValueError, IndexError), open(f"{base}/syscall") as file:
         words = file.read().split()
         if words and words[0].isdigit():
-            call, path, limit_s = _wait(pid, int(words[0]), [int(word, 16) for word in words[1:7]])
+            call, path, limit = _wait(pid, int(words[0]), [int(word, 16) for word in words[1:7]])
+    limit_s = limit.seconds
     if call in _ON_MANY and timer_s is not None:
         limit_s = timer_s if limit_s is None else min(limit_s, timer_s)
     return ThreadWait(
@@ -186,6 +201,7 @@ def _thread(pid: int, thread: int, timer_s: float | None) -> ThreadWait:
         path=path,
         limit_s=limit_s,
         switches=switches,
+        is_kept=limit.is_kept,
         is_gated=state in _WAITING_IN_GATE and _is_gated(base),
     )
 
@@ -197,17 +213,17 @@ def _is_gated(base: str) -> bool:
     return False
 
 
-def _wait(pid: int, number: int, arguments: list[int]) -> tuple[str, str, float | None]:
+def _wait(pid: int, number: int, arguments: list[int]) -> tuple[str, str, _Limit]:
     """(name, object, limit) of a call that a thread waits in."""
     name, how = _TABLE.get(number, (f"system call {number}", "none"))
-    limit_s = HIDDEN_S if how == "hidden" else _limit(pid, how, arguments)
+    limit = _Limit(HIDDEN_S if how == "hidden" else _limit(pid, how, arguments), False)
     path = ""
     if name in _ON_DESCRIPTOR:
         with contextlib.suppress(OSError):
             path = os.readlink(f"/proc/{pid}/fd/{arguments[0]}")
         if path.startswith("socket:"):
-            limit_s = _socket_limit(pid, arguments[0], name in _SENDING)
-    return name, path, limit_s
+            limit = _socket_limit(pid, arguments[0], name in _SENDING)
+    return name, path, limit
 
 
 def _limit(pid: int, how: str, arguments: list[int]) -> float | None:
@@ -253,47 +269,71 @@ def _ahead_s(pid: int) -> float:
     return 0.0
 
 
-def _socket_limit(pid: int, number: int, sends: bool) -> float | None:
-    """SO_SNDTIMEO or SO_RCVTIMEO of a socket, or how long TCP keeps it alive; None where it has none or cannot be
-    borrowed."""
+def _socket_limit(pid: int, number: int, sends: bool) -> _Limit:
+    """SO_SNDTIMEO or SO_RCVTIMEO of a socket, or when TCP gives it up; no limit where it cannot be borrowed."""
     try:
         with socket.socket(fileno=notify.borrow_descriptor(pid, number)) as borrowed:
             option = socket.SO_SNDTIMEO if sends else socket.SO_RCVTIMEO
             seconds, microseconds = struct.unpack("qq", borrowed.getsockopt(socket.SOL_SOCKET, option, 16))
-            return float(seconds + microseconds / 1e6) or (None if sends else _kept_alive_s(borrowed))
+            given_up = _given_up(borrowed)
+            return _Limit(float(seconds + microseconds / 1e6) or given_up.seconds, given_up.is_kept)
     except (OSError, struct.error):
-        return None
+        return _Limit(None, False)
 
 
 def _waits_on_many(thread: ThreadWait) -> bool:
-    """Whether it waits without a limit for any of several descriptors."""
-    return thread.limit_s is None and thread.call in _ON_MANY and thread.call != "read"
+    """Whether it waits for any of several descriptors."""
+    return thread.call in _ON_MANY and thread.call != "read"
 
 
-def _kept_of_all(pid: int) -> float | None:
-    """The shortest time for which TCP keeps one of this process's connections alive; None where it keeps none."""
-    found: list[float] = []
+def _limited(thread: ThreadWait, limit: _Limit) -> ThreadWait:
+    """What TCP does to the connections it may wait for; a limit of its own is shorter, or that of the next round."""
+    return replace(
+        thread, limit_s=limit.seconds if thread.limit_s is None else thread.limit_s, is_kept=limit.is_kept
+    )  # fmt: skip
+
+
+def _limit_of_all(pid: int) -> _Limit:
+    """When TCP first gives one of this process's connections up, and whether it watches over any."""
+    found: list[_Limit] = []
     with contextlib.suppress(OSError):
         for number in os.listdir(f"/proc/{pid}/fd"):
             with contextlib.suppress(OSError):
                 if os.readlink(f"/proc/{pid}/fd/{number}").startswith("socket:"):
                     with socket.socket(fileno=notify.borrow_descriptor(pid, int(number))) as borrowed:
-                        borrowed.getpeername()  # who listens has no peer, and nothing to be kept alive
-                        found += [kept_s] if (kept_s := _kept_alive_s(borrowed)) is not None else []
-    return min(found, default=None)
+                        found.append(_given_up(borrowed))
+    return _Limit(min((s for s, _ in found if s is not None), default=None), any(is_kept for _, is_kept in found))
 
 
-def _kept_alive_s(reading: socket.socket) -> float | None:
-    """How long TCP lets a reader wait for a peer that no longer answers its probes; None where it does not probe, or
-    so seldom that nobody counts on it (the kernel's own default is two hours).
-
-    Never less than what may hide a limit: a peer of ours that says nothing answers probes all the same.
+def _given_up(connection: socket.socket) -> _Limit:
+    """When TCP gives this connection up by itself: while nobody answers its SYN; once its probes, or what was sent,
+    have no answer. No limit where that takes so long that nobody counts on it (probes begin after two hours, if nothing
+    else is asked for), and where nothing is connected.
     """
-    if reading.family not in (socket.AF_INET, socket.AF_INET6) or reading.type != socket.SOCK_STREAM:
-        return None
-    if not reading.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE):
-        return None
-    options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT, socket.TCP_USER_TIMEOUT)
-    idle_s, interval_s, count, most_ms = (reading.getsockopt(socket.IPPROTO_TCP, option) for option in options)
-    ends_s = max(idle_s + interval_s, most_ms / 1000) if most_ms else idle_s + interval_s * count
-    return max(float(ends_s), HIDDEN_S) if ends_s <= KEPT_MAX_S else None
+    nothing = _Limit(None, False)
+    if connection.family not in (socket.AF_INET, socket.AF_INET6) or connection.type != socket.SOCK_STREAM:
+        return nothing
+    with contextlib.suppress(OSError):
+        info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _UNACKED_AT + 4)
+        most_s = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) / 1000
+        if info[0] == _SYN_SENT:
+            tries = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_SYNCNT)
+            resent_s = float(sum(min(2**turn, _RESEND_MAX_S) for turn in range(tries + 1)))
+            return _Limit(min(resent_s, most_s or resent_s), False)
+        connection.getpeername()  # who listens has no peer, and nothing to be kept alive
+        is_owed = struct.unpack_from("I", info, _UNACKED_AT)[0] > 0
+        kept_s = min(most_s if most_s and is_owed else math.inf, _probed_s(connection, most_s))
+        return _Limit(kept_s, True) if kept_s <= KEPT_MAX_S else nothing
+    return nothing
+
+
+def _probed_s(connection: socket.socket, most_s: float) -> float:
+    """After how long probes without an answer end it. most_s: a time in all replaces their number, and is looked at
+    when one is due.
+    """
+    if not connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE):
+        return math.inf
+    options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+    idle_s, interval_s, probes = (connection.getsockopt(socket.IPPROTO_TCP, option) for option in options)
+    rounds = max(1, math.ceil((most_s - idle_s) / interval_s)) if most_s else probes
+    return float(idle_s + interval_s * rounds)

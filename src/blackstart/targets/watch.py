@@ -2,10 +2,10 @@
 
 It is fed looks and a mark of progress. The rules are those of the end oracle: blocked without a limit and without CPU
 for 2 s; in a wait with its own limit, that limit + 3 s; the same wait again and again without progress, 10 rounds and
-30 s (longer where that is to be confirmed); busy at >= 90 % of a CPU for 5 s, or making the call that the fault is in
-again and again meanwhile without ever resting; otherwise it is merely slow. A wait is
-told from the next one of the same thread by how often that thread has waited, so a loop of short waits is never taken
-for one long one.
+30 s (longer where that is to be confirmed), none of which counts while TCP watches over the connection; busy at 90 %
+of a CPU for 5 s, or making the call that the fault is in again and again meanwhile without ever resting; otherwise
+merely slow. A wait is told from the next one of the same thread by how often that thread has waited, so a loop of short
+waits is never taken for one long one.
 """
 
 from __future__ import annotations
@@ -187,6 +187,8 @@ class Diagnosis:
 
     def _wait(self, state: str, seen: Look, thread: ThreadWait) -> Wait:
         limit_s, age_s = self._limit(thread) or 0.0, self._age_s(seen, thread)
+        if thread.is_kept and state != "blocked":
+            state = "kept"  # what TCP ends is not without a limit, though a peer of ours that is silent puts it off
         return Wait(state=state, call=thread.call, path=thread.path, limit_s=limit_s, seen_s=age_s)
 
 

@@ -69,6 +69,8 @@ with psycopg.connect('host=127.0.0.1 port={PORT} user=app dbname=postgres', auto
         database.execute('insert into work values (%s) on conflict do nothing', (number,))
     print(database.execute('select count(*) from work').fetchone())
 """
+# TCP watches over the connection. Who asks for that does not wait for ever, though a silent server answers the probes.
+KEPT_ALIVE = PLAIN.replace("dbname=", "keepalives_idle=3 keepalives_interval=1 keepalives_count=2 dbname=")
 # A limit for each try that asks nothing of the server (`wait_for` has psycopg cancel there first, for up to 10 s more);
 # a new connection for the next one; what is asked twice is done once.
 CAREFUL = f"""
@@ -135,6 +137,7 @@ def broken(stage: Stage, script: str, how: str, nth: int) -> Run:
     ("script", "how", "ends"),
     [
         (PLAIN, SILENT, "hangs"),
+        (KEPT_ALIVE, SILENT, "kept"),
         (CAREFUL, SILENT, "done"),
         (CAREFUL, RESET, "done"),
         (ONCE, SILENT, "hangs"),
@@ -142,7 +145,7 @@ def broken(stage: Stage, script: str, how: str, nth: int) -> Run:
         (AGAIN, RESET, "done"),
         (AGAIN, REFUSED, "done"),
     ],
-    ids=["psycopg, silence", "with a limit, silence", "with a limit, reset", "pool, silence",
+    ids=["psycopg, silence", "kept alive, silence", "with a limit, silence", "with a limit, reset", "pool, silence",
          "pool, reset", "pool and retry, reset", "pool and retry, refused"],
 )  # fmt: skip
 def test_what_its_clients_do(stage: Stage, script: str, how: str, ends: str) -> None:
@@ -150,6 +153,8 @@ def test_what_its_clients_do(stage: Stage, script: str, how: str, ends: str) -> 
     if ends == "hangs":
         assert run.end.how == DEADLINE and run.end.wait is not None, run
         assert run.end.wait.state in ("blocked", "repeating"), run.end.wait
+    elif ends == "kept":
+        assert run.end.how == DEADLINE and run.end.wait is not None and run.end.wait.state == "kept", run
     elif ends == "done":
         assert run.end.code == 0 and printed(run) == b"(3,)\n", (run.end, run.outputs)
     else:

@@ -108,7 +108,8 @@ a.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack('ll', 25, 500000
         ("", None),
         ("TCP_KEEPIDLE=40 TCP_KEEPINTVL=10 TCP_KEEPCNT=5", 90.0),
         ("TCP_KEEPIDLE=3 TCP_USER_TIMEOUT=9000", 78.0),
-        ("TCP_KEEPIDLE=3 TCP_KEEPINTVL=1 TCP_KEEPCNT=2", 60.0),
+        ("TCP_KEEPIDLE=3 TCP_KEEPINTVL=1 TCP_KEEPCNT=2", 5.0),
+        ("TCP_KEEPIDLE=3 TCP_KEEPINTVL=1 TCP_USER_TIMEOUT=9000", 9.0),
     ],
 )
 def test_a_connection_that_is_kept_alive_has_a_limit(options: str, limit_s: float | None, tmp_path: Path) -> None:
@@ -121,7 +122,69 @@ for option in {options!r}.split():
     a.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), int(value))
 """
     with waiting(f"{script}\n{READY}a.recv(1)", tmp_path) as process:
-        assert look_until(process, "recvfrom", "read").threads[0].limit_s == limit_s
+        seen = look_until(process, "recvfrom", "read").threads[0]
+    assert (seen.limit_s, seen.is_kept) == (limit_s, limit_s is not None)
+
+
+UNANSWERED = """
+full = socket.socket()
+full.bind(('127.0.0.1', 0))
+full.listen(0)
+first = socket.create_connection(full.getsockname())
+a = socket.socket()
+a.setsockopt(socket.IPPROTO_TCP, socket.TCP_SYNCNT, 3)
+"""
+
+
+@pytest.mark.parametrize("option", ["", "a.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 7000)"])
+def test_a_connect_without_an_answer_ends_when_the_kernel_has_tried_often_enough(option: str, tmp_path: Path) -> None:
+    """After 1 s, 2 s, 4 s and 8 s where three more SYN are sent; sooner where no more time is given."""
+    with waiting(f"{UNANSWERED}{option}\n{READY}a.connect(full.getsockname())", tmp_path) as process:
+        seen = look_until(process, "connect").threads[0]
+    assert (seen.limit_s, seen.is_kept) == (7.0 if option else 15.0, False)
+
+
+def test_an_event_loop_that_connects_is_limited_by_that(tmp_path: Path) -> None:
+    script = (
+        "a.setblocking(False); a.connect_ex(full.getsockname())\np = select.epoll(); p.register(a, select.EPOLLOUT)"
+    )
+    with waiting(f"{UNANSWERED}{script}\n{READY}p.poll()", tmp_path) as process:
+        assert look_until(process, "epoll_wait", "epoll_pwait").threads[0].limit_s == 15.0
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_who_waits_again_and_again_is_seen_to_be_kept_alive_too(kept: bool, tmp_path: Path) -> None:
+    script = f"""
+server = socket.create_server(('127.0.0.1', 0))
+a = socket.create_connection(server.getsockname())
+a.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, {kept})
+a.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 5)
+a.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5)
+p = select.epoll(); p.register(a, select.EPOLLIN)
+"""
+    with waiting(f"{script}\n{READY}while not p.poll(40): pass", tmp_path) as process:
+        seen = look_until(process, "epoll_wait", "epoll_pwait").threads[0]
+    assert seen.is_kept is kept and seen.limit_s is not None and 20 < seen.limit_s <= 40
+
+
+@pytest.mark.parametrize("owes", [True, False])
+def test_a_time_for_what_was_sent_counts_only_while_that_has_no_answer(owes: bool, tmp_path: Path) -> None:
+    """In a network of its own, so that the loopback can be taken down: what is sent then has no answer."""
+    script = f"""
+import ctypes, struct
+assert ctypes.CDLL(None).unshare(0x50000000) == 0  # CLONE_NEWUSER | CLONE_NEWNET
+def loopback(flags):
+    with socket.socket() as any:
+        fcntl.ioctl(any, 0x8914, struct.pack('16sH14x', b'lo', flags))  # SIOCSIFFLAGS
+loopback(1)
+server = socket.create_server(('127.0.0.1', 0))
+a = socket.create_connection(server.getsockname())
+a.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 45000)
+loopback({int(not owes)})
+a.send(b'x')
+"""
+    with waiting(f"{script}\n{READY}a.recv(1)", tmp_path) as process:
+        assert look_until(process, "recvfrom", "read").threads[0].limit_s == (45.0 if owes else None)
 
 
 @pytest.mark.parametrize(("kept", "limit_s"), [(True, 90.0), (False, None)])

@@ -154,6 +154,11 @@ def test_the_same_wait_again_and_again_must_be_confirmed() -> None:
     assert "50 times in 75 s" in shorter.evidence[0] and "150 s would confirm" in shorter.evidence[0]
 
 
+def test_what_tcp_ends_is_not_hung_however_long_a_silent_peer_puts_it_off() -> None:
+    kept = judge(waiting("kept", limit_s=5.0, rounds=500, seen_s=151.0, elapsed_s=160.0))
+    assert kept.outcome == UNKNOWN and "TCP gives that connection up" in kept.why
+
+
 def test_spinning_and_slow() -> None:
     assert judge(waiting("busy", seen_s=6.0, cpu=0.97)).consequence == "spinning"
     assert judge(waiting("busy", seen_s=6.0, cpu=0.5)).outcome == UNKNOWN

@@ -15,8 +15,10 @@ from blackstart.targets.look import is_at_rest
 STEP_S = 0.25
 
 
-def thread(call: str = "read", *, limit_s: float | None = None, switches: int = 7, number: int = 1) -> ThreadWait:
-    return ThreadWait(thread=number, state="S", call=call, limit_s=limit_s, switches=switches)
+def thread(
+    call: str = "read", *, limit_s: float | None = None, switches: int = 7, number: int = 1, is_kept: bool = False
+) -> ThreadWait:
+    return ThreadWait(thread=number, state="S", call=call, limit_s=limit_s, switches=switches, is_kept=is_kept)
 
 
 RUNNING = ThreadWait(thread=1, state="R")
@@ -111,6 +113,14 @@ def test_few_rounds_are_no_repetition() -> None:
     wait, _ = watch(lambda now: [thread("poll", limit_s=12.0, switches=int(now / 12))], until_s=59)
     assert wait.state == "timed"
     assert wait.seen_s < wait.limit_s + 3
+
+
+@pytest.mark.parametrize("limit_s", [0.5, 5.0])
+def test_a_wait_that_tcp_would_end_is_neither_endless_nor_repeating(limit_s: float) -> None:
+    """A peer of ours that is silent answers the probes, so that it lasts all the same."""
+    once, _ = watch(lambda now: [thread("recvfrom", limit_s=5.0, is_kept=True)])
+    again, _ = watch(lambda now: [thread("poll", limit_s=limit_s, switches=int(now / limit_s), is_kept=True)])
+    assert (once.state, again.state) == ("kept", "kept")
 
 
 def test_a_new_process_for_each_short_wait_is_repeating_and_never_hung() -> None:
