@@ -13,7 +13,7 @@ import pytest
 from blackstart.core.calibration import Calibration, CleanRun
 from blackstart.core.history import STOPPED
 from blackstart.core.verdict import FAILED
-from blackstart.faults.clients import CROWD, GARBAGE, HALF, MANY, UNREAD, VANISH, Clients
+from blackstart.faults.clients import CROWD, GARBAGE, HALF, MANY, SLOW, UNREAD, VANISH, Clients
 from blackstart.oracles import alive
 from blackstart.targets import Patience, Service, parse_ready
 from tests.live.trials.stage import Stage
@@ -49,6 +49,34 @@ ONE_BY_ONE = SERVER.replace("LIMIT", "None").replace("CLOSES", "True").replace("
 KEEPS = SERVER.replace("LIMIT", "1").replace("CLOSES", "False").replace("CALL", THREAD)
 DIES = SERVER.replace("CALL", "client.settimeout(1); print(client.recv(500)[:20]); client.sendall(b'HELLO\\n' * 9)\n"
                       "    import time; time.sleep(0.01); client.recv(500); client.close()")  # fmt: skip
+# Ten at a time, with a limit: for each piece (a slow reader keeps within it for ever), or for all that one wants.
+SLOTS = """
+import signal, socket, sys, threading, time
+signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+free = threading.Semaphore(10)
+def talk(client):
+    ends_s = time.monotonic() + 0.5
+    try:
+        client.settimeout(3)
+        lines = client.makefile('rb')
+        while line := lines.readline(500):
+            left = line.upper() * 20
+            while left:
+                client.settimeout(LIMIT)
+                left = left[client.send(left):]
+    except (OSError, ValueError):
+        pass
+    client.close()
+    free.release()
+server = socket.create_server(('127.0.0.1', 8096), backlog=500)
+print('ready', flush=True)
+while True:
+    client, _ = server.accept()
+    free.acquire()
+    threading.Thread(target=talk, args=(client,), daemon=True).start()
+"""
+EACH_PIECE = SLOTS.replace("LIMIT", "3")
+WHOLE_TALK = SLOTS.replace("LIMIT", "ends_s - time.monotonic()")  # ValueError once that is past
 WORK = """
 import socket
 for number in range(3):
@@ -76,8 +104,18 @@ def served(base: Path, script: str) -> Stage:
         (KEEPS, VANISH, "leaked"),
         (KEEPS, MANY, "leaked"),
         (DIES, VANISH, "dead"),
+        (EACH_PIECE, SLOW, "hung"),
+        (WHOLE_TALK, SLOW, ""),
     ],
-    ids=[*(f"good: {how}" for how in CROWD), "one by one", "keeps the vanished", "keeps the silent", "dies"],
+    ids=[
+        *(f"good: {how}" for how in CROWD),
+        "one by one",
+        "keeps the vanished",
+        "keeps the silent",
+        "dies",
+        "a limit for each piece",
+        "a limit for the whole talk",
+    ],
 )
 def test_bad_clients(tmp_path: Path, script: str, how: str, consequence: str) -> None:
     assert failed(served(tmp_path, script), Clients(how=how, path=PATH)) == ({consequence} if consequence else set())
@@ -110,4 +148,4 @@ def failed(stage: Stage, fault: Clients) -> set[str]:
 
 
 def test_all_sorts_are_tried() -> None:
-    assert set(CROWD) == {VANISH, HALF, UNREAD, MANY, GARBAGE}
+    assert set(CROWD) == {VANISH, HALF, UNREAD, MANY, GARBAGE, SLOW}

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from blackstart.faults import AnyFault
-from blackstart.faults.clients import CROWD, GARBAGE, HALF, MANY, VANISH, Clients, candidates
+from blackstart.faults.clients import CROWD, GARBAGE, HALF, MANY, SLOW, VANISH, Clients, candidates
 from blackstart.faults.scene import CannotInject
 
 from .build import calibration, clean, trace
@@ -59,6 +59,37 @@ def test_where_nobody_listens_nobody_comes() -> None:
 def test_it_fired_only_if_the_service_turned_to_clients_while_they_were_there(delivered: bool, fired: int) -> None:
     account = Clients(how=HALF, path=LISTENS).account(conducted((0, ""), delivered=delivered), 0)
     assert account.fired == fired and account.note
+
+
+@pytest.mark.parametrize(("note", "fired"), [("", 0), ("3000 bytes of answers were read slowly", 1)])
+def test_slow_readers_fired_only_if_there_was_something_to_read(note: str, fired: int) -> None:
+    account = Clients(how=SLOW, path=LISTENS).account(conducted((0, note)), 0)
+    assert account.fired == fired
+    assert account.note.endswith(note or "nothing of an answer was read")
+
+
+def test_slow_readers_hold_whoever_sends_and_stay_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(CROWD, SLOW, 1)
+    one = scene()
+    one.new_socket = socket.socket
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        path = f"socket:inet:127.0.0.1:{server.getsockname()[1]}"
+        with Clients(how=SLOW, path=path).inject(one):
+            (order,) = one.tampers
+            assert one.hold_s > 0 and one.when_ready[0]() and order.act is not None
+            client, _ = server.accept()
+            with client:
+                client.setblocking(False)
+                sent, word = 0, b"x" * 5000
+                with pytest.raises(BlockingIOError):
+                    while sent < 1 << 20:
+                        sent += client.send(word)
+                client.settimeout(10)
+                for _ in range(20):
+                    client.send(word)  # there is room again and again, though never much
+            assert sent < 200_000
+            assert order.act(Caller())[1].endswith("bytes of answers were read slowly")
+        assert one.hold_s == 0
 
 
 def test_each_crowd_at_each_port_of_a_service() -> None:
