@@ -41,12 +41,13 @@ from blackstart.proxy.interfaces import Fault, Flow
 from blackstart.proxy.pipe import FIN, Pipe
 from blackstart.proxy.toxic import DOWNSTREAM, UPSTREAM
 from blackstart.proxy.toxics.accept_close import AcceptClose
+from blackstart.proxy.toxics.blackhole import Blackhole
 from blackstart.proxy.toxics.down import Down
 from blackstart.proxy.toxics.latency import Latency
 from blackstart.targets import Conducted
 
-PLAIN, REFUSED, SILENT, RESET, PARTIAL, CLOSED, SLOW = (
-    "plain", "refused", "silent", "reset", "partial", "closed", "slow"
+PLAIN, REFUSED, SILENT, RESET, PARTIAL, CLOSED, SLOW, UNANSWERED = (
+    "plain", "refused", "silent", "reset", "partial", "closed", "slow", "unanswered"
 )  # fmt: skip
 OUTAGE_S, SLOW_MS = 2.0, 2000
 # How long the proxy may take to see a connection that the target has made already.
@@ -65,12 +66,14 @@ _WORDS = {
     PARTIAL: "closes the connection in the middle of its answer",
     CLOSED: "closes new connections at once",
     SLOW: f"answers {SLOW_MS // 1000} s late",
+    UNANSWERED: "answers no connect: a SYN vanishes, and what is connected goes on",
 }
 # At a connect, and at a send; those that have found most first.
 _OF_DATAGRAMS: tuple[str, ...] = (SILENT, REFUSED, SLOW)
 _AT_CONNECT: tuple[str, ...]
 _AT_SEND: tuple[str, ...]
-_AT_CONNECT, _AT_SEND = (SILENT, REFUSED, RESET, PARTIAL, CLOSED, SLOW), (SILENT, REFUSED, RESET, PARTIAL)
+_AT_CONNECT = (SILENT, REFUSED, RESET, PARTIAL, CLOSED, SLOW, UNANSWERED)
+_AT_SEND = (SILENT, REFUSED, RESET, PARTIAL)
 
 
 class Peer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="peer", tag_field="fault"):
@@ -119,6 +122,8 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="p
         if peer is None or not (peer.hits or peer.refused):
             return msgspec.structs.replace(injected, fired=0, note="nothing passed that could have been hit")
         told = "nobody listened" if peer.refused else f"{peer.hits} times something that passed was hit"
+        if self.how == UNANSWERED:
+            told = f"{peer.hits} SYN had no answer"
         return msgspec.structs.replace(injected, note=told)
 
 
@@ -229,7 +234,9 @@ class _Breaking:
         if how in (RESET, PARTIAL):
             number = await self._number(client)
             return [_Chosen(_Cut(reset=how == RESET), lambda one: one == number)]
-        faults: dict[str, Fault] = {REFUSED: Down(), CLOSED: AcceptClose(), SLOW: Latency(latency=SLOW_MS)}
+        faults: dict[str, Fault] = {
+            REFUSED: Down(), CLOSED: AcceptClose(), SLOW: Latency(latency=SLOW_MS), UNANSWERED: Blackhole()
+        }  # fmt: skip
         return [Toxic(how, DOWNSTREAM, faults[how])]
 
     async def _number(self, client: str) -> int:
@@ -277,7 +284,7 @@ class _Breaking:
         return history.Peer(
             address=path,
             hits=sum(self._proxy.hits(toxic) for toxic in self._toxics),
-            refused=any(toxic.door for toxic in self._toxics),
+            refused=any(toxic.door == "closed" for toxic in self._toxics),
             healed=healed,
             after=self._proxy.came - self._came_when_healed if healed else 0,
         )
@@ -301,9 +308,7 @@ def candidates(clean: CleanRun, calibration: Calibration) -> Iterator[Candidate]
     worth = [o for o in clean.trace if o.masked in calibration.peers and o.call in ("connect", *_SENDS)]
     back_s = 0.0 if calibration.is_service else OUTAGE_S
     for point, places in spread(worth):
-        at_call = _AT_CONNECT if point.call == "connect" else _AT_SEND
-        hows = _OF_DATAGRAMS if point.path in calibration.datagram_peers else at_call
-        for order, how in enumerate(hows):
+        for order, how in enumerate(_hows(point, calibration)):
             yield Candidate(
                 fault=Peer(point=point, how=how, back_s=back_s),
                 start=clean.start,
@@ -320,6 +325,14 @@ def first_connect(clean: CleanRun, calibration: Calibration) -> Point | None:
     calls = ("connect", *_SENDS)
     found = (o for o in clean.trace if o.masked in calibration.peers and o.call in calls and o.nth == 1)
     return next((point for point, _ in spread(found)), None)
+
+
+def _hows(point: Point, calibration: Calibration) -> tuple[str, ...]:
+    """The ways of failing that there are for this call."""
+    if point.path in calibration.datagram_peers:
+        return _OF_DATAGRAMS
+    hows = _AT_CONNECT if point.call == "connect" else _AT_SEND
+    return tuple(how for how in hows if how != UNANSWERED or not point.path.startswith("socket:unix:"))
 
 
 def _late(point: Point, calibration: Calibration) -> int:

@@ -18,7 +18,7 @@ import msgspec
 from blackstart.core.errors import BlackstartError
 from blackstart.proxy import metrics
 from blackstart.proxy.proxies import PopulateError, Proxies, status_of
-from blackstart.proxy.wire import ApiError, decode, encode, toxic_out
+from blackstart.proxy.wire import ApiError, decode, encode, proxy_out, toxic_out
 
 # The version of Toxiproxy whose API this is; clients compare it.
 VERSION = "2.12.0"
@@ -63,7 +63,7 @@ def _json(value: Any, status: int = 200) -> Answer:
 def _failure(error: BlackstartError) -> Answer:
     status = status_of(error)
     if isinstance(error, PopulateError):
-        made = [one.describe() for one in error.made] or None
+        made = [proxy_out(one) for one in error.made] or None
         return _json({"error": error.what, "status": status, "proxies": made}, status)
     body = encode({"error": error.what, "status": status}) + b"\n"
     return Answer(status, body, {"content-type": _TEXT, "x-content-type-options": "nosniff"})
@@ -159,20 +159,20 @@ async def _version(api: Api, request: Request) -> Answer:
 
 
 async def _proxies(api: Api, request: Request) -> Answer:
-    return _json({proxy.name: proxy.describe() for proxy in api.proxies})
+    return _json({proxy.name: proxy_out(proxy) for proxy in api.proxies})
 
 
 async def _make_proxy(api: Api, request: Request) -> Answer:
-    return _json((await api.proxies.make(decode(request.body))).describe(), 201)
+    return _json(proxy_out(await api.proxies.make(decode(request.body))), 201)
 
 
 async def _proxy(api: Api, request: Request) -> Answer:
-    return _json(api.proxies.get(request.proxy).describe())
+    return _json(proxy_out(api.proxies.get(request.proxy)))
 
 
 async def _change_proxy(api: Api, request: Request) -> Answer:
     api.proxies.get(request.proxy)
-    return _json((await api.proxies.update(request.proxy, decode(request.body))).describe())
+    return _json(proxy_out(await api.proxies.update(request.proxy, decode(request.body))))
 
 
 async def _delete_proxy(api: Api, request: Request) -> Answer:
@@ -210,7 +210,7 @@ async def _populate(api: Api, request: Request) -> Answer:
         raise
     except BlackstartError as error:
         return _failure(PopulateError(error, []))
-    return _json({"proxies": [one.describe() for one in made] or None}, 201)
+    return _json({"proxies": [proxy_out(one) for one in made] or None}, 201)
 
 
 async def _reset(api: Api, request: Request) -> Answer:

@@ -21,6 +21,10 @@ class Network:
         """A bound socket, which listens if it is one of a stream; AddressError where that is not possible."""
         return await listener.bind(wanted)
 
+    def new_socket(self, family: int) -> socket.socket:
+        """A socket of a stream in the network in which the proxy listens."""
+        return socket.socket(family, socket.SOCK_STREAM)
+
     async def reach(self, upstreams: Sequence[str], record: Record, secure: SSLContext | None) -> End:
         """The socket of an upstream, noted in the record; OSError or AddressError if none answers."""
         return await dial(upstreams, record, secure)

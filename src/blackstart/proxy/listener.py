@@ -1,7 +1,8 @@
 """The listening socket of a proxy: open, closed (connections are refused) or silent (they hang).
 
 Silent is done as Linux does it under load: a queue of length nought that is full leaves a SYN without an answer. The
-listener fills its own queue, and throws those connections away when it opens again.
+listener fills its own queue, and throws those connections away when it opens again. The kernel counts what a full queue
+drops, so that it is known whether anybody met the silence.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from blackstart.proxy.address import Address, AddressError
 BACKLOG = 4096
 _ACCEPTS_AT_ONCE = 64
 _FILLERS = 4
+# Linux: nine counters of a socket, the last of which is what it has dropped (include/uapi/linux/sock_diag.h).
+_SO_MEMINFO, _COUNTERS = 55, struct.Struct("9I")
 OPEN, CLOSED, SILENT = "open", "closed", "silent"
 
 log = logging.getLogger("blackstart.proxy")
@@ -107,14 +110,23 @@ def _words(error: OSError) -> str:
 class Listener:
     """Accepts connections at an address and gives each socket to `welcome`.
 
-    refused: for how many there was no descriptor left.
+    new_socket: makes one of a family in the network in which it listens; refused: for how many there was no descriptor
+    left.
     """
 
-    def __init__(self, sock: socket.socket, network: str, welcome: Callable[[socket.socket, str], None]) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        network: str,
+        welcome: Callable[[socket.socket, str], None],
+        new_socket: Callable[[int], socket.socket] = socket.socket,
+    ) -> None:
         self.address = address.of_socket(sock, network)
         self.refused = 0
         self._sock = sock
         self._welcome = welcome
+        self._new_socket = new_socket
+        self._dropped_before = 0
         self._loop = asyncio.get_running_loop()
         self._fillers: list[socket.socket] = []
         self._filled_from: set[object] = set()
@@ -142,11 +154,16 @@ class Listener:
         self._loop.remove_reader(self._sock)
         self._sock.listen(0)
         for _ in range(_FILLERS):
-            filler = socket.socket(self._sock.family, socket.SOCK_STREAM)
+            filler = self._new_socket(self._sock.family)
             filler.setblocking(False)
             filler.connect_ex(self._sock.getsockname())
             self._fillers.append(filler)
             self._filled_from.add(filler.getsockname()[:2])
+        self._dropped_before = _dropped(self._sock)
+
+    def unanswered(self) -> int:
+        """How many SYN had no answer since it fell silent, those that were sent again included."""
+        return _dropped(self._sock) - self._dropped_before if self._fillers and self._sock.fileno() >= 0 else 0
 
     def speak(self) -> None:
         """Answer again; those that still wait are served."""
@@ -190,3 +207,11 @@ class Listener:
                     log.error("no descriptors left at %s: new connections are reset", self.address)
         finally:
             self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _dropped(listening: socket.socket) -> int:
+    """How much this socket has dropped, as the kernel counts it; 0 where it does not."""
+    try:
+        return int(_COUNTERS.unpack(listening.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _COUNTERS.size))[-1])
+    except (OSError, struct.error):
+        return 0

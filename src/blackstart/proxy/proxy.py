@@ -13,7 +13,6 @@ import struct
 from collections import deque
 from collections.abc import Iterable, Iterator
 from functools import partial
-from typing import Any
 
 from blackstart.core.clock import SYSTEM
 from blackstart.core.errors import BlackstartError
@@ -120,7 +119,7 @@ class Proxy:
             self._datagrams = Datagrams(sock, self, self._network)
             await self._datagrams.start()
         else:
-            self._listener = listener.Listener(sock, wanted.network, self._welcome)
+            self._listener = listener.Listener(sock, wanted.network, self._welcome, self._network.new_socket)
             if self._door() == "silent":
                 self._listener.fall_silent()
 
@@ -240,6 +239,7 @@ class Proxy:
 
     async def _detach(self, toxic: Toxic) -> None:
         if toxic.door:
+            toxic.hits += self._unanswered(toxic)
             await self._move_door()
         else:
             await asyncio.gather(*(self._take(one, toxic) for one in list(self.connections)))
@@ -358,8 +358,14 @@ class Proxy:
             hits=hits,
         )
 
+    def _unanswered(self, toxic: Toxic) -> int:
+        """How many SYN this toxic left without an answer since it began to."""
+        return self._listener.unanswered() if self._listener is not None and toxic.door == "silent" else 0
+
     def hits(self, toxic: Toxic) -> int:
         """How often a toxic acted, in connections that are over and in those that are open."""
+        if toxic.door:
+            return toxic.hits + (self._unanswered(toxic) if toxic in self.toxics and toxic.active else 0)
         links = (one.link(toxic.direction) for one in self.connections)
         return toxic.hits + sum(stage.pipe.hits for link in links for stage in link.stages if stage.toxic is toxic)
 
@@ -384,17 +390,3 @@ class Proxy:
         for connection in self.connections & set(closing):
             connection.reset()
         return len(closing)
-
-    def describe(self) -> dict[str, Any]:
-        """As Toxiproxy's API shows it, and what we add only where it is used."""
-        from blackstart.proxy.wire import toxic_out
-
-        shown: dict[str, Any] = {
-            "name": self.name,
-            "listen": self.listen,
-            "upstream": self.upstream,
-            "enabled": self.enabled,
-            "Logger": {},
-            "toxics": [toxic_out(one) for one in self.ordered()],
-        }
-        return shown | ({"upstreams": self.upstreams} if len(self.upstreams) > 1 else {})

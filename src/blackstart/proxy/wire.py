@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Iterable
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
@@ -19,6 +19,9 @@ from blackstart.proxy.interfaces import Fault
 from blackstart.proxy.tls import Tls
 from blackstart.proxy.toxic import DOWNSTREAM, STREAMS, Toxic
 from blackstart.proxy.toxics import known
+
+if TYPE_CHECKING:
+    from blackstart.proxy.proxy import Proxy
 
 NAME_CHARACTERS_MAX = 1000
 _KINDS: dict[str, tuple[type, ...]] = {
@@ -210,6 +213,19 @@ def merged(fault: msgspec.Struct, attributes: dict[str, Any] | None) -> msgspec.
     kinds = {one.name: _GO[cast(type, one.type)] for one in msgspec.structs.fields(fault)}
     given = _fields(attributes, kinds, f"{type(fault).__name__}Toxic.attributes")
     return msgspec.structs.replace(fault, **given)
+
+
+def proxy_out(proxy: Proxy) -> dict[str, Any]:
+    """A proxy as the API shows it, and what we add only where it is used."""
+    shown: dict[str, Any] = {
+        "name": proxy.name,
+        "listen": proxy.listen,
+        "upstream": proxy.upstream,
+        "enabled": proxy.enabled,
+        "Logger": {},
+        "toxics": [toxic_out(one) for one in proxy.ordered()],
+    }
+    return shown | ({"upstreams": proxy.upstreams} if len(proxy.upstreams) > 1 else {})
 
 
 def toxic_out(toxic: Toxic) -> dict[str, Any]:

@@ -43,6 +43,9 @@ class Abroad(Network):
         except OSError as error:
             raise AddressError(f"listen {wanted}: {error.strerror}") from error
 
+    def new_socket(self, family: int) -> socket.socket:
+        return self._sandbox.new_socket(family)
+
     def _listen(self, wanted: Address) -> socket.socket:
         """A listener, and beside it a socket that holds the port while nobody listens there.
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from blackstart.core.history import DEADLINE, EXITED, History, Run
-from blackstart.faults.peer import CLOSED, OUTAGE_S, PARTIAL, REFUSED, RESET, SILENT, SLOW, Peer
+from blackstart.faults.peer import CLOSED, OUTAGE_S, PARTIAL, REFUSED, RESET, SILENT, SLOW, UNANSWERED, Peer
 from blackstart.faults.point import Point
 from tests.live.trials.stage import SHORT, Stage, printed, staged
 from tests.twins.making import compiled
@@ -185,7 +185,9 @@ def test_a_slow_peer_answers_late(stage: Stage) -> None:
     assert run.end.elapsed_s >= 4
 
 
-RETRYING = HEAD + """
+RETRYING = (
+    HEAD
+    + """
 for attempt in range(40):
     try:
         with socket.create_connection(('127.0.0.1', 8099), timeout=1) as s:
@@ -196,9 +198,10 @@ for attempt in range(40):
 else:
     sys.exit('gave up')
 """
+)
 
 
-@pytest.mark.parametrize("how", [REFUSED, SILENT, RESET, PARTIAL, CLOSED])
+@pytest.mark.parametrize("how", [REFUSED, SILENT, RESET, PARTIAL, CLOSED, UNANSWERED])
 def test_one_that_tries_again_gets_its_answer_when_the_peer_is_back(stage: Stage, how: str) -> None:
     stage.runs(RETRYING)
     run = first(broken(stage, how, back_s=OUTAGE_S))
@@ -207,7 +210,9 @@ def test_one_that_tries_again_gets_its_answer_when_the_peer_is_back(stage: Stage
     assert peer.healed is (how not in (RESET, PARTIAL)) or run.end.elapsed_s > OUTAGE_S
 
 
-OF_TWO = HEAD + """
+OF_TWO = (
+    HEAD
+    + """
 socks = [socket.create_connection((host, 8099), timeout=LIMIT) for host in ('127.0.0.1', '::1')]
 for _ in range(2):
     for sock in socks:
@@ -216,6 +221,7 @@ for _ in range(2):
         except OSError as error:
             print('without', sock.getpeername()[0], flush=True)
 """
+)
 
 
 @pytest.mark.parametrize(("path", "gone"), [(INET, "127.0.0.1"), (INET6, "::1")])
@@ -234,7 +240,9 @@ def test_one_that_waits_for_the_broken_one_of_two_peers_is_blocked_though_the_ot
     assert run.end.how == DEADLINE and run.end.wait is not None and run.end.wait.state == "blocked"
 
 
-HOLDING = HEAD + """
+HOLDING = (
+    HEAD
+    + """
 s = socket.create_connection(('127.0.0.1', 8099))
 for _ in range(50):
     try:
@@ -247,6 +255,7 @@ with socket.socket() as own:
     own.connect(('127.0.0.1', 8099))
     print('connected to itself')
 """
+)
 
 
 def test_a_peer_that_is_gone_leaves_its_port_to_nobody(stage: Stage) -> None:

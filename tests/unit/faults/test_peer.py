@@ -13,7 +13,18 @@ import pytest
 
 from blackstart.core.history import Peer as Told
 from blackstart.faults import AnyFault
-from blackstart.faults.peer import CLOSED, PARTIAL, REFUSED, RESET, SILENT, SLOW, Peer, candidates, first_connect
+from blackstart.faults.peer import (
+    CLOSED,
+    PARTIAL,
+    REFUSED,
+    RESET,
+    SILENT,
+    SLOW,
+    UNANSWERED,
+    Peer,
+    candidates,
+    first_connect,
+)  # fmt: skip
 from blackstart.faults.point import Point
 from blackstart.faults.scene import Broken, CannotInject, CompanyGone, Scene
 from blackstart.proxy import AddressError, Proxy
@@ -109,7 +120,7 @@ def answers(company: Company) -> bool:
         return client.recv(100) == b"hello"
 
 
-@pytest.mark.parametrize("how", [REFUSED, SILENT, RESET, PARTIAL, CLOSED, SLOW])
+@pytest.mark.parametrize("how", [REFUSED, SILENT, RESET, PARTIAL, CLOSED, SLOW, UNANSWERED])
 def test_nothing_happens_before_the_point_and_nothing_stays_after_healing(company: Company, how: str) -> None:
     one = stage(company)
     with pytest.raises(KeyError), Peer(point=CONNECT, how=how).inject(one):
@@ -149,6 +160,20 @@ def test_silent_takes_all_and_knows_nothing_of_it_when_it_is_back(company: Compa
         client.sendall(b"again")
         with pytest.raises(ConnectionResetError):
             client.recv(100)
+
+
+def test_a_connect_without_an_answer_is_counted_and_what_is_connected_goes_on(company: Company) -> None:
+    one = stage(company)
+    with company.connect() as open_before, Peer(point=CONNECT, how=UNANSWERED).inject(one):
+        strike(one)
+        assert company.told().hits == 0  # those that fill the queue are ours
+        host, port = company.one.listen.rsplit(":", 1)
+        with pytest.raises(TimeoutError):
+            socket.create_connection((host, int(port)), timeout=0.2)
+        open_before.sendall(b"hello")
+        assert open_before.recv(100) == b"hello"
+    told = company.told()
+    assert told.hits >= 1 and told.healed and not told.refused
 
 
 def test_a_second_silence_is_one_more(company: Company) -> None:
@@ -243,11 +268,19 @@ def test_every_way_at_the_calls_on_its_socket_and_one_during_recovery() -> None:
     faults = [c.fault for c in found if c.crash is None]
     assert all(isinstance(fault, Peer) and fault.point.path == PATH for fault in faults)
     hows = {(f.point.call, f.how) for f in faults if isinstance(f, Peer)}
-    assert hows == {("connect", how) for how in (REFUSED, SILENT, RESET, PARTIAL, CLOSED, SLOW)} | {
+    assert hows == {("connect", how) for how in (REFUSED, SILENT, RESET, PARTIAL, CLOSED, SLOW, UNANSWERED)} | {
         ("sendto", how) for how in (REFUSED, SILENT, RESET, PARTIAL)
     }
     assert [c.fault.phase for c in found if c.crash is not None] == ["restart"]
     assert list(candidates(run, calibration(None, run))) == []
+
+
+def test_a_unix_socket_has_no_syn_that_could_vanish() -> None:
+    path = "socket:unix:$CWD/peer.sock"
+    run = clean(trace(("connect", path)))
+    found = candidates(run, msgspec.structs.replace(calibration(None, run), peers=(path,)))
+    hows = {candidate.fault.how for candidate in found if isinstance(candidate.fault, Peer)}
+    assert hows == {REFUSED, SILENT, RESET, PARTIAL, CLOSED, SLOW}
 
 
 def test_who_takes_datagrams_alone_has_no_connection_that_could_be_reset() -> None:
