@@ -36,6 +36,7 @@ from blackstart.faults.scene import (
 )
 from blackstart.gate import HERE, Caller, notify
 from blackstart.proxy import Proxy, Toxic
+from blackstart.proxy.address import UDP, parse
 from blackstart.proxy.connection import Connection
 from blackstart.proxy.interfaces import Fault, Flow
 from blackstart.proxy.pipe import FIN, Pipe
@@ -74,6 +75,7 @@ _AT_CONNECT: tuple[str, ...]
 _AT_SEND: tuple[str, ...]
 _AT_CONNECT = (SILENT, REFUSED, RESET, PARTIAL, CLOSED, SLOW, UNANSWERED)
 _AT_SEND = (SILENT, REFUSED, RESET, PARTIAL)
+_OF_STREAMS = (RESET, PARTIAL, CLOSED, UNANSWERED)
 
 
 class Peer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="peer", tag_field="fault"):
@@ -100,10 +102,10 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="p
     def inject(self, scene: Scene) -> Iterator[None]:
         path = self.point.path
         peers = scene.peers()
-        proxy = peers.proxy(path) if peers else None
-        if peers is None or proxy is None:
+        proxies = peers.proxies(path) if peers else ()
+        if peers is None or not proxies:
             raise CannotInject(f"{path.removeprefix('socket:')} is not reached through a proxy of ours")
-        breaking = _Breaking(self, peers, proxy)
+        breaking = _Breaking(self, peers, proxies)
         order = msgspec.structs.replace(self.point.tamper(f"@{self.point.nth} {HERE}"), act=breaking.strike)
         try:
             peers.breaks(path, breaking)
@@ -198,32 +200,40 @@ class _Chosen(Toxic):
 
 
 class _Breaking:
-    """The fault at work on one proxy. All but `strike` runs in the loop of the proxies."""
+    """The fault at work on the proxies of one address. All but `strike` runs in the loop of the proxies.
 
-    def __init__(self, fault: Peer, peers: Peers, proxy: Proxy) -> None:
+    What streams and datagrams have in common fails for both, as it would with the machine behind that address.
+    """
+
+    def __init__(self, fault: Peer, peers: Peers, proxies: tuple[Proxy, ...]) -> None:
         self._fault = fault
         self._peers = peers
-        self._proxy = proxy
-        self._toxics: list[Toxic] = []
+        self._proxies = proxies
+        self._toxics: list[tuple[Proxy, Toxic]] = []
         self._is_healing = False
         self._came_when_healed = -1
         self._timer: asyncio.Task[None] | None = None
 
     def strike(self, caller: Caller) -> tuple[bool, str]:
         """Break it now; the caller goes on afterwards."""
-        client = "" if self._fault.point.call == "connect" else _own_address(caller)
-        self._peers.call(self._strike(client))
+        client, kind = _own_socket(caller)
+        if kind == socket.SOCK_DGRAM and self._fault.how in _OF_STREAMS:
+            return False, "it was datagrams that went there: they have no connection that could fail so"
+        self._peers.call(self._strike("" if self._fault.point.call == "connect" else client))
         return True, ""
 
     async def _strike(self, client: str) -> None:
-        for toxic in await self._wanted(client):
-            toxic.name = f"{toxic.name} {next(_NUMBERS)}"  # those of an earlier silence may be there still
-            self._toxics.append(toxic)
-            await self._proxy.add(toxic)
+        for proxy in self._proxies:
+            for toxic in await self._wanted(client, proxy):
+                if not toxic.can(parse(proxy.listen).network):
+                    continue
+                toxic.name = f"{toxic.name} {next(_NUMBERS)}"  # those of an earlier silence may be there still
+                self._toxics.append((proxy, toxic))
+                await proxy.add(toxic)
         if self._fault.back_s:
             self._timer = asyncio.get_running_loop().create_task(self._come_back())
 
-    async def _wanted(self, client: str) -> list[Toxic]:
+    async def _wanted(self, client: str, proxy: Proxy) -> list[Toxic]:
         how = self._fault.how
         if how == PLAIN:
             return []
@@ -232,25 +242,23 @@ class _Breaking:
             deafness.shared[_BACK] = asyncio.Event()
             return [deafness, Toxic("silence", DOWNSTREAM, _Silence())]
         if how in (RESET, PARTIAL):
-            number = await self._number(client)
+            number = await self._number(client, proxy)
             return [_Chosen(_Cut(reset=how == RESET), lambda one: one == number)]
         faults: dict[str, Fault] = {
             REFUSED: Down(), CLOSED: AcceptClose(), SLOW: Latency(latency=SLOW_MS), UNANSWERED: Blackhole()
         }  # fmt: skip
         return [Toxic(how, DOWNSTREAM, faults[how])]
 
-    async def _number(self, client: str) -> int:
+    async def _number(self, client: str, proxy: Proxy) -> int:
         """The connection that the caller uses, or is about to make."""
         if self._fault.point.call == "connect":
-            return self._proxy.came + 1
+            return proxy.came + 1
+        if parse(proxy.listen).network == UDP:
+            return -1
         end_s = SYSTEM.monotonic() + SEEN_S
-        while not (found := self._of(client)) and SYSTEM.monotonic() < end_s:
+        while not (found := _of(client, proxy)) and SYSTEM.monotonic() < end_s:
             await asyncio.sleep(_TICK_S)
         return max((one.number for one in found), default=-1)
-
-    def _of(self, client: str) -> list[Connection]:
-        """The connections of this client; of one without an address all."""
-        return [one for one in self._proxy.connections if not client or one.record.client == client]
 
     async def _come_back(self) -> None:
         await asyncio.sleep(self._fault.back_s)
@@ -269,38 +277,48 @@ class _Breaking:
         if self._is_healing or not self._toxics:
             return
         self._is_healing = True
-        for toxic in self._toxics:
+        for proxy, toxic in self._toxics:
             if isinstance(toxic.fault, _Deafness | _Silence):
                 toxic.active = False  # for new connections; the old ones stay as they are
                 if _BACK in toxic.shared:
                     toxic.shared[_BACK].set()
             else:
-                await self._proxy.remove(toxic.name)
-        self._came_when_healed = self._proxy.came
+                await proxy.remove(toxic.name)
+        self._came_when_healed = self._came()
+
+    def _came(self) -> int:
+        return sum(proxy.came for proxy in self._proxies)
 
     def told(self, path: str) -> history.Peer:
         """What it did, and what came of it."""
         healed = self._came_when_healed >= 0
         return history.Peer(
             address=path,
-            hits=sum(self._proxy.hits(toxic) for toxic in self._toxics),
-            refused=any(toxic.door == "closed" for toxic in self._toxics),
+            hits=sum(proxy.hits(toxic) for proxy, toxic in self._toxics),
+            refused=any(toxic.door == "closed" for _, toxic in self._toxics),
             healed=healed,
-            after=self._proxy.came - self._came_when_healed if healed else 0,
+            after=self._came() - self._came_when_healed if healed else 0,
         )
 
 
-def _own_address(caller: Caller) -> str:
-    """The address of the caller's end of its connection, as records have it; "" where it has none."""
+def _of(client: str, proxy: Proxy) -> list[Connection]:
+    """The connections of this client; of one without an address all."""
+    return [one for one in proxy.connections if not client or one.record.client == client]
+
+
+def _own_socket(caller: Caller) -> tuple[str, int]:
+    """The address of the caller's end of its connection, as records have it, and the type of its socket; "" and 0 where
+    there is none.
+    """
     try:
         with socket.socket(fileno=notify.borrow_descriptor(caller.process, caller.descriptor)) as borrowed:
-            name = borrowed.getsockname()
+            name, kind = borrowed.getsockname(), borrowed.type
     except OSError:
-        return ""
+        return "", 0
     if not isinstance(name, tuple):
-        return ""
+        return "", kind
     host = name[0].removeprefix("::ffff:")
-    return f"[{host}]:{name[1]}" if ":" in host else f"{host}:{name[1]}"
+    return f"[{host}]:{name[1]}" if ":" in host else f"{host}:{name[1]}", kind
 
 
 def candidates(clean: CleanRun, calibration: Calibration) -> Iterator[Candidate]:

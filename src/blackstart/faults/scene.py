@@ -44,9 +44,11 @@ class Broken(Protocol):
 
 
 class Peers(Protocol):
-    """The proxies between the target and what it connects to. `call` may raise CompanyGone."""
+    """The proxies between the target and what it connects to: of one address those of streams and of datagrams, where
+    there are both. `call` may raise CompanyGone.
+    """
 
-    def proxy(self, path: str) -> Proxy | None: ...
+    def proxies(self, path: str) -> tuple[Proxy, ...]: ...
     def call(self, work: Coroutine[Any, Any, T]) -> T: ...
     def breaks(self, path: str, broken: Broken) -> None: ...
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from blackstart.core.history import Census
 from blackstart.sandbox.layout import ProcessInfo
@@ -43,16 +43,29 @@ def listeners(pid: int) -> set[str]:
     return found
 
 
-def datagram_ports(pid: int) -> set[str]:
+def datagram_ports(pid: int, *, high: bool = False) -> set[str]:
     """The addresses bound for datagrams in the network of this process, as `listeners` has them.
 
-    Those of clients, to which the kernel gave a port, are left out: whoever is asked has a port that is known.
+    Those of clients, to which the kernel gave a port, are left out, unless high: as a rule whoever is asked has a port
+    that is known.
     """
     with contextlib.suppress(OSError, ValueError), open("/proc/sys/net/ipv4/ip_local_port_range") as file:
-        first = int(file.read().split()[0])
+        end = 1 << 16 if high else int(file.read().split()[0])
         rows = [row for table in ("udp", "udp6") for row in _rows(pid, table)]
-        return {row[1] for row in rows if row[3] == _BOUND and int(row[1].rpartition(":")[2], 16) < first}
+        return {row[1] for row in rows if row[3] == _BOUND and int(row[1].rpartition(":")[2], 16) < end}
     return set()
+
+
+class Steady:
+    """Whether one of some things has been there for so long, asked again and again; `for_s` in seconds."""
+
+    def __init__(self, for_s: float) -> None:
+        self._for_s = for_s
+        self._since: dict[str, float] = {}
+
+    def __call__(self, there: Iterable[str], now_s: float) -> bool:
+        self._since = {one: self._since.get(one, now_s) for one in there}
+        return any(now_s - since_s >= self._for_s for since_s in self._since.values())
 
 
 def _rows(pid: int, table: str) -> list[list[str]]:

@@ -30,7 +30,7 @@ from blackstart.proxy.resolver import Resolver
 from blackstart.sandbox import Joint, Sandbox
 from blackstart.targets import Command
 from blackstart.targets.aside import Aside
-from blackstart.targets.census import datagram_ports, listeners, ports
+from blackstart.targets.census import Steady, datagram_ports, listeners, ports
 from blackstart.trials import names
 from blackstart.trials.networks import Abroad, Between
 from blackstart.trials.outside import Outside
@@ -38,6 +38,8 @@ from blackstart.trials.outside import Outside
 T = TypeVar("T")
 COMPANION_LIMIT_S, LATE_LIMIT_S = 15.0, 3.0
 _TICK_S = 0.02
+# A companion's own question to somebody takes less: a port of those that the kernel gives to clients is then its door.
+_STEADY_S = 1.0
 _CALL_S = 20.0
 _EVERYWHERE = ("0.0.0.0", "::")
 _INTERNET = re.compile("[0-9A-F]{8}([0-9A-F]{24})?:[0-9A-F]{4}")
@@ -83,7 +85,7 @@ class Company:
             self._start(command)
         self._addresses = self._listening()
         self._await(known)
-        self.call(self._open(self._addresses if proxied else []))
+        self.call(self._open(self._wanted(known) if proxied else []))
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
         """Do this in the proxies' loop and give its result; SandboxLimit where that cannot be done here."""
@@ -101,14 +103,16 @@ class Company:
 
     def _start(self, command: Command) -> None:
         """Start one and wait until it listens; it stays over all starts of the target in this sandbox."""
-        before = self._heard() | self._bound()
+        before, high_before, steady = self._heard() | self._bound(), self._bound(high=True), Steady(_STEADY_S)
         aside = Aside(self.sandbox, command, SYSTEM.monotonic, apart=self._is_apart)
         self._asides.append(aside)
         self.numbers.append(aside.number)
         for descriptor in aside.pipes.descriptors():
             self._loop.call_soon_threadsafe(self._loop.add_reader, descriptor, self._drain, aside, descriptor)
         end_s = SYSTEM.monotonic() + COMPANION_LIMIT_S
-        while self._heard() | self._bound() <= before:
+        while self._heard() | self._bound() <= before and not steady(
+            self._bound(high=True) - high_before, SYSTEM.monotonic()
+        ):
             SYSTEM.sleep(_TICK_S)
             self.sandbox.event()
             status = self.sandbox.ended_beside(aside.number)
@@ -133,6 +137,12 @@ class Company:
             SYSTEM.sleep(_TICK_S)
             self._addresses = self._listening()
 
+    def _wanted(self, known: Sequence[str]) -> list[Address]:
+        """Where proxies stand: at a port of those that the kernel gives to clients only if it was used before."""
+        low, used = self._bound(), {place for path in known for place in self._reached(path)}
+        plain = {_address(row, self._cwd, UDP) for row in low}
+        return [one for one in self._addresses if one.network != UDP or one in plain or one in used]
+
     def look_again(self) -> None:
         """Learn where companions listen by now; what is proxied stays as it is."""
         self._addresses += [address for address in self._listening() if address not in self._addresses]
@@ -152,9 +162,9 @@ class Company:
         """Where the companions listen, as the kernel shows it."""
         return set().union(*map(listeners, self._where()))
 
-    def _bound(self) -> set[str]:
-        """Where they take datagrams."""
-        return set().union(*map(datagram_ports, self._where()))
+    def _bound(self, *, high: bool = False) -> set[str]:
+        """Where they take datagrams; high: at ports that the kernel gives to clients, too, of whom some may be."""
+        return set().union(*(datagram_ports(pid, high=high) for pid in self._where()))
 
     def _where(self) -> list[int]:
         """A process in each network in which they live."""
@@ -166,7 +176,7 @@ class Company:
         if not self._commands:
             return []
         streams = (_address(row, self._cwd) for row in sorted(self._heard()))
-        found = (*streams, *(_address(row, self._cwd, UDP) for row in sorted(self._bound())))
+        found = (*streams, *(_address(row, self._cwd, UDP) for row in sorted(self._bound(high=True))))
         return list(dict.fromkeys(one for one in found if one is not None and one not in self._ears))
 
     # Peers.
@@ -190,24 +200,30 @@ class Company:
         await proxy.start()
         self._proxies[address] = proxy
 
-    def proxy(self, path: str) -> Proxy | None:
-        """The proxy through which a connect to this path goes; None if there is none."""
-        address = self.leads_to(path)
-        return None if address is None else self._proxies.get(address)
+    def proxies(self, path: str) -> tuple[Proxy, ...]:
+        """The proxies through which what is sent to this path goes: of streams, and of datagrams."""
+        return tuple(self._proxies[place] for place in self._reached(path) if place in self._proxies)
 
     def leads_to(self, path: str) -> Address | None:
-        """Where a companion listens that a connect to this path reaches; None if it goes elsewhere."""
+        """Where a companion listens that a connect to this path reaches, with streams where a port serves both; None if
+        it goes elsewhere.
+        """
+        return next(iter(self._reached(path)), None)
+
+    def _reached(self, path: str) -> list[Address]:
+        """Where it may lead: a path tells no stream from datagrams."""
         wanted = _of_path(path, self._cwd)
         if wanted is None:
-            return None
+            return []
         if wanted in self._abroad:
-            return wanted
-        # A path tells no stream from datagrams; where a port serves both, the stream is meant.
+            return [wanted]
         is_unix = wanted.network == UNIX
         hosts = (wanted.host,) if is_unix else (wanted.host, *_EVERYWHERE)
-        networks = (UNIX,) if is_unix else (TCP, UDP)
-        places = (Address(network, host, wanted.port) for network in networks for host in hosts)
-        return next((place for place in places if place in self._addresses), None)
+        of_each = (
+            next((place for host in hosts if (place := Address(network, host, wanted.port)) in self._addresses), None)
+            for network in ((UNIX,) if is_unix else (TCP, UDP))
+        )
+        return [place for place in of_each if place is not None]
 
     def is_abstract(self, path: str) -> bool:
         """Whether a companion listens at this path, and it is an abstract name: no proxy can take that over."""

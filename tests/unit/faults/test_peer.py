@@ -59,8 +59,8 @@ class Company:
         await proxy.start()
         return proxy, server
 
-    def proxy(self, path: str) -> Proxy | None:
-        return self.one if path == PATH else None
+    def proxies(self, path: str) -> tuple[Proxy, ...]:
+        return (self.one,) if path == PATH else ()
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
         if self.is_gone:
