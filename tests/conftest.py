@@ -119,8 +119,11 @@ class SkipWatch:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # Who is started by nohup ignores SIGHUP, and so would every program of the suite, whatever a test expects of it.
+    # Who is started by nohup ignores SIGHUP, in the background of a shell SIGINT, and so would every program of the
+    # suite, whatever a test expects of it.
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     # Workers of xdist report to the controller, which alone sees the whole session.
     if os.environ.get("CI") == "true" and not hasattr(config, "workerinput"):
         config.pluginmanager.register(SkipWatch(), "skip-watch")
