@@ -50,6 +50,10 @@ def parse(text: str) -> Address:
         return Address(UNIX, path)
     network, rest = (UDP, text.removeprefix("udp:")) if text.startswith("udp:") else (TCP, text)
     host, port = _split(rest)
+    try:
+        host.encode("idna")  # as every look-up does, which would fail in the midst of a connection
+    except UnicodeError:
+        raise AddressError(f"lookup {host}: no such host") from None
     return Address(network, host, _port(port, rest))
 
 

@@ -110,7 +110,7 @@ class Api:
 
     def _methods(self, parts: list[str]) -> dict[str, Handler] | None:
         """The handlers of a path by method."""
-        if any("/" in part or not part for part in parts):
+        if not parts or any("/" in part or not part for part in parts):  # none at all: `OPTIONS *`
             return None
         kind = (parts[0], len(parts), parts[2] if len(parts) > 2 else "")
         if kind == ("metrics", 1, "") and not (self.proxy_metrics or self.runtime_metrics):

@@ -40,6 +40,7 @@ def make(api: Api, echo: str, name: str = "good") -> str:
         (b"x" * 9_000_000, 413),
         (b'{"name": "\xff\xfe", "upstream": 5}', 400),
         (b'[{"name": "a"}]', 400),
+        (json.dumps({"name": "x", "upstream": "a:1", "listen": "l" * 64 + ":0"}).encode(), 500),
         (b'{"name": "n\\u0000", "upstream": "a:1", "listen": "h\\u0000st:1"}', 500),
         (b'{"name": "s", "upstream": "a:1", "listen": "127.0.0.1:0", "toxics": {}}', 400),
         (b'{"name": "s", "upstream": "a:1", "listen": "127.0.0.1:0", "upstreams": [1]}', 400),
@@ -59,6 +60,24 @@ def test_a_name_of_a_megabyte_in_the_path(api: Api, echo: str) -> None:
         assert api.ask("GET", "/proxies/" + "x" * 1_000_000)[0] in (400, 404)
     except OSError:
         pass
+    assert works(api, listen)
+
+
+def test_an_upstream_that_no_name_server_could_know_ends_the_connection(api: Api, echo: str) -> None:
+    listen = make(api, echo)
+    with connect(make(api, "u" * 64 + ".example:1", "bad")) as sock:
+        assert read(sock, 1) == b""
+    (record,) = api.json("GET", "/proxies/bad/connections")
+    assert "no such host" in record["end"]
+    assert works(api, listen)
+
+
+@pytest.mark.parametrize("line", [b"OPTIONS * HTTP/1.1", b"CONNECT a:1 HTTP/1.1"])
+def test_a_request_for_no_path_has_its_answer(api: Api, echo: str, line: bytes) -> None:
+    listen = make(api, echo)
+    with connect(f"{api.host}:{api.port}") as sock:
+        sock.sendall(line + b"\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert read(sock, 12) == b"HTTP/1.1 404"
     assert works(api, listen)
 
 

@@ -27,6 +27,8 @@ def test_ports_may_be_missing_or_named(text: str, port: int) -> None:
         ("::1:80", "address ::1:80: too many colons in address"),
         ("a:99999", "address 99999: invalid port"),
         ("a:123456789012345678901234567890", "address 123456789012345678901234567890: invalid port"),
+        (f"{'x' * 64}.example:1", f"lookup {'x' * 64}.example: no such host"),
+        ("a..b:1", "lookup a..b: no such host"),
         ("a:no-such-service", "lookup a:no-such-service: unknown port"),
         ("a:\0", "lookup a:\0: unknown port"),
         ("unix:", "address unix:: a unix socket needs a path of at most 107 bytes"),
