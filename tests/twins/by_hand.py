@@ -26,11 +26,13 @@ CALLS = "openat,read,write,fsync,rename,renameat,renameat2,unlink,unlinkat,flock
 REFUSED = {"openat": "ENOSPC", "write": "ENOSPC", "flock": "ENOLCK"}  # else EIO
 LOCK = "deliveries.lock"
 NAMES = (BOOK, f"{BOOK}.new", LOCK, ".")
+# Of a file whose name is another one each time: whatever they are made on. Starting a program makes none of these.
+ANY, ANY_CALLS = "", "write,fsync,rename,renameat,renameat2"
 
 
 @dataclass(frozen=True)
 class Point:
-    """The n-th time that a process of the program makes this call on this file."""
+    """The n-th time that a process of the program makes this call on this file (ANY: on any)."""
 
     name: str
     call: str
@@ -110,16 +112,18 @@ def start(command: list[str], directory: Path, deadline_s: float = DEADLINE_S) -
 
 def strace(directory: Path, name: str, *options: str) -> list[str]:
     """With the path in both forms: strace compares names as the program wrote them, descriptors by the whole path."""
-    return ["strace", "-f", "--quiet=all", f"-P{name}", f"-P{os.path.normpath(directory / name)}", *options]
+    paths = () if name == ANY else (f"-P{name}", f"-P{os.path.normpath(directory / name)}")
+    return ["strace", "-f", "--quiet=all", *paths, *options]
 
 
-def points(command: list[str], directory: Path) -> list[Point]:
+def points(command: list[str], directory: Path, names: tuple[str, ...] = NAMES) -> list[Point]:
     """Every call on the files in a clean run."""
     found = []
-    for name in NAMES:
+    for name in names:
         fresh(directory)
         log = directory.with_suffix(".trace")
-        start([*strace(directory, name, "-o", str(log), "-e", f"trace={CALLS}"), *command], directory)
+        calls = ANY_CALLS if name == ANY else CALLS
+        start([*strace(directory, name, "-o", str(log), "-e", f"trace={calls}"), *command], directory)
         seen = Counter(re.findall(r"^(\d+)\s+(\w+)\(", log.read_text(errors="replace"), re.MULTILINE))
         log.unlink()
         counts: Counter[str] = Counter()
@@ -167,21 +171,26 @@ def fail(command: list[str], directory: Path, point: Point) -> str:
     kept = deliveries(directory)
     if ending.code == 0 and kept != BEFORE + 1 and not (ending.said and kept == BEFORE):
         return "lost" if ending.said else "silent"
-    return after_restart(command, directory)
+    return after_restart(command, directory) or ("leaked" if others(directory) else "")
+
+
+def others(directory: Path) -> list[str]:
+    """What stands there under names that are other ones each time."""
+    return [entry.name for entry in directory.iterdir() if entry.name not in NAMES]
 
 
 def kill(command: list[str], directory: Path, point: Point) -> str:
-    """The call is held back, and all processes are killed meanwhile."""
+    """The call is held back, and all processes are killed meanwhile; that it may leave one more file is no failure."""
     inject = f"inject={point.call}:delay_enter=20s:when={point.nth}"
     start_until_held([*strace(directory, point.name, "-o", "/dev/null", "-e", inject), *command], directory)
     return after_restart(command, directory)
 
 
-def consequences(command: list[str], work: Path) -> Counter[str]:
+def consequences(command: list[str], work: Path, names: tuple[str, ...] = NAMES) -> Counter[str]:
     """How often each consequence came about, over every point, once by an error and once by a kill."""
     found: Counter[str] = Counter()
     work.mkdir()
-    places = points(command, work)
+    places = points(command, work, names)
     for point in places:
         for break_it in (fail, kill):
             fresh(work)

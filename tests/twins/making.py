@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 PROGRAMS = Path(__file__).parent / "programs"
-CONSEQUENCES = ("lost", "corrupt", "stuck", "silent", "hung", "crashed")
+CONSEQUENCES = ("lost", "corrupt", "stuck", "silent", "hung", "crashed", "leaked")
 LANGUAGES = {"py": "", "c": "gcc", "go": "go", "sh": ""}
 BOOK = "deliveries.json"
 

@@ -41,6 +41,10 @@ _UNREADABLE = (
     "Tell a file that cannot be read from one that is not there or is empty: on any error but ENOENT say so, end with "
     "a status other than 0, and write nothing over it."
 )
+_TIDIED = (
+    "Nobody can tidy up while being killed, but a start can: remove the temporary files of earlier runs, once a lock "
+    "tells that none of these still runs."
+)
 _STATUS = "End with a status other than 0 where the work was not done: scripts and timers look at nothing else."
 UNCHECKED = (
     "Check the result of every write, close, fsync and rename of the new file; on an error remove it, keep the old "
@@ -135,6 +139,8 @@ def advice(
         )
     if label == NOTE and consequence == "lost":
         return _TAKEN_BACK
+    if label == NOTE and consequence == "leaked":
+        return _TIDIED
     if label == NOTE and kind == "file":
         return _WHOLE
     if kind in ("file", "db") and consequence in ("corrupt", "crashed", "hung", "spinning"):

@@ -4,7 +4,7 @@ One stale file after a kill is no failure, and a pool that is made on first use 
 a suspicion: something stands there, or is held, that clean runs do not leave. Then the same is done several times, and
 as often without the fault. It fails if each round left one more, none of which is gone after a clean start or with the
 time, and the rounds without the fault leave none. What clean runs never make (a report of an error, a file set aside)
-is the target's own affair.
+is the target's own affair. One more file for each SIGKILL is noted only: nobody can tidy up while being killed.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
 from blackstart.core.calibration import Calibration, CleanRun
-from blackstart.core.history import EXITED, History, Round, Rounds, Run
+from blackstart.core.history import EXITED, SIGNALED, History, Round, Rounds, Run
 from blackstart.core.masking import Masker
 from blackstart.core.reading import FileState
-from blackstart.core.verdict import Verdict, failed, passed
+from blackstart.core.verdict import DEFECT, NOTE, Verdict, failed, passed
 from blackstart.oracles.view import DAMAGE_KINDS, View
 
 NAME = "left"
@@ -32,6 +32,9 @@ SECRET_MIN, WORD_MIN = 6, 12
 _NAMED_MAX = 3
 _COUNTED = ("processes", "threads", "descriptors")
 _WHO_ASKS = ("signal", "kill")
+# SIGKILL, whoever of it gets it: what was begun then cannot be taken back.
+_KILLS, _SIGKILL = ("kill", "kill-one"), 9
+_REMOVING = ("unlink", "unlinkat")
 
 
 def judge(history: History, calibration: Calibration) -> tuple[Verdict, ...]:
@@ -53,8 +56,9 @@ def suspicion(history: History, calibration: Calibration) -> str:
         return ""
     names = {view.masker(path) for path in last.image}
     gone = _made_and_gone(view) if any(_differs(name) for name in names) else set()
-    if stale := sorted(name for name in names & gone if _differs(name)):
-        return "files " + " ".join(stale)
+    if stale := sorted(name for name in (names & gone) - _kept_by_fault(view) if _differs(name)):
+        # Apart, as a note on those of a kill must not keep an error that leaves the same from being tried.
+        return ("files of a kill " if _is_killed(view) else "files ") + " ".join(stale)
     first = view.first
     if first is None:
         return ""
@@ -78,6 +82,19 @@ def _more(run: Run, clean: CleanRun) -> str:
     return " ".join(names)
 
 
+def _is_killed(view: View) -> bool:
+    """Whether something of the target was ended by SIGKILL, be it for want of memory."""
+    if view.history.kind in _KILLS or view.first is None:
+        return view.history.kind in _KILLS
+    return view.first.end.how == SIGNALED and view.first.end.signal == _SIGKILL
+
+
+def _kept_by_fault(view: View) -> set[str]:
+    """What is left because its own removal was what failed, by masked path."""
+    operations = (one.operation for one in view.history.injected)
+    return {one.masked for one in operations if one is not None and one.call in _REMOVING}
+
+
 def _differs(masked: str) -> bool:
     """Whether the name may be another one each time: of one that never changes there is never more than one."""
     return "*" in masked or any(map(str.isdigit, os.path.basename(masked)))
@@ -95,17 +112,19 @@ def _piled(view: View, rounds: Rounds) -> Iterator[Verdict]:
     new = _new(view, rounds.faulty, frozenset(rounds.end))
     anyway = _new(view, rounds.null, None)
     gone = _made_and_gone(view)
-    for key in sorted(set().union(*new) & gone) if new else ():
+    for key in sorted((set().union(*new) & gone) - _kept_by_fault(view)) if new else ():
         fired = [names[key] for one, names in zip(rounds.faulty, new, strict=True) if one.fired and key in names]
         acted = sum(one.fired for one in rounds.faulty)
         if acted < FIRED_MIN or len(fired) < acted or any(key in names for names in anyway):
             continue
         each = max(map(len, fired))
+        is_noted = each == 1 and _is_killed(view)
         shown = ", ".join(view.masker.path(os.path.dirname(path)) + "/" + os.path.basename(path)
                           for path in [path for paths in fired for path in paths][:_NAMED_MAX])  # fmt: skip
-        text = f"each of {acted} times it leaves {'one more file' if each == 1 else f'{each} more files'}: {shown} …"
+        when = f"killed at such a moment {acted} times, it leaves" if is_noted else f"each of {acted} times it leaves"
+        text = f"{when} {'one more file' if each == 1 else f'{each} more files'} {key}: {shown} …"
         tidied = "a clean start does not remove them, nor one a month later; without the fault none is left"
-        yield failed(NAME, "leaked", text, tidied, paths=(key,))
+        yield failed(NAME, "leaked", text, tidied, paths=(key,), label=NOTE if is_noted else DEFECT)
 
 
 def _new(view: View, rounds: Sequence[Round], stays: frozenset[str] | None) -> list[dict[str, list[str]]]:

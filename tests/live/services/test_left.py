@@ -34,7 +34,7 @@ def kept(place: Path, mode: str, kind: str, trials: str) -> Ran:
 @pytest.mark.parametrize(
     ("mode", "kind", "said"),
     [
-        ("stale", "kill", "each of 6 times it leaves one more file"),
+        ("stale", "errno", "each of 6 times it leaves one more file"),
         ("orphans", "errno", "processes of its own go on: sleep 1000"),
         ("open", "kill", "which only its owner may read"),
     ],
@@ -45,9 +45,19 @@ def test_what_a_job_leaves_behind(place: Path, mode: str, kind: str, said: str) 
     assert said in str([f["evidence"] for f in ran.defects]), ran.said()
 
 
+def test_what_only_a_kill_leaves_is_noted(place: Path) -> None:
+    """Decision 0015: every program that writes a new file and renames it leaves one then."""
+    ran = kept(place, "stale", "kill", "8")
+    assert ran.status == 0 and not ran.defects, ran.said()
+    noted = [found for found in ran.findings if found["consequence"] == "leaked"]
+    assert [found["severity"] for found in noted] == ["low"], ran.said()
+    assert "6 times, it leaves one more file $CWD/keys.json.*" in str(noted[0]["evidence"]), ran.said()
+
+
 def test_a_job_that_tidies_up_when_it_starts_leaves_nothing(place: Path) -> None:
     ran = kept(place, "good", "kill,errno", "16")
     assert ran.status == 0 and not ran.defects and not ran.report["muted"], ran.said()
+    assert "leaked" not in {found["consequence"] for found in ran.findings}, ran.said()
 
 
 @pytest.mark.parametrize(("mode", "found"), [("good", set()), ("descriptors", {"leaked"})])

@@ -239,3 +239,5 @@ def test_what_was_taken_back_and_half_a_config_have_advice_of_their_own() -> Non
         [failure(failed("restart", "corrupt", "it still fails", paths=["$CWD/a"], label=NOTE), kind="file")]
     )
     assert config.advice.startswith("Make sure that a config is whole")
+    (left,) = group([failure(failed("left", "leaked", "killed, it leaves one more", paths=["$CWD/a"], label=NOTE))])
+    assert left.severity == "low" and "while being killed" in left.advice

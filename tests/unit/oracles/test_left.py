@@ -11,10 +11,11 @@ import msgspec
 import pytest
 
 from blackstart.core.calibration import Calibration, Mask
-from blackstart.core.history import EXITED, KILLED, Census, End, History, Life, Round, Rounds
+from blackstart.core.history import EXITED, KILLED, SIGNALED, Census, End, History, Injected, Life, Round, Rounds
 from blackstart.core.masking import rooted
 from blackstart.core.reading import FileState
-from blackstart.core.verdict import FAILED
+from blackstart.core.trace import Operation
+from blackstart.core.verdict import DEFECT, FAILED, NOTE
 from blackstart.oracles import left, suspicion
 
 from .build import NOTES, calibration, clean, file, history, notes, run, write
@@ -29,12 +30,20 @@ def yardstick(**more: Any) -> Calibration:
     return calibration(**{"mask": MASK, "chain": chain, **more})
 
 
-def killed(*, rounds: Rounds | None = None, stale: bool = True) -> History:
+def ended(kind: str, end: End, *, rounds: Rounds | None = None, stale: bool = True, **more: Any) -> History:
     files: dict[str, FileState | None] = {NOTES: notes(2)}
     if stale:
         files["$CWD/notes-a1.tmp"] = file(b"half", "/w/notes-a1.tmp")
-    both = (run("run", files, end=End(how=KILLED)), run("restart", files))
-    return history("kill", both, rounds=rounds)
+    return history(kind, (run("run", files, end=end), run("restart", files)), rounds=rounds, **more)
+
+
+def refused(**more: Any) -> History:
+    """It said that it could not, and ended."""
+    return ended("errno", End(how=EXITED, code=1), **more)
+
+
+def killed(**more: Any) -> History:
+    return ended("kill", End(how=KILLED), **more)
 
 
 def piles(count: int, *, fired: bool = True, each: bool = True, name: str = "notes-{}.tmp") -> tuple[Round, ...]:
@@ -64,14 +73,50 @@ WELL = piles(6)
     ],
 )
 def test_what_each_round_leaves_one_more_of(rounds: Rounds, found: str) -> None:
-    assert consequence(killed(rounds=rounds), yardstick()) == found
+    assert consequence(refused(rounds=rounds), yardstick()) == found
+
+
+def several(count: int, each: int) -> tuple[Round, ...]:
+    """Rounds that leave so many more each."""
+    paths = [f"/w/notes-{chr(97 + k)}{n}.tmp" for k in range(count) for n in range(each)]
+    return tuple(Round(fired=True, paths=(*KEPT, *paths[: (k + 1) * each])) for k in range(count))
+
+
+@pytest.mark.parametrize(
+    ("kind", "end", "each", "label"),
+    [
+        ("kill", End(how=KILLED), 1, NOTE),
+        ("kill-one", End(how=EXITED, code=1), 1, NOTE),
+        ("limit", End(how=SIGNALED, signal=9), 1, NOTE),  # for want of memory
+        ("kill", End(how=KILLED), 2, DEFECT),
+        ("signal", End(how=SIGNALED, signal=15), 1, DEFECT),
+        ("errno", End(how=EXITED, code=1), 1, DEFECT),
+    ],
+)
+def test_one_more_for_each_sigkill_is_a_note(kind: str, end: End, each: int, label: str) -> None:
+    rounds = Rounds(faulty=several(6, each), null=NULL, end=several(6, each)[-1].paths)
+    (verdict,) = left.judge(ended(kind, end, rounds=rounds), yardstick())
+    assert (verdict.consequence, verdict.label, verdict.paths) == ("leaked", label, (STALE,))
+
+
+def test_what_a_kill_leaves_does_not_keep_an_error_that_leaves_the_same_from_being_tried() -> None:
+    assert suspicion(killed(), yardstick()) != suspicion(refused(), yardstick())
+
+
+@pytest.mark.parametrize(("call", "found"), [("unlink", ""), ("unlinkat", ""), ("rename", "leaked")])
+def test_what_stays_because_its_own_removal_failed_is_not_left_behind(call: str, found: str) -> None:
+    operation = Operation(index=0, call=call, masked=STALE)
+    acted = (Injected(fault=f"{call} {STALE}", kind="errno", hits=1, fired=1, operation=operation),)
+    rounds = Rounds(faulty=WELL, null=NULL, end=WELL[-1].paths)
+    assert consequence(refused(rounds=rounds, injected=acted), yardstick()) == found
+    assert bool(suspicion(refused(injected=acted), yardstick())) == bool(found)
 
 
 def test_only_what_a_clean_run_takes_away_again_is_suspected() -> None:
-    assert suspicion(killed(), yardstick()) == f"files {STALE}"
-    assert not suspicion(killed(stale=False), yardstick())
-    assert not suspicion(msgspec.structs.replace(killed(), kind="file"), yardstick())
-    assert not suspicion(killed(), calibration(mask=MASK))  # no clean run makes it: a report, or set aside
+    assert suspicion(refused(), yardstick()) == f"files {STALE}"
+    assert not suspicion(refused(stale=False), yardstick())
+    assert not suspicion(msgspec.structs.replace(refused(), kind="file"), yardstick())
+    assert not suspicion(refused(), calibration(mask=MASK))  # no clean run makes it: a report, or set aside
 
 
 def counted(*threads: int, null: int = 0, later: int | None = None) -> Rounds:
