@@ -71,6 +71,15 @@ class Budget:
                 next_step=f"give it more: --budget {int(self.elapsed_s() * 3) + 1}s",
             )
 
+    def nulls_s(self, *, is_awaited: bool) -> float:
+        """How long null trials may still take: those that there must be, all of it; any more, calibration's part."""
+        return self.left_s() if is_awaited else self.calibration_s - self.elapsed_s()
+
+    def lasting_s(self) -> float:
+        """Until its end, for what must not outlast it; raises after it."""
+        self.must_last()
+        return self.left_s()
+
     def grace_s(self, patience_s: float, *, is_awaited: bool) -> float:
         """How long what runs may still take; is_awaited: whether a failure waits for its repetition."""
         more_s = patience_s if is_awaited else min(patience_s, max(self.trial_s, GRACE_MIN_S))

@@ -83,7 +83,8 @@ class Campaign:
         if any(isinstance(one, Outside) for one in companions):
             self._leave_out("link", "no bad links: no link of ours leads to a peer outside")
         self.progress.phase("scouting")
-        directories, made = scout(self.options, target, opened, isolation, service, companions)
+        left_s = self.budget.lasting_s
+        directories, made, service = scout(self.options, target, opened, isolation, service, companions, left_s)
         layout = ground.layout(self.options, target, directories, opened, made)
         if layout.made:
             where = ", ".join(layout.made)
@@ -169,7 +170,7 @@ class Campaign:
         self.progress.phase("null trials")
         queue.urgent.extend(Task(plan, apart.CONTROL) for plan in apart.controls(seen.calibration, self.kinds))
         with workers(shop, self.jobs) as executor:
-            is_over, left_s = self.budget.is_calibration_over, self.budget.left_s
+            is_over, left_s = self.budget.is_calibration_over, lambda: self.budget.nulls_s(is_awaited=queue.is_awaited)
             for task, outcome in each(executor, queue, self.jobs, is_over, left_s=left_s):
                 if task.why != apart.CONTROL:
                     self.null(outcome)

@@ -14,7 +14,17 @@ from dataclasses import dataclass, field
 from blackstart.campaign import ground
 from blackstart.campaign.budget import Budget
 from blackstart.campaign.scout import FIRST_PATIENCE, bench_on, must_work
-from blackstart.campaign.serving import behind, ends_only, lasted_s, measured, must_serve, periodic, spans, went_well
+from blackstart.campaign.serving import (
+    behind,
+    ends_only,
+    lasted_s,
+    measured,
+    must_answer,
+    must_serve,
+    periodic,
+    spans,
+    went_well,
+)
 from blackstart.core.calibration import Calibration, CleanRun, Effect, Mask
 from blackstart.core.clock import SYSTEM
 from blackstart.core.errors import Undecided
@@ -116,6 +126,7 @@ class Observer:
         self.budget = budget
         self.zygote = ground.open_zygote(layout, isolation)
         self.bench = bench_on(self.zygote, target, check, Mask(), service)
+        self.bench.left_s = budget.lasting_s
         self.runs = 0
         self.patience = FIRST_PATIENCE
         self.notes: list[str] = []
@@ -138,7 +149,7 @@ class Observer:
         self.bench.service = measured(self.bench.service, first.run)
         (must_work if self.bench.service is None else must_serve)(first.run, first.trace)
         if any(reading.error for reading in first.run.readings):
-            self._check_must_work([first])  # one that hangs would take its limit again in each run
+            must_answer(first.run.readings)  # one that hangs would take its limit again in each run
         self._must_fit(lasted_s(first.run))
         self.patience = Patience.after(*spans(first.run))
         recorded = self._chain(first)
@@ -148,7 +159,7 @@ class Observer:
         self._learn(first, self._recorded("S0", other_pids=True))
         if not refuses and self.bench.service is None:
             self._learn(recorded[1], self._recorded("S1", other_pids=True))
-        self._check_must_work(recorded)
+        must_answer([reading for one in recorded for reading in one.run.readings])
         self.budget.must_last()
         self._placebo(first)
         return self._put_together(recorded, refuses)
@@ -315,17 +326,6 @@ class Observer:
             clean_runs=self.runs,
             notes=[*self.notes, *crossings(traces[0], self.layout, masker)],
         )
-
-    def _check_must_work(self, recorded: list[_Recorded]) -> None:
-        """Raise where `--check` fails after every clean run: it could tell nothing after a fault."""
-        answers = [reading for one in recorded for reading in one.run.readings]
-        if answers and all(answer.error or not answer.value.startswith("0\n") for answer in answers):
-            status, _, said = answers[0].value.partition("\n")
-            raise Undecided(
-                f"--check fails after a clean run: {answers[0].error or f'exit status {status}'}",
-                where=said.strip()[-200:],
-                next_step="let it end with status 0 where all is well; it is run in the target's directory by /bin/sh",
-            )
 
     def _arguments(self) -> list[str]:
         target = self.bench.command

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 
 from blackstart.campaign import ground
-from blackstart.campaign.serving import must_serve, ports
+from blackstart.campaign.serving import must_answer, must_serve, ports, unless_it_stops
 from blackstart.core.calibration import Mask
 from blackstart.core.errors import Undecided
 from blackstart.core.history import EXITED, Run
@@ -23,6 +24,7 @@ from blackstart.probes import Prober
 from blackstart.sandbox import Zygote
 from blackstart.sandbox.machine import LANDLOCK
 from blackstart.targets import Command, Patience, Service
+from blackstart.targets.command import always
 from blackstart.targets.readiness import FORMS
 from blackstart.trials import Bench
 from blackstart.trials.outside import Outside
@@ -38,22 +40,28 @@ def scout(
     isolation: str,
     service: Service | None = None,
     companions: tuple[Command | Outside, ...] = (),
-) -> tuple[list[str], list[str]]:
-    """(directories, made): those declared, and where a clean run on overlays changed something; what it made anew."""
+    left_s: Callable[[], float] = always,
+) -> tuple[list[str], list[str], Service | None]:
+    """(directories, made, service): those declared, and where a clean run on overlays changed something; what it made
+    anew; the service, perhaps as one that is known to ignore TERM.
+    """
     directories = list(ground.declared(options))
-    run, trace, changed = _scouted(options, target, opened, isolation, directories, service, companions)
+    run, trace, changed = _scouted(options, target, opened, isolation, directories, service, companions, left_s)
     if run.end.how == EXITED and run.end.code != 0:
         # An overlay is not quite a file system; on a copy of the working directory it may work.
         if ground.is_small(target.cwd) and target.cwd not in directories:
             directories.append(target.cwd)
-            run, trace, changed = _scouted(options, target, opened, isolation, directories, service, companions)
+            run, trace, changed = _scouted(options, target, opened, isolation, directories, service, companions, left_s)
     (must_work if service is None else must_serve)(run, trace)
+    if any(reading.error for reading in run.readings):
+        must_answer(run.readings)
     read = [o.path for o in trace if o.call in OPENING and o.kind == FILE]
     found, made = ground.state_directories(changed)
     found, made = ground.with_roots(found, made, trace)
     if isolation == LANDLOCK:  # there are no overlays in which something could be made
         found, made = [*found, *map(os.path.dirname, made)], []
-    return list(dict.fromkeys([*directories, *found, *ground.read_directories(read, target.cwd)])), made
+    known = list(dict.fromkeys([*directories, *found, *ground.read_directories(read, target.cwd)]))
+    return known, made, unless_it_stops(service, run)
 
 
 def _scouted(
@@ -64,18 +72,26 @@ def _scouted(
     directories: list[str],
     service: Service | None,
     companions: tuple[Command | Outside, ...],
+    left_s: Callable[[], float],
 ) -> tuple[Run, tuple[Operation, ...], list[str]]:
     """(run, trace, changed paths) of one clean run with these directories as copies and all else on overlays."""
     layout = ground.layout(options, target, directories, opened)
     with ground.open_zygote(layout, isolation) as zygote:
         zygote.capture("S0")
         bench = bench_on(zygote, target, None, Mask(), service, companions)
+        bench.left_s = left_s
         with zygote.sandbox("S0") as sandbox:
             recorder = Recorder(mask=bench.masker)
             run, conducted = bench.start(
                 sandbox, "S0", "scouting", calls=OBSERVED, recorder=recorder, patience=FIRST_PATIENCE
             )
             changed = [change.path for change in sandbox.changes()]
+            if why := sandbox.trouble((), ()):
+                raise Undecided(
+                    f"what a clean run writes does not fit here: {why}",
+                    where=f"{zygote.limit_bytes >> 20} MB is all that one run may write",
+                    next_step="let it write less, such as a log that ends at a size, or a run that ends sooner",
+                )
     return run, conducted.trace, changed
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -13,7 +13,7 @@ from blackstart.core.calibration import Calibration, CleanRun, Effect
 from blackstart.core.errors import Undecided
 from blackstart.core.history import EXITED, SIGNALED, STOPPED, Run
 from blackstart.core.options import Options
-from blackstart.core.reading import Image
+from blackstart.core.reading import Image, Reading
 from blackstart.core.trace import Operation
 from blackstart.gate import Recorder
 from blackstart.guard import parse_allowed
@@ -108,6 +108,17 @@ def must_serve(run: Run, trace: Iterable[Operation]) -> None:
         )
 
 
+def must_answer(answers: Sequence[Reading]) -> None:
+    """Raise where `--check` fails after every clean run: it could tell nothing after a fault."""
+    if answers and all(answer.error or not answer.value.startswith("0\n") for answer in answers):
+        status, _, said = answers[0].value.partition("\n")
+        raise Undecided(
+            f"--check fails after a clean run: {answers[0].error or f'exit status {status}'}",
+            where=said.strip()[-200:],
+            next_step="let it end with status 0 where all is well; it is run in the target's directory by /bin/sh",
+        )
+
+
 def went_well(run: Run) -> bool:
     """Whether a clean start did: a job ended with 0, a service was stopped."""
     return run.end.how == STOPPED or (run.end.how == EXITED and run.end.code == 0)
@@ -135,6 +146,12 @@ def measured(service: Service | None, run: Run) -> Service | None:
     ignores = run.life.held_up is not None
     limit_s = IGNORES_TERM_S if ignores else max(3 * (run.end.elapsed_s - run.life.stop_s), 5.0)
     return msgspec.structs.replace(service, stop_limit_s=limit_s, stops=not ignores)
+
+
+def unless_it_stops(service: Service | None, run: Run) -> Service | None:
+    """The service; where it ignored TERM, as one that is not waited for at each stop."""
+    is_held_up = run.life is not None and run.life.held_up is not None
+    return measured(service, run) if is_held_up else service
 
 
 def ends_only(before: Image, after: Image) -> Versions:

@@ -6,7 +6,8 @@ import os
 from collections.abc import Callable
 
 from blackstart.sandbox import Sandbox
-from blackstart.targets.command import Command, Pipes
+from blackstart.targets.command import Command
+from blackstart.targets.pipes import Pipes
 
 
 class Aside:

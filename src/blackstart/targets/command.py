@@ -7,6 +7,7 @@ target is looked at, not merely killed: what it waits in decides between hung, s
 
 from __future__ import annotations
 
+import math
 import os
 import select
 from collections.abc import Callable, Mapping, Sequence
@@ -25,14 +26,13 @@ from blackstart.gate.filter import compile as compile_filter
 from blackstart.gate.wallclock import GATED as CLOCK_CALLS
 from blackstart.sandbox import Sandbox
 from blackstart.targets.look import look
+from blackstart.targets.pipes import Pipes
 from blackstart.targets.signalling import Signals
 from blackstart.targets.watch import Diagnosis, Patience
 
-OUTPUT_LIMIT_BYTES = 4 << 20  # of each stream: one that floods must not silence the other
 LINGER_S = 0.5
 ORPHANS_LOOK_S = 0.05
 _LOOK_EVERY_S = 0.25
-_CHUNK_BYTES = 1 << 16
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,88 +99,19 @@ def _compiled(calls: frozenset[str], whole: frozenset[str]) -> bytes:
     return compile_filter(calls, whole=whole)
 
 
-class Pipes:
-    """The target's stdout and stderr: read as they come, kept up to a limit, counted beyond it."""
-
-    def __init__(self, now_s: Callable[[], float]) -> None:
-        self._now_s = now_s
-        self.outputs: list[Output] = []
-        self.seen_bytes = 0
-        self._kept_bytes: dict[str, int] = {}
-        self._open: dict[int, str] = {}
-        self.write_ends: tuple[int, int] = (-1, -1)
-        stdout, stdout_end = os.pipe()
-        stderr, stderr_end = os.pipe()
-        self.write_ends = (stdout_end, stderr_end)
-        for descriptor, stream in ((stdout, "stdout"), (stderr, "stderr")):
-            os.set_blocking(descriptor, False)
-            self._open[descriptor] = stream
-
-    def descriptors(self) -> list[int]:
-        return list(self._open)
-
-    def started(self) -> None:
-        for descriptor in self.write_ends:
-            os.close(descriptor)
-        self.write_ends = (-1, -1)
-
-    def read(self, descriptor: int) -> bool:
-        """Take what is there; False when the pipe is at its end (also if it was seen to be so before)."""
-        if descriptor not in self._open:
-            return False
-        try:
-            data = os.read(descriptor, _CHUNK_BYTES)
-        except BlockingIOError:
-            return True
-        if not data:
-            del self._open[descriptor]
-            os.close(descriptor)
-            return False
-        stream = self._open[descriptor]
-        if self._kept_bytes.get(stream, 0) < OUTPUT_LIMIT_BYTES:
-            self.outputs.append(Output(stream=stream, data=data, at_s=self._now_s()))
-            self._kept_bytes[stream] = self._kept_bytes.get(stream, 0) + len(data)
-        self.seen_bytes += len(data)
-        return True
-
-    def drain(self) -> None:
-        """Read all that is already in the pipes, without waiting."""
-        poller = select.poll()
-        for descriptor in self.descriptors():
-            poller.register(descriptor, select.POLLIN)
-        for _ in range(OUTPUT_LIMIT_BYTES // _CHUNK_BYTES):
-            ready = [d for d, event in poller.poll(0) if event]
-            for descriptor in ready:
-                if not self.read(descriptor):
-                    poller.unregister(descriptor)
-            if not ready:
-                return
-
-    def text(self, stream: str) -> str:
-        """All that is kept of one stream."""
-        kept = b"".join(output.data for output in self.outputs if output.stream == stream)
-        return kept.decode("utf-8", "surrogateescape")
-
-    def lines(self) -> int:
-        """How many lines have got out on stdout."""
-        return sum(output.data.count(b"\n") for output in self.outputs if output.stream == "stdout")
-
-    def close(self) -> None:
-        for descriptor in self.descriptors():
-            os.close(descriptor)
-        self._open.clear()
-        for descriptor in self.write_ends:
-            if descriptor >= 0:
-                os.close(descriptor)
+def always() -> float:
+    """The time that is left where nothing ends it."""
+    return math.inf
 
 
 class Start:
-    """The state of one running start; `run` is the loop."""
+    """The state of one running start; `run` is the loop; left_s: how much time is left for it, raises if none is."""
 
-    def __init__(self, sandbox: Sandbox, patience: Patience, clock: Clock) -> None:
+    def __init__(self, sandbox: Sandbox, patience: Patience, clock: Clock, left_s: Callable[[], float]) -> None:
         self.sandbox = sandbox
         self.patience = patience
         self.clock = clock
+        self._left_s = left_s
         self.began_s = clock.monotonic()
         self.pipes = Pipes(self.elapsed_s)
         self.supervisor: Supervisor | None = None
@@ -305,6 +236,7 @@ class Start:
 
     def attend(self, timeout_s: float) -> list[tuple[int, int]]:
         """Serve the gate until something else is ready, a fault has acted or the time is over; what is ready."""
+        timeout_s = min(timeout_s, self._left_s())
         supervisor = self.supervisor
         if supervisor is None:
             return self.poll.poll(timeout_s * 1000)
@@ -351,13 +283,14 @@ def conduct(
     drop_capabilities: Sequence[str] = (),
     signals: Mapping[int, tuple[int, ...]] = {},
     clock: Clock = SYSTEM,
+    left_s: Callable[[], float] = always,
 ) -> Conducted:
     """Start the command in the sandbox and stay with it until it ends, is killed by a fault or is given up.
 
     Afterwards nothing of it is alive. Raises TargetError when it cannot be executed, SandboxLimit when the sandbox
-    cannot hold it.
+    cannot hold it, and whatever left_s raises when no time is left for it.
     """
-    start = Start(sandbox, patience or Patience(), clock)
+    start = Start(sandbox, patience or Patience(), clock, left_s)
     start.signals.plan(signals)
     try:
         start.begin(command, gate, on_operation, drop_capabilities)

@@ -25,7 +25,7 @@ from blackstart.core.trace import Operation
 from blackstart.sandbox import Sandbox
 from blackstart.targets import census
 from blackstart.targets.aside import Aside
-from blackstart.targets.command import Command, Conducted, GateOrder, OnOperation, Start, account, ended
+from blackstart.targets.command import Command, Conducted, GateOrder, OnOperation, Start, account, always, ended
 from blackstart.targets.duty import Duty, Service
 from blackstart.targets.look import Look, is_at_rest, is_ready_to_run, longest, look, waits
 from blackstart.targets.readiness import ASKED, Asker
@@ -58,8 +58,16 @@ SOON_S = 0.005
 class _Serving(Start):
     """The state of one running start of a service."""
 
-    def __init__(self, sandbox: Sandbox, service: Service, duty: Duty, patience: Patience, clock: Clock) -> None:
-        super().__init__(sandbox, patience, clock)
+    def __init__(
+        self,
+        sandbox: Sandbox,
+        service: Service,
+        duty: Duty,
+        patience: Patience,
+        clock: Clock,
+        left_s: Callable[[], float],
+    ) -> None:
+        super().__init__(sandbox, patience, clock, left_s)
         self.service = service
         self.duty = duty
         self.life = Life()
@@ -338,14 +346,15 @@ class _Serving(Start):
             aside = self._start_aside(check, ids)
         finally:
             os.close(ids)
-        end_s = self.elapsed_s() + CHECK_LIMIT_S
+        limit_s = min(CHECK_LIMIT_S, self._left_s() / 2)  # so that one that hangs can still be told from a short budget
+        end_s = self.elapsed_s() + limit_s
         while self.sandbox.ended_beside(aside.number) is None and self.elapsed_s() < end_s and not self.is_down:
             self._step(_TICK_S)
         self.sandbox.event()
         aside.pipes.drain()
         status = self.sandbox.ended_beside(aside.number)
         aside.kill()
-        error = "" if status is not None else f"the check had not ended after {CHECK_LIMIT_S:.0f} s"
+        error = "" if status is not None else f"the check had not ended after {limit_s:.0f} s"
         if status is None and self.is_down:
             error = "the service ended while the check ran"
         code = os.waitstatus_to_exitcode(status) if status is not None else -1
@@ -397,12 +406,14 @@ def serve(
     drop_capabilities: Sequence[str] = (),
     signals: Mapping[int, tuple[int, ...]] = {},
     clock: Clock = SYSTEM,
+    left_s: Callable[[], float] = always,
 ) -> Conducted:
     """Start the service, let it work, stop it. Afterwards nothing of it is alive.
 
-    Raises TargetError when it cannot be executed, SandboxLimit when the sandbox cannot hold it.
+    Raises TargetError when it cannot be executed, SandboxLimit when the sandbox cannot hold it, and whatever
+    left_s raises when no time is left for it.
     """
-    start = _Serving(sandbox, service, duty, patience or Patience(), clock)
+    start = _Serving(sandbox, service, duty, patience or Patience(), clock, left_s)
     start.signals.plan(signals)
     try:
         start.begin(command, gate, on_operation and start.hearing(on_operation), drop_capabilities)

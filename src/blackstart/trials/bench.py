@@ -23,7 +23,7 @@ from blackstart.gate.calls import expand
 from blackstart.probes import Prober
 from blackstart.sandbox import Joint, Sandbox, Zygote
 from blackstart.targets import Command, Conducted, Duty, Patience, Service, conduct, serve
-from blackstart.targets.command import GateOrder, OnOperation
+from blackstart.targets.command import GateOrder, OnOperation, always
 from blackstart.trials.company import Company
 from blackstart.trials.outside import Outside
 
@@ -39,7 +39,8 @@ class Bench:
     calibration: the yardstick (empty while it is being made); pid_step: how far pids are advanced before a restart;
     lanes: by start state, what serves many crash states in turn; confirmed: failures seen in a sandbox of their own;
     peers: masked paths of the sockets that were seen to lead to companions; questions: how many it asked the resolver;
-    keep: told of each image as a start left it (phase, name), before anybody else starts on it.
+    keep: told of each image as a start left it (phase, name), before anybody else starts on it; left_s: how much time
+    is left for what is started here, raises if none is.
     """
 
     zygote: Zygote
@@ -56,6 +57,7 @@ class Bench:
     peers: dict[str, str] = field(default_factory=dict)
     questions: int = 0
     keep: Callable[[str, str], None] | None = None
+    left_s: Callable[[], float] = always
     _serial: count[int] = field(default_factory=count)
 
     @contextmanager
@@ -109,6 +111,7 @@ class Bench:
                 on_operation=None if on_operation is None else self._translated(on_operation),
                 drop_capabilities=drop_capabilities,
                 signals=signals,
+                left_s=self.left_s,
             )
         )
         if company is not None:
@@ -217,7 +220,8 @@ class Bench:
         """The answer of `--check`, asked on a copy of the image: its exit status and what it printed."""
         assert self.check is not None
         with self.image_from(image) as copy, self.zygote.sandbox(copy) as sandbox:
-            answer = conduct(sandbox, self.check, patience=Patience(deadline_s=30.0, hard_s=60.0))
+            patience = Patience(deadline_s=30.0, hard_s=60.0)
+            answer = conduct(sandbox, self.check, patience=patience, left_s=self.left_s)
         return self.reading(answer, when)
 
     @staticmethod

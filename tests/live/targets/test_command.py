@@ -19,7 +19,7 @@ from blackstart.core.rule import parse
 from blackstart.gate import Match, Recorder, Tamper
 from blackstart.sandbox import Started
 from blackstart.targets import Patience, conduct
-from blackstart.targets.command import OUTPUT_LIMIT_BYTES
+from blackstart.targets.pipes import OUTPUT_LIMIT_BYTES
 from tests.live.trials.stage import PYTHON, SHORT, Stage, descriptors, printed, staged
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(120)]

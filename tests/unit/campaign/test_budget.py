@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 
+import pytest
+
 from blackstart.campaign.budget import GRACE_MIN_S, Budget
 from blackstart.core.clock import ManualClock
+from blackstart.core.errors import Undecided
 
 
 def budget(total_s: float, *trials_s: float) -> tuple[Budget, ManualClock]:
@@ -31,6 +34,24 @@ def test_one_more_trial_is_given_up_soon_and_a_repetition_after_one_patience() -
     assert made.grace_s(50.0, is_awaited=False) == 9.0
     assert made.grace_s(50.0, is_awaited=True) == 50.0
     assert budget(0.0)[0].grace_s(50.0, is_awaited=False) == GRACE_MIN_S
+
+
+def test_null_trials_beyond_those_that_there_must_be_end_with_the_part_of_calibration() -> None:
+    made, clock = budget(60.0)
+    clock.sleep(19.0)
+    assert made.nulls_s(is_awaited=False) == 1.0 and made.nulls_s(is_awaited=True) == 41.0
+    clock.sleep(2.0)
+    assert made.nulls_s(is_awaited=False) < 0
+    assert budget(math.inf)[0].nulls_s(is_awaited=False) == math.inf
+
+
+def test_what_must_not_outlast_it_is_told_when_it_is_over() -> None:
+    made, clock = budget(60.0)
+    clock.sleep(59.0)
+    assert made.lasting_s() == 1.0
+    clock.sleep(1.0)
+    with pytest.raises(Undecided, match="calibration alone took 60 s, more than the budget"):
+        made.lasting_s()
 
 
 def test_waiting_for_a_lock_takes_no_more_than_half_of_what_is_left() -> None:
