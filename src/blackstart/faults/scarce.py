@@ -27,7 +27,7 @@ from blackstart.targets import Conducted
 RESIDENT, PRESSURE, CPU = "resident", "pressure", "cpu"
 PERCENT = 10
 _GROWTH_MIN, _WRITTEN_SHARE = 4 << 20, 8
-_COUNTED = {RESIDENT: "killed", PRESSURE: "refused", CPU: "throttled"}
+_COUNTED = {RESIDENT: "killed", PRESSURE: "waited", CPU: "throttled"}
 _WORDS = {
     RESIDENT: "at most {} more bytes of memory for all its processes",
     PRESSURE: "whoever needs more than {} more bytes of memory waits until healed",
@@ -35,7 +35,7 @@ _WORDS = {
 }
 _TOLD = {
     RESIDENT: "the kernel killed {} of its processes",
-    PRESSURE: "memory was refused {} times",
+    PRESSURE: "it had to wait for memory: the kernel counted {}",
     CPU: "it was held up in {} periods of 0.1 s",
 }
 
@@ -103,10 +103,10 @@ class Scarce(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag=
             yield
 
     def account(self, conducted: Conducted, first_tamper: int) -> Injected:
-        """Fired means: the kernel counted that it killed, refused or held up."""
+        """Fired means: the kernel counted that it killed, let wait or held up; what was reclaimed hurt nobody."""
         fired = conducted.group.get(_COUNTED[self.what], 0)
         note = _TOLD[self.what].format(fired) if fired else "it never needed more"
-        hits = sum(conducted.group.values())
+        hits = conducted.group.get("met", 0) or fired
         return Injected(
             fault=str(self), kind=self.kind, hits=hits, fired=fired, outputs=conducted.outputs_at_firing, note=note
         )

@@ -20,6 +20,8 @@ from blackstart.core.errors import SandboxLimit
 MEMORY, CPU = "memory", "cpu"
 PREFIX = "blackstart-"
 PERIOD_US = 100_000
+# To reclaim what can be had back takes less, as a rule; who is held up under pressure sleeps far longer.
+STALL_US = 100_000
 REMOVE_LIMIT_S = 5.0
 # Removes what it is given once its input ends: at once where that is gone already.
 _KEEP = (
@@ -81,6 +83,7 @@ class Group:
         self.controller = controller
         self._at = at
         self._last: dict[str, int] = {}
+        self._waits, self._waited = -1, 0
 
     def take(self, process: int) -> None:
         """From now on this process belongs here."""
@@ -91,6 +94,7 @@ class Group:
         first = self._at.version == 1
         has = int(self._read("memory.usage_in_bytes" if first else "memory.current"))
         if waits and first:
+            self._count_waits()
             self._write("memory.oom_control", "1")
         slow = "memory.high" if waits else "memory.max"
         self._write("memory.limit_in_bytes" if first else slow, str(has + more))
@@ -109,9 +113,27 @@ class Group:
         for name, value in _UNLIMITED[self._at.version, self.controller]:
             self._write(name, value)
 
+    def _count_waits(self) -> None:
+        """Let the kernel tell each time that nothing can be reclaimed any more and somebody has to wait (version 1)."""
+        if self._waits >= 0:
+            return
+        waits = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        watched = os.open(f"{self.path}/memory.oom_control", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            self._write("cgroup.event_control", f"{waits} {watched}")
+        except BaseException:
+            os.close(waits)
+            raise
+        finally:
+            os.close(watched)
+        self._waits = waits
+
     def counts(self) -> dict[str, int]:
-        """What the kernel counted: killed, refused (allocations that met the limit), throttled (periods); the last
-        known where the group is gone."""
+        """What the kernel counted; the last known where the group is gone.
+
+        killed; met: allocations that met the limit, be it that something could be reclaimed for them; waited: how often
+        nothing could (in version 2: for how many tenths of a second it was waited for memory); throttled: periods.
+        """
         with contextlib.suppress(OSError):
             self._last = self._count()
         return dict(self._last)
@@ -121,15 +143,29 @@ class Group:
             return {"throttled": self._pairs("cpu.stat").get("nr_throttled", 0)}
         if self._at.version == 1:
             killed = self._pairs("memory.oom_control").get("oom_kill", 0)
-            return {"killed": killed, "refused": int(self._read("memory.failcnt"))}
+            if self._waits >= 0:
+                with contextlib.suppress(BlockingIOError):
+                    self._waited += os.eventfd_read(self._waits)
+            return {"killed": killed, "met": int(self._read("memory.failcnt")), "waited": self._waited}
         events = self._pairs("memory.events")
-        return {"killed": events.get("oom_kill", 0), "refused": events.get("max", 0) + events.get("high", 0)}
+        met = events.get("max", 0) + events.get("high", 0)
+        return {"killed": events.get("oom_kill", 0), "met": met, "waited": self._stalled_us() // STALL_US}
+
+    def _stalled_us(self) -> int:
+        """For how long processes of the group waited for memory; 0 where the kernel does not account for that."""
+        try:
+            some = self._read("memory.pressure").splitlines()[0]
+        except OSError:
+            return 0
+        return int(some.rpartition("total=")[2])
 
     def remove(self) -> None:
         """Lift the limit, let who is left go back to where we are, and remove it. Again is nothing."""
         if not os.path.isdir(self.path):
+            self._hear_no_more()
             return
         self.counts()
+        self._hear_no_more()
         self.lift()
         end_s = SYSTEM.monotonic() + REMOVE_LIMIT_S
         while True:
@@ -143,6 +179,11 @@ class Group:
                 if SYSTEM.monotonic() > end_s:
                     raise SandboxLimit(f"the group {self.path} cannot be removed: {error.strerror}") from None
             SYSTEM.sleep(0.01)
+
+    def _hear_no_more(self) -> None:
+        if self._waits >= 0:
+            os.close(self._waits)
+            self._waits = -1
 
     def _read(self, name: str) -> str:
         with open(f"{self.path}/{name}") as file:

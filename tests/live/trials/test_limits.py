@@ -153,6 +153,53 @@ def made(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     assert not any(map(os.path.isdir, paths))
 
 
+READS = """
+import os, sys
+sys.stdin.readline()
+with open(sys.argv[1], "rb") as file:
+    os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)  # what is read again counts as ours
+    while file.read(1 << 16):
+        pass
+print("read", flush=True)
+sys.stdin.readline()
+held = [bytearray(1 << 20) for _ in range(int(sys.argv[2]))]
+print("held", flush=True)
+sys.stdin.readline()
+"""
+
+
+@grouped
+@pytest.mark.parametrize(("more", "waits"), [("2", False), ("64", True)])
+def test_memory_that_could_be_reclaimed_is_no_pressure(tmp_path: Path, more: str, waits: bool) -> None:
+    with (tmp_path / "file").open("wb") as file:
+        file.write(bytes(20 << 20))
+        os.fsync(file.fileno())
+    command = [sys.executable, "-c", READS, str(tmp_path / "file"), more]
+    with groups.made(groups.MEMORY) as group:
+        reading = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert reading.stdin and reading.stdout
+        with reading:
+            try:
+                group.take(reading.pid)
+                reading.stdin.write(b"\n")
+                reading.stdin.flush()
+                assert reading.stdout.readline() == b"read\n"
+                if int(dict(map(str.split, Path(group.path, "memory.stat").open()))["inactive_file"]) < 10 << 20:
+                    pytest.skip("needs a control group: none can be made here that files of this disk count in")
+                group.limit_memory(0, waits=True)
+                reading.stdin.write(b"\n")
+                reading.stdin.flush()
+                end_s = time.monotonic() + 60
+                while waits and not group.counts()["waited"] and time.monotonic() < end_s:
+                    os.sched_yield()
+                if waits:
+                    group.lift()
+                assert reading.stdout.readline() == b"held\n"
+                assert group.counts()["met"] and bool(group.counts()["waited"]) == waits
+            finally:
+                reading.kill()
+
+
 GROWS = "open('mark', 'w').close()\nheld = [bytearray(1 << 20) for _ in range(30)]\nprint(len(held))"
 
 

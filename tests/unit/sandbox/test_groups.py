@@ -69,16 +69,30 @@ def text(base: Path, name: str) -> str:
 def test_memory_in_version_1(tmp_path: Path) -> None:
     made = group(tmp_path, 1, MEMORY, memory__usage_in_bytes="5000\n", memory__failcnt="3\n",
                  memory__oom_control="oom_kill_disable 0\nunder_oom 0\noom_kill 2\n")  # fmt: skip
-    assert made.counts() == {"killed": 2, "refused": 3}
+    assert made.counts() == {"killed": 2, "met": 3, "waited": 0}
     made.limit_memory(100, waits=True)
-    assert (text(tmp_path, "memory.limit_in_bytes"), text(tmp_path, "memory.oom_control")) == ("5100", "1")
+    told = int(text(tmp_path, "cgroup.event_control").split()[0])
+    assert made.counts()["waited"] == 0  # what could be reclaimed hurt nobody
+    os.eventfd_write(told, 2)  # as the kernel does
+    assert made.counts()["waited"] == made.counts()["waited"] == 2
+    made.limit_memory(200, waits=True)  # a second try hears of the same
+    assert int(text(tmp_path, "cgroup.event_control").split()[0]) == told
+    assert (text(tmp_path, "memory.limit_in_bytes"), text(tmp_path, "memory.oom_control")) == ("5200", "1")
     made.lift()
     assert (text(tmp_path, "memory.limit_in_bytes"), text(tmp_path, "memory.oom_control")) == ("-1", "0")
+    os.rename(tmp_path / "group", tmp_path / "gone")
+    made.remove()
+    with pytest.raises(OSError):
+        os.fstat(told)
 
 
 def test_memory_in_version_2(tmp_path: Path) -> None:
     made = group(tmp_path, 2, MEMORY, memory__current="5000\n", memory__events="low 0\nhigh 4\nmax 1\noom_kill 0\n")
-    assert made.counts() == {"killed": 0, "refused": 5}
+    assert made.counts() == {"killed": 0, "met": 5, "waited": 0}  # a kernel that does not account for pressure
+    for stalled_us, waited in ((99_999, 0), (250_000, 2)):
+        some, full = (f"{who} avg10=0.00 avg60=0.00 avg300=0.00 total={stalled_us}" for who in ("some", "full"))
+        (tmp_path / "group" / "memory.pressure").write_text(f"{some}\n{full}\n")
+        assert made.counts()["waited"] == waited
     made.limit_memory(0, waits=True)
     assert text(tmp_path, "memory.high") == "5000"
     made.limit_memory(0)
