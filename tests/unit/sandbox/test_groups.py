@@ -71,15 +71,21 @@ def test_memory_in_version_1(tmp_path: Path) -> None:
                  memory__oom_control="oom_kill_disable 0\nunder_oom 0\noom_kill 2\n")  # fmt: skip
     assert made.counts() == {"killed": 2, "met": 3, "waited": 0}
     made.limit_memory(100, waits=True)
+    assert (text(tmp_path, "memory.limit_in_bytes"), text(tmp_path, "memory.oom_control")) == ("5100", "1")
+    made.lift()
+    assert (text(tmp_path, "memory.limit_in_bytes"), text(tmp_path, "memory.oom_control")) == ("-1", "0")
+
+
+def test_a_wait_for_memory_in_version_1(tmp_path: Path) -> None:
+    made = group(tmp_path, 1, MEMORY, memory__usage_in_bytes="5000\n", memory__failcnt="3\n", memory__oom_control="")
+    made.limit_memory(0, waits=True)
     told = int(text(tmp_path, "cgroup.event_control").split()[0])
+    made.limit_memory(0, waits=True)  # a second try hears of the same
+    assert int(text(tmp_path, "cgroup.event_control").split()[0]) == told
+    (tmp_path / "group" / "memory.oom_control").write_text("oom_kill_disable 1\nunder_oom 0\noom_kill 0\n")
     assert made.counts()["waited"] == 0  # what could be reclaimed hurt nobody
     os.eventfd_write(told, 2)  # as the kernel does
     assert made.counts()["waited"] == made.counts()["waited"] == 2
-    made.limit_memory(200, waits=True)  # a second try hears of the same
-    assert int(text(tmp_path, "cgroup.event_control").split()[0]) == told
-    assert (text(tmp_path, "memory.limit_in_bytes"), text(tmp_path, "memory.oom_control")) == ("5200", "1")
-    made.lift()
-    assert (text(tmp_path, "memory.limit_in_bytes"), text(tmp_path, "memory.oom_control")) == ("-1", "0")
     os.rename(tmp_path / "group", tmp_path / "gone")
     made.remove()
     with pytest.raises(OSError):
