@@ -49,6 +49,8 @@ _FAMILIES = {"socket:inet:": socket.AF_INET, "socket:inet6:": socket.AF_INET6}
 _LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 # A client is met where the next one is accepted, or one that was is read: an accept that waits already is not seen.
 _MEETING, _ACCEPTED = "accept|accept4|recvfrom|recvmsg|read", "socket:"
+# Whoever is held by slow readers neither accepts nor reads any more, but sends what they have room for.
+_ANSWERING = "sendto|sendmsg|write|writev"
 _RESET = struct.pack("ii", 1, 0)
 
 
@@ -73,7 +75,8 @@ class Clients(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag
         if scene.new_socket is None:
             raise CannotInject("there is no service to be used")
         crowd = _Crowd(self, scene.new_socket, scene.seed)
-        seen = Match(call=_MEETING, path=f"{self.path}|{_ACCEPTED}")
+        calls = f"{_MEETING}|{_ANSWERING}" if self.how == SLOW else _MEETING
+        seen = Match(call=calls, path=f"{self.path}|{_ACCEPTED}")
         before, hold_s = list(scene.when_ready), scene.hold_s
         try:
             scene.when_ready.append(crowd.come)

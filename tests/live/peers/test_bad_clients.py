@@ -79,7 +79,7 @@ EACH_PIECE = SLOTS.replace("LIMIT", "3")
 WHOLE_TALK = SLOTS.replace("LIMIT", "ends_s - time.monotonic()")  # ValueError once that is past
 WORK = """
 import socket
-for number in range(3):
+for number in range(2):
     try:
         with socket.create_connection(('127.0.0.1', 8096), timeout=3) as sock:
             sock.sendall(b'hello\\n')
