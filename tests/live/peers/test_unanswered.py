@@ -21,6 +21,8 @@ from tests.live.peers.test_clients import COMPANION, HEAD, INET
 from tests.live.trials.stage import SHORT, Stage, printed, staged
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(180)]
+# Longer than the kernel may take to send its SYN again, for the second time after 3 s.
+WAITING = Patience(deadline_s=15.0, hard_s=60.0)
 SERVING = Patience(deadline_s=15.0, hard_s=60.0, work_s=20.0)
 
 
@@ -67,7 +69,7 @@ except OSError as error:
 )
 def test_it_hangs_as_long_as_the_program_lets_it(stage: Stage, limit: str, ends: int, said: bytes) -> None:
     stage.runs(CONNECTING.replace("LIMIT", limit))
-    run = unanswered(stage, back_s=OUTAGE_S).runs[0]
+    run = unanswered(stage, back_s=OUTAGE_S, patience=WAITING).runs[0]
     assert (run.end.how, run.end.code, printed(run)) == (EXITED, ends, said), (run.end, told(run))
     assert (told(run) == "TimeoutError") is not said
 
