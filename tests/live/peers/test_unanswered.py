@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -17,7 +18,7 @@ from blackstart.faults.peer import OUTAGE_S, UNANSWERED, Peer
 from blackstart.faults.point import Point
 from blackstart.oracles import alive
 from blackstart.targets import Patience, Service, parse_ready, service
-from tests.live.peers.test_clients import COMPANION, HEAD, INET
+from tests.live.peers.test_clients import COMPANION, HEAD, INET, INET6
 from tests.live.trials.stage import SHORT, Stage, printed, staged
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(180)]
@@ -33,9 +34,9 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         yield made
 
 
-def unanswered(stage: Stage, back_s: float = 0.0, patience: Patience = SHORT) -> History:
+def unanswered(stage: Stage, back_s: float = 0.0, patience: Patience = SHORT, path: str = INET) -> History:
     """A trial in which nobody answers from the first connect on."""
-    fault = Peer(point=Point(call="connect", path=INET, nth=1), how=UNANSWERED, back_s=back_s)
+    fault = Peer(point=Point(call="connect", path=path, nth=1), how=UNANSWERED, back_s=back_s)
     history = stage.trial(fault, patience=patience, rerun=False)
     (injected,) = history.injected
     assert injected.fired and "SYN had no answer" in injected.note, injected.note
@@ -74,11 +75,27 @@ def test_it_hangs_as_long_as_the_program_lets_it(stage: Stage, limit: str, ends:
     assert (told(run) == "TimeoutError") is not said
 
 
-def test_for_long_it_is_a_wait_that_the_kernel_ends(stage: Stage) -> None:
-    stage.runs(CONNECTING.replace("LIMIT", "None"))
-    run = unanswered(stage).runs[0]
+@pytest.mark.parametrize(("host", "path"), [("127.0.0.1", INET), ("::1", INET6)], ids=["IPv4", "IPv6"])
+def test_for_long_it_is_a_wait_that_the_kernel_ends(stage: Stage, host: str, path: str) -> None:
+    stage.runs(CONNECTING.replace("LIMIT", "None").replace("127.0.0.1", host))
+    run = unanswered(stage, path=path).runs[0]
     assert run.end.how == DEADLINE and run.end.wait is not None
     assert (run.end.wait.state, run.end.wait.call) == ("timed", "connect") and run.end.wait.limit_s > 30
+
+
+EVERYWHERE = (
+    COMPANION.partition("socks = ")[0]
+    + """
+server = socket.create_server(('::', 8099), family=socket.AF_INET6, dualstack_ipv6=True)
+serve(server)
+"""
+)
+
+
+def test_a_peer_at_every_address_answers_at_none(tmp_path: Path) -> None:
+    with staged(tmp_path, CONNECTING.replace("LIMIT", "0.5")) as stage:
+        stage.bench.companions = (stage.command((sys.executable, "-c", EVERYWHERE)),)
+        assert told(unanswered(stage, back_s=OUTAGE_S).runs[0]) == "TimeoutError"
 
 
 # Asks its peer once for each client. The bad one has learnt from its first failure, for ever.
