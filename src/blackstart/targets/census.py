@@ -10,7 +10,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from blackstart.core.history import Census
 from blackstart.sandbox.layout import ProcessInfo
 
-_LISTENS, _BOUND, _LISTENS_UNIX = "0A", "07", "00010000"
+_LISTENS, _BOUND = "0A", "07"
+# The flags and the type of a unix socket: one that listens for streams, and one that takes datagrams.
+_LISTENS_UNIX, _TAKES_UNIX = ("00010000", ""), ("", "0002")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 COMMANDS_MAX = 50
 
@@ -76,10 +78,21 @@ def _rows(pid: int, table: str) -> list[list[str]]:
 
 def unix_listeners(table: str) -> Iterator[str]:
     """The names of listening sockets in the text of /proc/net/unix; a name may hold blanks, newlines and any bytes."""
-    head = r"^[0-9a-f]{8,16}: [0-9A-F]{8} [0-9A-F]{8} ([0-9A-F]{8}) [0-9A-F]{4} [0-9A-F]{2} +[0-9]+"
+    return _unix_names(table, *_LISTENS_UNIX)
+
+
+def unix_datagrams(pid: int) -> set[str]:
+    """The names of unix sockets that take datagrams in the network of this process."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/net/unix", errors="surrogateescape") as file:
+        return set(_unix_names(file.read(), *_TAKES_UNIX))
+    return set()
+
+
+def _unix_names(table: str, wanted_flags: str, wanted_type: str) -> Iterator[str]:
+    head = r"^[0-9a-f]{8,16}: [0-9A-F]{8} [0-9A-F]{8} ([0-9A-F]{8}) ([0-9A-F]{4}) [0-9A-F]{2} +[0-9]+"
     parts = re.split(head, table, flags=re.MULTILINE)
-    for flags, name in zip(parts[1::2], parts[2::2], strict=True):
-        if flags == _LISTENS_UNIX and name.startswith(" "):
+    for flags, kind, name in zip(parts[1::3], parts[2::3], parts[3::3], strict=True):
+        if wanted_flags in ("", flags) and wanted_type in ("", kind) and name.startswith(" "):
             yield name[1:].removesuffix("\n")
 
 

@@ -29,7 +29,6 @@ from blackstart.trials.outside import Outside
 
 # With what a target turns to a peer, and what is said of one that cannot be broken.
 _TURNING = frozenset("connect sendto sendmsg sendmmsg".split())
-_ABSTRACT = "no proxy can stand at an abstract name: what listens there is not broken"
 
 
 @dataclass
@@ -136,13 +135,13 @@ class Bench:
         turned_to = dict.fromkeys(o.masked for o in conducted.trace if o.call in _TURNING and o.kind == SOCKET)
         if turned_to:
             company.look_again()
-        abstract = {path: _ABSTRACT for path in turned_to if company.is_abstract(path)}
+        whole = {path: why for path in turned_to if (why := company.why_whole(path))}
         places = {path: company.leads_to(path) for path in turned_to}
         self.peers |= {path: place.network for path, place in places.items() if place is not None}
         self.questions = max(self.questions, company.resolver.asked if conducted.trace else 0)
         now = company.sandbox.joint.counts() if company.sandbox.joint else {}
         packets = {fate: count - before.get(fate, 0) for fate, count in now.items()}
-        uncovered = {**conducted.uncovered, **abstract}
+        uncovered = {**conducted.uncovered, **whole}
         return msgspec.structs.replace(conducted, peers=company.told(), packets=packets, uncovered=uncovered)
 
     def real(self, masked: str, image: str) -> str:

@@ -30,13 +30,15 @@ from blackstart.proxy.resolver import Resolver
 from blackstart.sandbox import Joint, Sandbox
 from blackstart.targets import Command
 from blackstart.targets.aside import Aside
-from blackstart.targets.census import Steady, datagram_ports, listeners, ports
+from blackstart.targets.census import Steady, datagram_ports, listeners, ports, unix_datagrams
 from blackstart.trials import names
 from blackstart.trials.networks import Abroad, Between
 from blackstart.trials.outside import Outside
 
 T = TypeVar("T")
 COMPANION_LIMIT_S, LATE_LIMIT_S = 15.0, 3.0
+_ABSTRACT = "no proxy can stand at an abstract name: what listens there is not broken"
+_UNIX_DATAGRAMS = "no proxy of ours carries datagrams of unix sockets: what takes them there is not broken"
 _TICK_S = 0.02
 # A companion's own question to somebody takes less: a port of those that the kernel gives to clients is then its door.
 _STEADY_S = 1.0
@@ -225,9 +227,14 @@ class Company:
         )
         return [place for place in of_each if place is not None]
 
-    def is_abstract(self, path: str) -> bool:
-        """Whether a companion listens at this path, and it is an abstract name: no proxy can take that over."""
-        return path.startswith("socket:unix:@") and path.removeprefix("socket:unix:") in self._heard()
+    def why_whole(self, path: str) -> str:
+        """Why a companion that listens at this path cannot be broken; "" where it can, or nobody does."""
+        name = path.removeprefix("socket:unix:")
+        if name == path:
+            return ""
+        if set().union(*map(unix_datagrams, self._where())) & {name, os.path.relpath(name, self._cwd)}:
+            return _UNIX_DATAGRAMS
+        return _ABSTRACT if name.startswith("@") and name in self._heard() else ""
 
     def breaks(self, path: str, broken: Broken) -> None:
         """Remember what breaks this peer in the start that follows."""

@@ -19,10 +19,14 @@ from tests.live.trials.stage import PATIENT, SHORT, Stage, printed, staged
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(120)]
 COMPANION = r"""
-import socket
+import os, socket
 abstract = socket.socket(socket.AF_UNIX)
 abstract.bind('\0blackstart-abstract')
 abstract.listen()
+log = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+if os.path.exists('log'):
+    os.unlink('log')
+log.bind('log')
 sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 sock.bind(('127.0.0.1', 8091))
 while True:
@@ -31,7 +35,7 @@ while True:
 """
 PATH = "socket:inet:127.0.0.1:8091"
 CLIENT = """
-import socket, time
+import os, socket, time
 sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 CONNECT
 sock.settimeout(LIMIT)
@@ -89,6 +93,7 @@ def test_refused_is_an_error_of_the_connected_and_slow_is_late(stage: Stage) -> 
 
 def test_where_a_clean_run_turns_to_is_learnt_and_an_abstract_name_is_said_to_be_left_out(stage: Stage) -> None:
     abstract = "\nsocket.socket(socket.AF_UNIX).connect('\\0blackstart-abstract')"
+    abstract += "\nsocket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b'line', os.path.abspath('log'))"
     stage.runs(TO_NOBODY.replace("LIMIT", "None").replace("TRIES", "1") + abstract)
     bench = stage.bench
     with bench.image_from("S0") as image, bench.zygote.sandbox(image) as sandbox:
@@ -96,3 +101,4 @@ def test_where_a_clean_run_turns_to_is_learnt_and_an_abstract_name_is_said_to_be
         run, seen = bench.start(sandbox, image, "clean", calls=OBSERVED, recorder=recorder, patience=PATIENT)
     assert run.end.code == 0 and bench.peers == {PATH: "udp"}
     assert "abstract" in seen.uncovered["socket:unix:@blackstart-abstract"]
+    assert "datagrams" in seen.uncovered[f"socket:unix:{stage.cwd}/log"]
