@@ -8,10 +8,13 @@ no recovery: then only files whose reset made the target start again are judged,
 
 from __future__ import annotations
 
+import re
+
 from blackstart.core.calibration import Calibration
 from blackstart.core.history import EXITED, History, Run
 from blackstart.core.verdict import FAILED, Verdict, failed, passed, unknown
 from blackstart.oracles import damage
+from blackstart.oracles.answers import after_restart, strange
 from blackstart.oracles.compare import is_broken
 from blackstart.oracles.legal import CORRUPT, LEGAL, LOST, legal_after, legal_unrecovered, versions_of
 from blackstart.oracles.once import judge_once
@@ -19,6 +22,7 @@ from blackstart.oracles.outputs import reached
 from blackstart.oracles.view import CLOCK_KINDS, DAMAGE_KINDS, PEER_KINDS, View
 
 NAME = "state"
+_DIGITS = re.compile(r"[0-9]+")
 
 
 def judge(history: History, calibration: Calibration) -> tuple[Verdict, ...]:
@@ -41,7 +45,9 @@ def judge(history: History, calibration: Calibration) -> tuple[Verdict, ...]:
         return _still_reads(view, last)
     if not view.ends_as_clean(last):
         return _unrecovered(view, last)
-    return _by_check(view, last) or _by_content(view, last)
+    answered = _by_check(view, last)
+    odd = None if answered else after_restart(view, last, NAME)
+    return answered or ((odd,) if odd is not None else _by_content(view, last))
 
 
 def _by_check(view: View, last: Run) -> tuple[Verdict, ...]:
@@ -64,16 +70,19 @@ def _by_content(view: View, last: Run) -> tuple[Verdict, ...]:
     for path in view.judged():
         legal, state = legal_after(view, path), view.state(last, path)
         outcome = legal.judge(state)
+        if outcome == LOST and state is None and _has_another_number(view, path, last):
+            continue
         if outcome == LOST and state is None and _was_refused(view, path):
             unsure.append(path)
         elif outcome in found:
             found[outcome][path] = legal.sentence(path, state)
         elif outcome != LEGAL:
             unsure.append(path)
-    if unsure and not any(found.values()) and _answers_as_clean(view, last):
+    odd = strange(view, last)
+    if unsure and not any(found.values()) and not odd and _answers_as_clean(view, last):
         names = ", ".join(unsure)
         return (passed(NAME, f"{names} cannot be compared, but the restart read it and answers as a clean run does"),)
-    return _verdicts(view, found, unsure)
+    return _verdicts(view, found, unsure, odd)
 
 
 def _answers_as_clean(view: View, last: Run) -> bool:
@@ -96,6 +105,30 @@ def _still_reads(view: View, last: Run) -> tuple[Verdict, ...]:
     if broken and not failing:
         return (failed(NAME, "corrupt", *(f"{path} {why}" for path, why in broken.items()), paths=broken),)
     return tuple(failing) or (passed(NAME, "it still reads; what it holds may depend on what the peer was asked"),)
+
+
+def _has_another_number(view: View, path: str, last: Run) -> bool:
+    """Whether it was never made in this history, and another file took its place: the restart went on counting.
+
+    Names that differ in their numbers are places of one list, as lines are: it has as many as a clean run leaves, and
+    one of a number that the clean run from here did not come to. What had been acknowledged is another matter.
+    """
+    assert view.clean is not None
+    family, names = _numbered(path), [{view.masker(one) for one in run.image} for run in view.history.runs]
+    stood = view.clean.versions.get(path, (None,))[0] is not None or any(path in seen for seen in names)
+    if not family or stood or reached(view).get(path, 0) > 0:
+        return False
+    now = {view.masker(one) for one, state in last.image.items() if state.size}
+    now = {one for one in now if _numbered(one) == family}
+    then = {one for one in view.clean.files if _numbered(one) == family}
+    return len(now) >= len(then) and bool(now - then)
+
+
+def _numbered(path: str) -> str:
+    """The path with `#` for the numbers in its last part; `` where there are none."""
+    directory, slash, name = path.rpartition("/")
+    plain = _DIGITS.sub("#", name)
+    return f"{directory}{slash}{plain}" if plain != name else ""
 
 
 def _was_refused(view: View, path: str) -> bool:
@@ -124,14 +157,14 @@ def _unrecovered(view: View, last: Run) -> tuple[Verdict, ...]:
     return (passed(NAME, "the restart fails, but what it would have recovered from is legal"),)
 
 
-def _verdicts(view: View, found: dict[str, dict[str, str]], unsure: list[str]) -> tuple[Verdict, ...]:
+def _verdicts(view: View, found: dict[str, dict[str, str]], unsure: list[str], odd: str = "") -> tuple[Verdict, ...]:
     verdicts = tuple(
         failed(NAME, consequence, *files.values(), paths=files) for consequence, files in found.items() if files
     )
     if verdicts:
         return verdicts
     if unsure:
-        hint = "" if view.calibration.has_check else " (--check would)"
+        hint = f" ({odd})" if odd else "" if view.calibration.has_check else " (--check would)"
         return (unknown(NAME, f"clean runs do not tell whether the content of {', '.join(unsure)} is legal{hint}"),)
     return (passed(NAME),)
 

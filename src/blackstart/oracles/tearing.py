@@ -40,7 +40,7 @@ def torn(state: FileState, known: Iterable[FileState | None]) -> str:
         piece = _of_row(value, seen, has_hole=has_hole) if form == "bytes" else _of_value(value, seen)
         if piece:
             where = f"in line {place}" if form == "text" else f"at {place}"
-            return f"{where} stands {piece}: {short(value)}"
+            return f"{where} stands {piece}: {short(value) if value.strip() else repr(value)}"
     return _of_text(state, known, strange[0][0]) if form == "text" else ""
 
 

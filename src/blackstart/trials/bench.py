@@ -225,8 +225,10 @@ class Bench:
 
     @staticmethod
     def reading(answer: Conducted, when: str) -> Reading:
-        """What a check said, as a reading."""
-        text = b"".join(o.data for o in answer.outputs if o.stream == "stdout")
+        """What a check said, as a reading; of one that fails, its message too, at the end."""
+        streams = ("stdout", "stderr") if answer.end.code else ("stdout",)
+        texts = [b"".join(o.data for o in answer.outputs if o.stream == stream) for stream in streams]
+        text = b"\n".join(one for one in texts if one)
         error = "" if answer.end.how == EXITED else f"the check {answer.end.how}"
         value = f"{answer.end.code}\n{text.decode('utf-8', 'surrogateescape')}"
         return Reading(name="check", when=when, value=value, error=error)

@@ -7,7 +7,7 @@ import json
 import msgspec
 
 from blackstart.core.calibration import Calibration
-from blackstart.core.history import KILLED, End, Reset
+from blackstart.core.history import KILLED, End, History, Reset
 from blackstart.core.masking import UNREAD
 from blackstart.core.reading import FileState, Reading
 from blackstart.core.verdict import FAILED, PASSED, UNKNOWN, Verdict
@@ -198,6 +198,92 @@ def test_the_check_decides_first() -> None:
     failing = judge(checked("1\nnotes are damaged\n", notes(2)), yardstick)
     assert failing.consequence == "corrupt" and "notes are damaged" in failing.evidence[0]
     assert judge(checked("0\n7 notes\n", notes(1)), yardstick).consequence == "lost"
+
+
+def answered(left: str, now: str, *, said: bytes = b"", content: FileState | None = None) -> History:
+    """A kill after which `--check` answers `left`, and after a restart that says `said`, `now`."""
+    first = run("run", {NOTES: notes(1)}, end=End(how=KILLED), readings=(Reading(name="check", value=left),))
+    again = run("restart", {NOTES: content}, stderr=said, readings=(Reading(name="check", value=now),))
+    return history("kill", (first, again))
+
+
+def test_a_check_that_failed_and_now_answers_what_no_clean_run_does_is_corrupt() -> None:
+    def check(count: int) -> str:
+        return "0\n" + "".join(f"note {number}\n" for number in range(1, count + 1))
+
+    steps = ((0, check(1)), (1, check(2)))
+    chain = tuple(clean(k, check=check(k + 1), check_steps=steps) for k in range(3))
+    yardstick = calibration(chain=chain, has_check=True)
+    broken, strange = "1\nnote 1\nrecord 2 is missing\n", "0\nnote 1\n0\nnote 2\n"
+    verdict = judge(answered(broken, strange, content=notes(2)), yardstick)
+    assert verdict.consequence == "corrupt"
+    assert "record 2 is missing" in verdict.evidence[0] and "has it answer: 0" in verdict.evidence[1]
+    for good in (
+        answered(broken, check(2), content=notes(2)),  # the restart mends it
+        answered(broken, strange, said=b"record 2 was damaged\n", content=notes(2)),  # and it was said
+        answered(check(1), strange, content=notes(2)),  # something new, in what never failed
+    ):
+        assert judge(good, yardstick).outcome == PASSED
+
+
+def test_a_number_that_is_always_the_same_and_now_smaller_is_lost() -> None:
+    steps = ((0, "0\nsum 200\n"), (0, "0\nsum 191\n"), (1, "0\nsum 200\n"))  # in mid-work it may be another one
+    chain = tuple(clean(k, check="0\nsum 200\n", check_steps=steps) for k in range(3))
+    yardstick = calibration(chain=chain, has_check=True)
+    verdict = judge(answered("0\nsum 191\n", "0\nsum 191\n", content=notes(2)), yardstick)
+    assert verdict.consequence == "lost" and "sum 191 after the restart, and sum 200 after each" in verdict.evidence[0]
+    for now in ("0\nsum 200\n", "0\nsum 209\n", "0\nsum 200\nleft 1\n"):
+        assert judge(answered("0\nsum 200\n", now, content=notes(2)), yardstick).outcome == PASSED
+    grows = calibration(chain=tuple(clean(k, check=f"0\nsum {k}\n") for k in range(3)), has_check=True)
+    assert judge(answered("0\nsum 0\n", "0\nsum -1\n", content=notes(2)), grows).outcome == PASSED
+
+
+def test_an_answer_like_a_clean_one_does_not_vouch_for_a_file_where_the_check_is_strange() -> None:
+    blob = "$CWD/list.bin"
+    many = tuple(file(b"\0" + bytes([65 + k]) * 64, blob) for k in range(5))
+    odd = file(b"\0" + b"odd" * 30, blob)
+    chain = tuple(
+        clean(k, files={blob: many[k + 1]}, versions={blob: (many[k], many[k + 1])}, check=f"0\nrecord {k}\n")
+        for k in range(3)
+    )
+    yardstick = calibration(roles={blob: "state"}, chain=chain, has_check=True)
+
+    def told(check: str) -> History:
+        first = run("run", {blob: many[1]}, end=End(how=KILLED))
+        again = run("restart", {blob: odd}, stdout=b"saved note 2\n", readings=(Reading(name="check", value=check),))
+        return history("kill", (first, again))
+
+    unsure = judge(told("0\nsomething else\n"), yardstick)
+    assert unsure.outcome == UNKNOWN and "has it answer: something else" in unsure.why
+    plain = calibration(roles={blob: "state"}, chain=chain)
+    assert judge(told(""), plain).outcome == PASSED
+
+
+def test_a_file_of_the_next_number_takes_the_place_of_one_that_was_never_made() -> None:
+    def ticket(number: int) -> str:
+        return f"$CWD/tickets/{number}.json"
+
+    def tickets(*numbers: int) -> dict[str, FileState | None]:
+        return {ticket(number): file(b'{"text": "new"}', ticket(number)) for number in numbers}
+
+    chain = tuple(
+        clean(
+            k,
+            files=tickets(*range(1, k + 2)),
+            versions={ticket(k + 1): (None, tickets(k + 1)[ticket(k + 1)])},
+            acknowledgements=(),
+        )
+        for k in range(3)
+    )
+    yardstick = calibration(roles={ticket(number): "state" for number in range(1, 4)}, chain=chain)
+
+    def restarted(begun: tuple[int, ...], *now: int) -> History:
+        return history("kill", (run("run", tickets(*begun), end=End(how=KILLED)), run("restart", tickets(*now))))
+
+    assert judge(restarted((1,), 1, 3), yardstick).outcome == PASSED
+    assert judge(restarted((1,), 1), yardstick).consequence == "lost"  # nothing stands in its place
+    assert judge(restarted((1, 2), 1, 3), yardstick).consequence == "lost"  # it had been made
+    assert judge(restarted((1,), 3), yardstick).consequence == "lost"  # another one is gone
 
 
 def test_a_program_that_refuses_a_second_run_is_judged_by_what_the_first_one_left() -> None:
