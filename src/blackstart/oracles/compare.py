@@ -17,6 +17,7 @@ from blackstart.core.reading import Content, FileState, Leaves
 FORMS = {"json": "JSON", "toml": "TOML", "ini": "an INI file", "csv": "CSV", "xml": "XML", "yaml": "YAML",
          "sqlite": "an SQLite database", "text": "text", "bytes": "binary data"}  # fmt: skip
 _EMPTY = ("[]", "{}")
+_FOUND_BY_LOOKING = ("json", "ini")
 # The number of a line, or the offset of a row of bytes in hexadecimal.
 _POSITION = re.compile(r"@?[0-9a-f]+")
 States = Iterable[FileState | None]
@@ -50,6 +51,8 @@ def is_broken(state: FileState | None, models: States) -> str:
     form = FORMS.get(contents[-1].form, contents[-1].form)
     if state.content.error:
         return f"can no longer be read as {form} ({state.content.error})"
+    if state.content.form in _FOUND_BY_LOOKING and "text" in forms:
+        return ""  # a record of a log that stands alone may look like a document
     if state.content.form and state.content.form not in forms and state.size and forms != {"bytes"}:
         return f"can no longer be read as {form} (it now looks like {FORMS.get(state.content.form, 'something else')})"
     return ""

@@ -26,6 +26,8 @@ _BY_SUFFIX = {
     ".tsv": "csv", ".xml": "xml", ".svg": "xml", ".yaml": "yaml", ".yml": "yaml",
     ".sqlite": "sqlite", ".sqlite3": "sqlite", ".db3": "sqlite",
 }  # fmt: skip
+# Lines, whatever a single one of them may look like.
+_LINES = (".jsonl", ".ndjson", ".log", ".txt")
 _MAYBE_INI = (".cfg", ".conf", ".config", ".properties", "")
 _SECTION = re.compile(r"^\s*\[[^\]\n]+\]\s*$", re.MULTILINE)
 
@@ -40,7 +42,7 @@ def form_of(path: str, data: bytes) -> str:
     text = _text(data)
     if text is None:
         return "bytes"
-    if text.lstrip()[:1] in ("{", "[") and _parses("json", text):
+    if suffix not in _LINES and text.lstrip()[:1] in ("{", "[") and _parses("json", text):
         return "json"
     if suffix in _MAYBE_INI and _SECTION.search(text) and _parses("ini", text):
         return "ini"

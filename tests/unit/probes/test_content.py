@@ -33,6 +33,12 @@ def test_json_is_found_without_the_name() -> None:
     assert read(b'[{"a": 1}]', "data").form == "json"
 
 
+def test_a_single_record_of_a_file_of_lines_is_a_line() -> None:
+    for name in ("/w/tasks.jsonl", "/w/tasks.ndjson", "/w/today.log"):
+        assert read(b'{"a": 1}\n', name).form == "text"
+    assert read(b'{"a": 1}\n', "/w/tasks").form == "json"
+
+
 def test_a_torn_json_is_a_broken_json_and_not_a_text() -> None:
     content = read(b'{"a": [1, ', "x.json")
     assert content.form == "json" and content.error and content.leaves == (("@0", b'{"a": [1, '.hex()),)
