@@ -278,7 +278,7 @@ class Campaign:
         for verdict in failing:
             failure = self.tally.failure(str(task.number), outcome, verdict)
             cause = cause_of(failure)
-            if cause in self.tally.eased or self.is_explained(task.plan, failure):
+            if cause in self.tally.eased or self.tally.is_explained(task.plan, failure):
                 continue
             if cause not in self.tally.suspicions:
                 self.tally.suspicions[cause] = Suspicion(task.plan, [], found_s=self.elapsed_s())
@@ -288,14 +288,6 @@ class Campaign:
             self.tally.suspicions[cause].places.add(place_of(msgspec.to_builtins(task.plan)))
         if new:
             self.ask_again(new, REPEATS, queue)
-
-    def is_explained(self, plan: Plan, failure: Failure) -> bool:
-        """Whether the crash alone, without the fault that fell into recovery from it, is known to do the same."""
-        if len(plan.faults) < 2:
-            return False
-        crash = failure.history.injected[:1]
-        history = msgspec.structs.replace(failure.history, kind=plan.faults[0].kind, injected=crash)
-        return cause_of(Failure(history=history, verdict=failure.verdict)) in self.tally.suspicions
 
     def ask_again(self, causes: list[str], count: int, queue: Queue) -> None:
         """Queue repetitions: of a defect at once, of a policy before other trials, of a note after them."""

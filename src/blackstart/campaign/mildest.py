@@ -45,7 +45,7 @@ def soften(campaign: Campaign, shop: Workshop) -> None:
         if known.plan.kind != "power" and known.label == DEFECT and known.reproduction.shown
     }
     for cause, known in list(found.items()):
-        if campaign.is_explained(known.plan, known.failures[0]):
+        if campaign.tally.is_explained(known.plan, known.failures[0]):
             del suspicions[cause], found[cause]
         elif not _milder(known):
             del found[cause]
@@ -75,5 +75,16 @@ def _soften(campaign: Campaign, executor: Executor, cause: str, known: Suspicion
         if again is not None:
             known.plan, known.stack = plan, ()
             known.failures.insert(0, again)
+            if known.wants_stack:
+                _place(campaign, executor, known, until_s)
             break
     return True
+
+
+def _place(campaign: Campaign, executor: Executor, known: Suspicion, until_s: float) -> None:
+    """Ask once more where exactly a native program stands, as the frames of the trial shown before are not its own."""
+    left_s = until_s - campaign.clock.monotonic()
+    plan = msgspec.structs.replace(known.plan, stacks=True, rerun=False)
+    outcome = within(left_s, executor, plan) if left_s > 0 else None
+    if outcome is not None:
+        known.stack = next((one.stack for one in outcome.history.injected if one.stack), ())

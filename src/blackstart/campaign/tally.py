@@ -6,12 +6,14 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import msgspec
+
 from blackstart.campaign.execute import Task
 from blackstart.campaign.impact import Sample, answers_again, sample
 from blackstart.campaign.worker import Outcome
 from blackstart.core.history import History
 from blackstart.core.verdict import DEFECT, FAILED, PASSED, UNKNOWN, Verdict
-from blackstart.findings import Failure, Reproduction, reproduction
+from blackstart.findings import Failure, Reproduction, cause_of, reproduction
 from blackstart.report.points import Place
 from blackstart.trials import Plan
 
@@ -45,6 +47,11 @@ class Suspicion:
         if self.is_confirmed:
             return Reproduction(failed=1, repeats=1, shown=True, more=0)
         return reproduction(self.repeats)
+
+    @property
+    def is_of_one_fault(self) -> bool:
+        """Whether some trial showed it with no second fault: a crash in a recovery has the same cause as the crash."""
+        return any(len(plan.faults) < 2 for plan in (self.plan, *self.plans))
 
     @property
     def wants_stack(self) -> bool:
@@ -89,6 +96,17 @@ class Tally:
     def failure(self, trial: str, outcome: Outcome, verdict: Verdict) -> Failure:
         """A failing verdict of a trial, with what is known of the files."""
         return Failure(trial=trial, history=outcome.history, verdict=verdict, appended=self.appended)
+
+    def is_explained(self, plan: Plan, failure: Failure) -> bool:
+        """Whether the crash alone, or the fault that fell into recovery from it alone, is known to do the same."""
+        if len(plan.faults) < 2:
+            return False
+        for fault, acted in zip(plan.faults, failure.history.injected, strict=False):
+            history = msgspec.structs.replace(failure.history, kind=fault.kind, injected=(acted,))
+            known = self.suspicions.get(cause_of(Failure(history=history, verdict=failure.verdict)))
+            if known is not None and known.is_of_one_fault:
+                return True
+        return False
 
     def close(self) -> None:
         """No further trial is done: what is left was cut."""

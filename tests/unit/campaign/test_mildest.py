@@ -11,6 +11,8 @@ from blackstart.campaign import mildest as module
 from blackstart.campaign.campaign import Campaign
 from blackstart.campaign.mildest import harm, soften
 from blackstart.campaign.tally import Suspicion
+from blackstart.core.history import Injected
+from blackstart.core.trace import Operation
 from blackstart.core.verdict import failed, passed
 from blackstart.faults.disk import Full
 from blackstart.faults.errno import Errno
@@ -63,6 +65,54 @@ def test_a_milder_one_takes_over_only_if_it_fails_again(fails_again: bool, monke
     assert executor.plans == [milder]
     assert known.plan == (milder if fails_again else worse)
     assert len(known.failures) == 1 + fails_again
+
+
+def test_a_second_crash_in_the_recovery_is_a_finding_where_one_crash_does_nothing() -> None:
+    crash = plan()
+    twice = msgspec.structs.replace(crash, faults=(*crash.faults, Kill(point=POINT, phase="restart")))
+    made, _, cause = suspected(twice)
+    soften(made, None)  # type: ignore[arg-type]
+    assert list(made.tally.suspicions) == [cause]  # it has the cause of the crash alone, which did no harm
+
+
+def test_what_a_fault_alone_does_is_no_finding_of_a_recovery() -> None:
+    def injected(*faults: Any) -> tuple[Injected, ...]:
+        operation = Operation(index=1, call="write", masked="$CWD/a", kind="file")
+        return tuple(Injected(fault=str(one), kind=one.kind, fired=1, operation=operation) for one in faults)
+
+    alone = Plan(kind="errno", start="S1", faults=(Errno(point=POINT, error="EIO"),))
+    late = Plan(kind="errno", start="S1", faults=(Kill(point=POINT), Errno(point=POINT, error="EIO", phase="restart")))
+    told = {one: msgspec.structs.replace(history(plan()), kind="errno", injected=injected(*one.faults))
+            for one in (alone, late)}  # fmt: skip
+    made, _, _ = campaign()
+    for one, seen in told.items():
+        failure = Failure(trial="7", history=seen, verdict=LOST)
+        assert made.tally.is_explained(one, failure) == (one is late)
+        made.tally.suspicions[cause_of(failure)] = Suspicion(one, [failure], plans=[one])
+
+
+def test_the_stack_is_that_of_the_trial_which_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    worse, milder = (
+        Plan(kind="errno", start="S0", faults=(Errno(point=POINT, error="EIO", persistent=stays),))
+        for stays in (True, False)
+    )
+    made, known, _ = suspected(worse, milder)
+    known.stack = ("a.c:other:1",)
+
+    def answer(of: Plan) -> Any:
+        told = outcome(of, LOST)
+        operation = Operation(index=1, call="write", masked="$CWD/a", site=("/w/a:save:0",))
+        stack = ("/w/a.c:save:7",) if of.stacks else ()
+        acted = Injected(fault="x", kind="errno", fired=1, operation=operation, stack=stack)
+        return msgspec.structs.replace(told, history=msgspec.structs.replace(told.history, injected=(acted,)))
+
+    executor = FakeExecutor(answer)
+    monkeypatch.setattr(module, "workers", lambda shop, jobs: as_workers(executor))
+    monkeypatch.setattr(module, "failing_again", lambda campaign, known, told, cause: Failure(
+        trial="8", history=told.history, verdict=LOST))  # fmt: skip
+    soften(made, None)  # type: ignore[arg-type]
+    assert [one.stacks for one in executor.plans] == [False, True]
+    assert known.plan == milder and known.stack == ("/w/a.c:save:7",)
 
 
 def test_what_a_crash_alone_does_is_no_finding_of_its_recovery() -> None:
