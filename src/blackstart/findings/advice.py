@@ -45,6 +45,9 @@ _TIDIED = (
     "Nobody can tidy up while being killed, but a start can: remove the temporary files of earlier runs, once a lock "
     "tells that none of these still runs."
 )
+_OVERWRITTEN = (
+    "On start, treat a file that does not read as damage: set it aside and say so before anything is written over it."
+)
 _STATUS = "End with a status other than 0 where the work was not done: scripts and timers look at nothing else."
 UNCHECKED = (
     "Check the result of every write, close, fsync and rename of the new file; on an error remove it, keep the old "
@@ -146,7 +149,7 @@ def advice(
     if kind in ("file", "db") and consequence in ("corrupt", "crashed", "hung", "spinning"):
         return _RECOVER
     if consequence == "silent" and kind in ("file", "db"):
-        return _RECOVER
+        return _OVERWRITTEN
     if is_read and kind == "errno" and consequence in ("lost", "corrupt", "silent"):
         return _UNREADABLE
     if appended and consequence in ("lost", "corrupt"):

@@ -13,7 +13,7 @@ import msgspec
 
 from blackstart.core.frames import shown_name
 from blackstart.core.history import EXITED, History, Injected
-from blackstart.core.trace import Operation
+from blackstart.core.trace import OPENING, Operation
 from blackstart.core.verdict import DEFECT, FAILED, NOTE, POLICY, Verdict
 from blackstart.findings.advice import MOVED, UNCHECKED, advice, power_advice
 from blackstart.findings.fingerprint import context, fingerprint
@@ -184,19 +184,26 @@ def _advice(failure: Failure, call: str) -> str:
     if injected is not None and injected.cut is not None:
         cuts = [one.cut for one in failure.history.injected if one.cut is not None]
         return power_advice(cuts, verdict.consequence, verdict.label, verdict.paths, appended=appended)
-    is_read = failure.operation is not None and failure.operation.reads
+    is_read = failure.operation is not None and (failure.operation.reads or _is_opening(failure.operation))
     has_said = any(text.startswith("it says that") for text in verdict.evidence[:1])
     kind = failure.history.kind
-    if kind in ("errno", "disk", "limit") and not is_read and _is_unchecked(failure):
+    if kind in ("errno", "disk", "limit", "kill-one") and not is_read and _is_unchecked(failure):
         return UNCHECKED
     return advice(verdict.consequence, kind, call, verdict.label, is_read=is_read, has_said=has_said, appended=appended)
 
 
 def _is_unchecked(failure: Failure) -> bool:
-    """Whether a failing call on another file (the new one, which is then renamed) did harm, and nothing was said."""
+    """Whether a failing call on another file (the new one, which is then renamed) did harm, and it ended as if all was
+    well.
+    """
     paths = failure.verdict.paths
-    is_silent = any(text.endswith("said nothing") for text in failure.verdict.evidence)
-    return is_silent and bool(paths and failure.masked) and failure.masked not in paths
+    is_well = any(text.startswith("it ended with exit status 0") for text in failure.verdict.evidence)
+    return is_well and bool(paths and failure.masked) and failure.masked not in paths
+
+
+def _is_opening(operation: Operation) -> bool:
+    """Whether it opens what stands there, to write into it too: where that fails, nothing is known of the content."""
+    return operation.call in OPENING and not operation.is_opening_for_change
 
 
 def where(failure: Failure, stack: tuple[str, ...] = ()) -> str:

@@ -98,6 +98,37 @@ def test_who_renames_already_is_told_to_check_what_is_written() -> None:
     gone = failed("state", "lost", *texts, paths=["$CWD/notes.json"])
     assert group([failure(gone, masked="$CWD/notes.new")])[0].advice.startswith("Check the result of every write")
     assert group([failure(gone)])[0].advice.startswith("Write the new content to a temporary file")
+    told = failed("state", "lost", "it is empty", "it ended with exit status 0, though not without a message",
+                  paths=["$CWD/notes.json"])  # fmt: skip
+    assert group([failure(told, kind="kill-one", masked="$CWD/notes.new")])[0].advice.startswith("Check the result")
+    honest = failed("state", "lost", "it is empty", paths=["$CWD/notes.json"])
+    assert not group([failure(honest, masked="$CWD/notes.new")])[0].advice.startswith("Check the result")
+
+
+def test_a_file_that_cannot_be_opened_to_be_written_into_is_one_that_cannot_be_read() -> None:
+    opening = failure(call="openat")
+    (into,), (anew,) = (group([_with_flags(opening, flags)]) for flags in (0o2, 0o1002))
+    assert "cannot be read" in into.advice and "cannot be read" not in anew.advice
+
+
+def _with_flags(given: Failure, flags: int) -> Failure:
+    (injected,) = given.history.injected
+    assert injected.operation is not None
+    operation = msgspec.structs.replace(injected.operation, flags=flags)
+    injected = msgspec.structs.replace(injected, operation=operation)
+    return msgspec.structs.replace(given, history=msgspec.structs.replace(given.history, injected=(injected,)))
+
+
+def test_damage_that_is_written_over_has_advice_of_its_own() -> None:
+    over = failed("state", "silent", "it was replaced", paths=["$CWD/notes.json"])
+    advised = group([failure(over, kind="file")])[0].advice
+    assert "before anything is written over it" in advised and "instead of ending" not in advised
+
+
+def test_the_name_of_a_function_may_hold_colons() -> None:
+    assert context(("/usr/bin/task:TF2::commit():0",)) == "TF2::commit() (task)"
+    assert context(("src/main.rs:book::save::{{closure}}:9",)) == "book::save::{{closure}} (main.rs)"
+    assert context(("main:3",)) == "main"
 
 
 def test_a_restart_that_fails_for_no_known_file_is_told_by_what_it_says() -> None:
