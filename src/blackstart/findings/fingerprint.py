@@ -14,6 +14,8 @@ VERSION = 1
 
 _LINE = re.compile(r":\d+$")
 _ADDRESS = re.compile(r"\+?0x[0-9a-f]+$")
+# At the last colon that stands alone: two of them are a part of a name, as in `TF2::commit()`.
+_PARTED = re.compile(r"(.*)(?<!:):(?!:)(.*)", re.DOTALL)
 _OURS = ("<frozen ", "<string>", "/lib/python", "/usr/lib/", "/site-packages/", "/dist-packages/")
 
 
@@ -39,5 +41,5 @@ def context(site: tuple[str, ...]) -> str:
 
 def _frame(frame: str) -> tuple[str, str]:
     without_line = _ADDRESS.sub("", _LINE.sub("", frame))
-    file, separator, function = without_line.rpartition(":")
-    return (file, function) if separator else ("", without_line)
+    parted = _PARTED.fullmatch(without_line)
+    return (parted[1], parted[2]) if parted else ("", without_line)

@@ -31,7 +31,9 @@ _COMMON = re.compile(
     r"/(ld|libc|libpthread|libm|libstdc\+\+|libc\+\+|libgcc_s|ld-linux[^/]*|ld-musl[^/]*)[-.][^/]*$|^\["
 )
 # Of a language's runtime, and the endings that compilers give to the parts of a function.
-_PLUMBING = re.compile(r"((runtime|syscall|os|io|bufio|internal)(/[^.]*)?)\.|_start$|__libc_")
+_PLUMBING = re.compile(
+    r"((runtime|syscall|os|io|bufio|internal)(/[^.]*)?)\.|_start$|__libc_|uv__?[a-z]|(v8|node)::|_ZNK?(2v8|4node)"
+)
 _PART = re.compile(r"\.(isra|part|constprop|cold|lto_priv|llvm)\b.*$")
 _FRAME = re.compile(r"#\d+ +0x([0-9a-f]+) +(?:- \d+ +)?(\S+)(?: - (.+))?$")
 
@@ -183,7 +185,7 @@ def frames_of(text: str, line_of: Callable[[str, int], str] = lambda module, add
     line_of: `file:line` of an address in a module, for frames whose line the debugger does not know; "" if unknown.
     """
     frames: list[str] = []
-    is_own = False
+    is_own, function = False, ""
     for line in text.splitlines():
         named = _FRAME.match(line)
         if named:
@@ -191,10 +193,10 @@ def frames_of(text: str, line_of: Callable[[str, int], str] = lambda module, add
             is_own = not _PLUMBING.match(function) and not _COMMON.search(module)
             if is_own:
                 source, _, number = line_of(module, int(named[1], 16)).rpartition(":")
-                frames.append(f"{source or module}:{_PART.sub('', function)}:{number or 0}")
+                function = _PART.sub("", function)
+                frames.append(f"{source or module}:{function}:{number or 0}")
         elif is_own and line.startswith("    "):
             source, _, rest = line.strip().partition(":")
-            function = frames[-1].rsplit(":", 2)[1]
             frames[-1] = f"{source}:{function}:{rest.partition(':')[0] or 0}"
     return tuple(frames)
 

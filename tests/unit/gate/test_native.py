@@ -31,6 +31,15 @@ def test_frames_without_those_of_the_c_library_and_the_runtime() -> None:
     assert frames_of(GO) == ("/w/book.go:main.save:41",)
 
 
+def test_a_name_of_cpp_and_the_runtime_of_javascript() -> None:
+    printed = """TID 3:
+#0  0x0000000000000010 node::fs::Open(v8::FunctionCallbackInfo<v8::Value> const&) - /usr/bin/node
+#1  0x0000000000000020 TF2::commit() - /usr/bin/task
+    /w/tdb2.cpp:77:3
+"""
+    assert frames_of(printed) == ("/w/tdb2.cpp:TF2::commit():77",)
+
+
 def test_lines_that_the_debugger_does_not_know_are_asked_for() -> None:
     found = frames_of(PRINTED, lambda module, address: "/w/notes.c:9" if address == 0x564565F5A14E else "")
     assert found == ("/w/notes.c:save:4", "/w/notes.c:main:9")
