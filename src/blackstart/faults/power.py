@@ -82,10 +82,11 @@ class PowerCut(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ta
         return False
 
     def __str__(self) -> str:
-        lost = ", ".join(f"{m.call} {m.path} @{m.nth}" for m in self.missing[:3]) or "nothing"
+        lost = ", ".join(f"{m.call} {m.path} @{m.nth}" for m in self.missing[:3])
         more = f" and {len(self.missing) - 3} more" if len(self.missing) > 3 else ""
         after = f"{self.last.call} {self.last.path} @{self.last.nth}"
-        return f"power cut under {self.model} after {after}, without {lost}{more}"
+        what = f"without {lost}{more}" if lost else "all of which was kept"
+        return f"power cut under {self.model} after {after}, {what}"
 
     def state(self, recording: Recording) -> State:
         """The crash state in this recording; KeyError where it has no such operation."""

@@ -115,11 +115,26 @@ def judge_restart(view: View, name: str) -> tuple[Verdict, ...]:
         return (passed(name, "not asked whether it works with the good file put back"),)
     if view.ends_as_clean(good):
         return (passed(name, "it works again with the good file put back"),)
+    if held := _held_by(view):
+        text = f"it still fails with the good {', '.join(damaged) or 'file'} put back{saying(view, good)}"
+        why = f"{', '.join(held)} stands there, which a clean end takes away"
+        return (failed(name, "stuck", text, why, paths=held),)
     consequence = {SIGNALED: "crashed", DEADLINE: "hung"}.get(good.end.how, "corrupt")
     ending = f"exit status {good.end.code}" if consequence == "corrupt" else consequence
     said = saying(view, good)
     text = f"it still fails ({ending}) with the good {', '.join(damaged) or 'file'} put back{said}"
     return (failed(name, consequence, text, paths=damaged, label=NOTE if _is_obeyed(view, damaged) else DEFECT),)
+
+
+def _held_by(view: View) -> list[str]:
+    """What a run that ended in the middle of its work left standing and each clean end removes: a lock, most likely."""
+    first = view.first
+    if first is None or view.ends_as_clean(first) or not view.restarts:
+        return []
+    left = {view.masker(path) for path in view.restarts[-1].image}
+    kept = {path for clean in view.calibration.chain for path in clean.files}
+    roles = view.calibration.roles
+    return sorted(path for path in left - kept if roles.get(path) in ("lock", "scratch") and "*" not in path)
 
 
 def _is_obeyed(view: View, damaged: list[str]) -> bool:

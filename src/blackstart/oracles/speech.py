@@ -26,6 +26,8 @@ _TROUBLE = re.compile(
     r"anew|backup|set aside|quarantin|stale|expired|interrupt|disk full|read-only)",
     re.IGNORECASE,
 )
+# A line that says something: not only a mark below the place of an error, a rule or a bracket.
+_WORDS = re.compile(r"\w\w")
 _NUMBER = re.compile(r"[-+]?\d+([.,:]\d+)*")
 _QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
 # `name: value` and `name = value`, as settings and sums are printed.
@@ -59,8 +61,8 @@ def spoke(view: View, run: Run) -> bool | None:
 
 
 def saying(view: View, run: Run) -> str:
-    """`, saying: …` with the last line on stderr; `` if there is none."""
-    lines = [line.strip() for line in view.text(run, "stderr").splitlines() if line.strip()]
+    """`, saying: …` with the last line on stderr that has words; `` if there is none."""
+    lines = [line.strip() for line in view.text(run, "stderr").splitlines() if _WORDS.search(line)]
     return f", saying: {lines[-1][:200]}" if lines else ""
 
 
@@ -87,6 +89,11 @@ def other_answer(text: str, clean: str) -> tuple[str, str] | None:
         if instead is not None:
             return line.strip(), instead.strip()
     return None
+
+
+def is_like(line: str, other: str) -> bool:
+    """Whether two lines say the same of other values."""
+    return _shape(line) == _shape(other)
 
 
 def _new(lines: list[str], known: list[str]) -> list[str]:

@@ -13,11 +13,18 @@ from blackstart.core.history import Injected
 from blackstart.core.trace import FILE, Operation
 from blackstart.faults.failing_sync import FailingSync
 from blackstart.faults.failing_sync import candidates as failing_candidates
-from blackstart.faults.power import PowerCut
+from blackstart.faults.power import Missing, PowerCut
 from blackstart.faults.second_cut import SecondCut
 from blackstart.faults.second_cut import candidates as second_candidates
 from blackstart.power import MODELS, Failing, Recording, Spill, StartEntry, Tape
 from blackstart.trials.plan import Plan, decode, encode
+
+
+def test_a_cut_that_loses_nothing_says_so() -> None:
+    last = Missing(call="write", path="$CWD/a", nth=2)
+    assert str(PowerCut(model="btrfs", last=last, done=1)).endswith("after write $CWD/a @2, all of which was kept")
+    lost = PowerCut(model="btrfs", last=last, done=1, missing=(last,))
+    assert str(lost).endswith("after write $CWD/a @2, without write $CWD/a @2")
 
 
 def recorded(root: Path, failing: Failing | None = None) -> Recording:

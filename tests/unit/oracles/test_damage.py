@@ -55,6 +55,20 @@ def test_damaged_content_replaced_without_a_word_is_silent() -> None:
     assert failing(damaged(GARBAGE, FRESH)) == [("state", "silent", (NOTES,))]
 
 
+def test_a_log_of_which_one_record_is_left_still_reads() -> None:
+    log = "$CWD/backlog.data"
+    lines = [file(b'{"task": 1}\n' * count, log) for count in range(4)]
+    chain = tuple(
+        clean(k, files={log: lines[k + 1]}, versions={log: (lines[k], lines[k + 1])}, stdout=f"saved {k + 1}\n")
+        for k in range(2, 3)
+    )
+    known = calibration(roles={log: "state"}, chain=(clean(1, files={log: lines[2]}), *chain))
+    fault = Injected(fault=f"{log} is truncated", kind="file", hits=1, fired=1)
+    after = file(b'{"task": 1}\n{"task": 3}\n', log)
+    runs = (run("before", {log: lines[1]}), run("run", {log: after}, stdout=b"saved 3\n"), run("restart", {log: after}))
+    assert failing(history("file", runs, start="S2", injected=(fault,)), known) == []
+
+
 def test_a_wrong_answer_in_place_of_the_clean_one_is_no_word() -> None:
     assert failing(damaged(GARBAGE, FRESH, stdout=b"saved note 1\n")) == [("state", "silent", (NOTES,))]
     assert failing(damaged(GARBAGE, FRESH, stdout=b"saved note 1 (began afresh)\n")) == []
@@ -131,6 +145,16 @@ def test_it_must_work_again_with_the_good_file() -> None:
     bad = run("good again", {NOTES: notes(1)}, end=End(how=EXITED, code=1))
     assert failing(damaged(GARBAGE, GARBAGE, good_again=good, **REFUSED)) == []
     assert failing(damaged(GARBAGE, GARBAGE, good_again=bad, **REFUSED)) == [("restart", "corrupt", (NOTES,))]
+
+
+def test_a_lock_that_a_crash_left_is_not_taken_for_the_damage() -> None:
+    lock = "$CWD/notes.lock"
+    bad = run("good again", {NOTES: notes(1), lock: file(b"", lock)}, end=End(how=EXITED, code=1))
+    locked = damaged(GARBAGE, GARBAGE, more={lock: file(b"", lock)}, good_again=bad, **REFUSED)
+    known = calibration(roles={NOTES: "state", lock: "lock"})
+    assert failing(locked, known) == [("restart", "stuck", (lock,))]
+    other = calibration(roles={NOTES: "state", lock: "output"})
+    assert failing(locked, other) == [("restart", "corrupt", (NOTES,))]
 
 
 def test_a_damaged_cache_must_not_change_the_work() -> None:

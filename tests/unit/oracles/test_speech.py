@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from blackstart.oracles.speech import message, other_answer
+from blackstart.oracles.speech import message, other_answer, saying
+from blackstart.oracles.view import View
+
+from .build import calibration, history, run
 
 CLEAN = 'total: 15\ncolour = green\n{"items": 3}\nsaved note 2\ndrew "a circle" at 3,5\n'
 
@@ -48,3 +51,8 @@ def test_the_other_answer_stands_in_place_of_a_clean_one() -> None:
     assert other_answer("total: 15\n", CLEAN) is None  # a list that shrank
     assert other_answer(CLEAN + "saved note 3\n", CLEAN) is None  # one that grew
     assert other_answer("nothing here\n", CLEAN) is None
+
+
+def test_the_last_line_with_words_is_what_it_says() -> None:
+    told = run("restart", {}, stderr=b"list.xml:1: Document is empty\n  \n  ^\n")
+    assert saying(View(history("kill", (told,)), calibration()), told) == ", saying: list.xml:1: Document is empty"
