@@ -139,7 +139,7 @@ def _known(
     found: dict[str, FileState] = {}
     for state in (*others, *versions, *exact):
         if state is not None and state.kind != UNREAD:
-            found[state.content.digest if state.content else state.digest] = state
+            found[state.content.digest if state.content else state.digest + state.target] = state
     return tuple(found.values())
 
 

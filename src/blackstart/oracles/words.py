@@ -18,6 +18,8 @@ def difference(path: str, seen: FileState | None, expected: FileState | None, wh
 
 
 def _difference(path: str, seen: FileState | None, expected: FileState | None, why: str) -> str:
+    if "link" in (seen.kind if seen else "", expected.kind if expected else ""):
+        return f"{path} is {_what(seen)}; clean runs leave {_what(expected)}"
     if seen is None:
         return f"{path} is missing; clean runs leave {amount(expected)} in it"
     if why:
@@ -31,6 +33,13 @@ def _difference(path: str, seen: FileState | None, expected: FileState | None, w
     if have or want:
         return f"{start}; first difference at {place}: {have} instead of {want}"
     return f"{start}; first difference at {place}" if place else start
+
+
+def _what(state: FileState | None) -> str:
+    """What an entry is, where it may be a link."""
+    if state is None:
+        return "missing"
+    return f"a link to {state.target}" if state.kind == "link" else f"a {state.kind}"
 
 
 def short_line(line: str) -> str:

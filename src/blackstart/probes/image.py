@@ -89,7 +89,7 @@ class Prober:
         except FileNotFoundError:
             return None
         except OSError:
-            return FileState(path=path, kind="other")
+            return self._link(name, path)
         status = os.fstat(descriptor)
         kind = "file" if stat.S_ISREG(status.st_mode) else "directory" if stat.S_ISDIR(status.st_mode) else "other"
         entry = FileState(
@@ -99,6 +99,19 @@ class Prober:
             os.close(descriptor)
             return entry
         return self._read(name, entry, descriptor, None)
+
+    def _link(self, name: str, path: str) -> FileState:
+        """What cannot be opened: a link with its target, or something else."""
+        try:
+            descriptor = self._images.open_in(name, path, os.O_PATH)
+        except OSError:
+            return FileState(path=path, kind="other")
+        try:
+            return FileState(path=path, kind="link", target=os.readlink("", dir_fd=descriptor))
+        except OSError:
+            return FileState(path=path, kind="other")
+        finally:
+            os.close(descriptor)
 
     def _read(self, name: str, entry: Entry, descriptor: int, present: set[str] | None) -> FileState:
         """A file with its content; closes the descriptor, -1 being a file that cannot be opened."""

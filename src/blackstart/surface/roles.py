@@ -143,9 +143,12 @@ def roles(
         use, states = used[path], [image.get(path) for image in stood]
         if path.startswith(_NOT_FILES) or (not any(states) and _is_folder(use)):
             continue
-        if any(state is not None and state.kind not in ("file",) for state in states) and not _is_lock(use, states):
+        kinds = {state.kind for state in states if state is not None}
+        if kinds - {"file"} and kinds != {"link"} and not _is_lock(use, states):
             continue
         role = _role(path, use, [state is not None for state in states], deletions.get(path), used)
+        if "link" in kinds:  # all that can be known of it is where it leads
+            role = {"state": "output", "cache": "output", "log": "output", "config": "", "install": ""}.get(role, role)
         if role == "config" and (
             path in programs or _is_installed(path, installed) or (path in named and _is_script(states))
         ):
