@@ -214,7 +214,12 @@ class Campaign:
         self.tally.close()
 
     def begin(self, task: Task) -> None:
-        """Note when a trial begins, and keep its plan."""
+        """Note when a trial begins, and keep its plan.
+
+        Once a wait that repeats is known, and watched apart, none is waited for so long: it would use up the budget.
+        """
+        if self.tally.watched and task.why == "trial":
+            task.plan = msgspec.structs.replace(task.plan, patience=task.plan.patience.forewarned())
         task.began_s = self.clock.monotonic()
         self.keep.planned(task)
 

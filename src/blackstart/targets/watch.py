@@ -23,6 +23,7 @@ TURNS_MIN, LOOKS_MIN = 100, 8
 # A language runtime's own monitor sleeps so long at a time while all else is held up (Go: 60 s); it wakes nobody.
 MONITOR_S = 59.0
 LIMIT_GRACE_S, REPEAT_S, REPEAT_ROUNDS = 3.0, 30.0, 10
+FOREWARNED_S = 5.0
 
 # A thread that waits for a child is not itself what holds the program up.
 _CHILD_WAITS = frozenset(("wait4", "waitid"))
@@ -53,6 +54,10 @@ class Patience(msgspec.Struct, frozen=True, kw_only=True):
         """The same for a start in which the same wait repeats, and is to be watched for so long."""
         hard_s = self.deadline_s + watch_s + 10
         return msgspec.structs.replace(self, hard_s=hard_s, repeat_s=watch_s)
+
+    def forewarned(self) -> Patience:
+        """The same where it is known that waits repeat in this target: whether they end is found out elsewhere."""
+        return msgspec.structs.replace(self, repeat_s=min(self.repeat_s, FOREWARNED_S))
 
     def no_less_than(self, other: Patience) -> Patience:
         """The longer of the two in each: a plan of a quiet machine is done again on a busy one."""

@@ -201,6 +201,13 @@ def test_a_wait_that_repeats_is_watched_once_more_for_as_long_as_the_budget_allo
     assert len(keep.causes) == (watched == [155.0])
 
 
+def test_once_a_wait_that_repeats_is_known_the_next_trials_wait_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    candidates = [candidate(nth=nth) for nth in range(1, 8)]
+    _, keep, _ = run(retrying, candidates, monkeypatch, budget_s=300.0)
+    waited = [task.plan.patience.repeat_s for task in keep.plans if task.why == "trial"]
+    assert waited[0] == 30.0 and waited[-1] == 5.0 and sorted(waited, reverse=True) == waited
+
+
 def test_one_more_run_tells_where_exactly_a_native_program_was(monkeypatch: pytest.MonkeyPatch) -> None:
     def answer(of: Plan) -> Outcome:
         given = outcome(of, passed("fired"), LOST)
