@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 _FRAME = re.compile(r"(?P<file>[^:]+):(?P<function>.*?)(?::(?P<line>[0-9]+))?")
 _LIBRARY = re.compile(r".*/(?:(?:site|dist)-packages|lib/python3(?:\.[0-9]+)?)/")
+_SHARED = re.compile(r"\.so[.:]")
 _NAME_MAX = 60
 _LENGTH = re.compile(r"[0-9]{1,4}")
 
@@ -38,6 +39,16 @@ def shown_frame(text: str) -> str:
     name = name if len(name) <= _NAME_MAX else name[: _NAME_MAX - 1] + "…"
     place = _LIBRARY.sub("", found.file)
     return f"{name or '?'} ({place}:{found.line})" if found.line else f"{name or '?'} ({place})"
+
+
+def shown_place(site: tuple[str, ...]) -> str:
+    """` at add (notes.py:14)` of the innermost frame; `` if none is known.
+
+    Of a native program's frames that were only guessed (line 0) those in shared libraries name what lay on the stack.
+    """
+    is_guess = all(frame.endswith(":0") for frame in site)
+    known = [frame for frame in site if not (is_guess and _SHARED.search(frame))]
+    return f" at {shown_frame(known[0])}" if known else ""
 
 
 def shown_name(name: str) -> str:

@@ -17,7 +17,7 @@ import msgspec
 
 from blackstart.core.calibration import Calibration, CleanRun
 from blackstart.core.errors import BlackstartError
-from blackstart.core.frames import shown_frame
+from blackstart.core.frames import shown_place
 from blackstart.core.history import Cut, Injected, Output
 from blackstart.core.trace import Operation
 from blackstart.faults.point import slim
@@ -289,7 +289,7 @@ def _dropped(recording: Recording) -> list[str]:
     sync = next(m for m in recording.micros if m.kind == SYNC and m.fails)
     first, last = recording.dropped[0], recording.dropped[-1]
     operation = recording.operations[sync.operation]
-    where = f" at {shown_frame(operation.site[0])}" if operation.site else ""
+    where = shown_place(operation.site)
     span = f"bytes {first.offset} to {last.offset + last.length}"
     return [f"{span}, dropped when {operation.call} {operation.masked} @{operation.nth}{where} reported EIO"]
 
@@ -305,7 +305,7 @@ def _acknowledgements(recording: Recording, first: int, cut: int) -> int:
 
 def _in_words(recording: Recording, index: int, steps: list[Micro]) -> str:
     operation = recording.operations[index]
-    where = f" at {shown_frame(operation.site[0])}" if operation.site else ""
+    where = shown_place(operation.site)
     target = f" to {operation.path2}" if operation.path2 and operation.call.startswith(("rename", "link")) else ""
     what = f"{operation.call} {operation.masked}{target} @{operation.nth}{where}"
     total = [m for m in _of_operation(recording, index) if m.kind in (DATA, GROW, CUT, LINK, UNLINK)]

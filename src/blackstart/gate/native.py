@@ -34,6 +34,7 @@ _COMMON = re.compile(
 _PLUMBING = re.compile(
     r"((runtime|syscall|os|io|bufio|internal)(/[^.]*)?)\.|_start$|__libc_|uv__?[a-z]|(v8|node)::|_ZNK?(2v8|4node)"
 )
+_RUNTIME = re.compile(r"/deps/(uv|v8)/")
 _PART = re.compile(r"\.(isra|part|constprop|cold|lto_priv|llvm)\b.*$")
 _FRAME = re.compile(r"#\d+ +0x([0-9a-f]+) +(?:- \d+ +)?(\S+)(?: - (.+))?$")
 
@@ -197,6 +198,10 @@ def frames_of(text: str, line_of: Callable[[str, int], str] = lambda module, add
                 frames.append(f"{source or module}:{function}:{number or 0}")
         elif is_own and line.startswith("    "):
             source, _, rest = line.strip().partition(":")
+            if _RUNTIME.search(source):
+                frames.pop()
+                is_own = False
+                continue
             frames[-1] = f"{source}:{function}:{rest.partition(':')[0] or 0}"
     return tuple(frames)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from blackstart.core.calibration import Calibration
-from blackstart.core.frames import shown_frame
+from blackstart.core.frames import shown_place
 from blackstart.core.history import Cut, History
 from blackstart.core.verdict import DEFECT, FAILED, NOTE, POLICY, Verdict
 from blackstart.oracles.answers import before_restart
@@ -64,7 +64,7 @@ def in_words(cut: Cut) -> tuple[str, ...]:
 def _between(cut: Cut) -> str:
     def place(operation: object) -> str:
         masked, call, site = (getattr(operation, name) for name in ("masked", "call", "site"))
-        return f"{call} {masked}" + (f" at {shown_frame(site[0])}" if site else "")
+        return f"{call} {masked}{shown_place(site)}"
 
     if cut.after is None:
         return "the cut fell before the first change"

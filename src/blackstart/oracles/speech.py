@@ -28,6 +28,8 @@ _TROUBLE = re.compile(
 )
 # A line that says something: not only a mark below the place of an error, a rule or a bracket.
 _WORDS = re.compile(r"\w\w")
+# What an exception is told by, where a stack or a version may follow it.
+_EXCEPTION = re.compile(r"(Uncaught |Unhandled )?([\w.$]*(Error|Exception)|panic)\b[^:]{0,40}:")
 _NUMBER = re.compile(r"[-+]?\d+([.,:]\d+)*")
 _QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
 # `name: value` and `name = value`, as settings and sums are printed.
@@ -61,9 +63,10 @@ def spoke(view: View, run: Run) -> bool | None:
 
 
 def saying(view: View, run: Run) -> str:
-    """`, saying: …` with the last line on stderr that has words; `` if there is none."""
-    lines = [line.strip() for line in view.text(run, "stderr").splitlines() if _WORDS.search(line)]
-    return f", saying: {lines[-1][:200]}" if lines else ""
+    """`, saying: …` with the exception that ended it, else the last line on stderr that has words; `` if none."""
+    lines = [line.rstrip() for line in view.text(run, "stderr").splitlines() if _WORDS.search(line)]
+    chosen = [line for line in lines if _EXCEPTION.match(line)] or lines
+    return f", saying: {chosen[-1].strip()[:200]}" if chosen else ""
 
 
 def message(text: str, clean: str, *, any_line: bool = False) -> str:

@@ -269,21 +269,21 @@ def _known(out: Console, report: Report) -> None:
         for name in used.expired:
             _folded(out, Text("  - "), f"{name}: its entry in the baseline has expired, so it counts again")
         for gone in used.fixed:
-            _folded(
-                out, Text("  - "), f"{gone.id or gone.fingerprint}: fixed, and can leave the baseline ({gone.what})"
-            )
+            told = f"{gone.id or gone.fingerprint}: fixed, and can leave the baseline ({gone.what})"
+            _folded(out, Text("  - "), told)
 
 
 def _noted(out: Console, findings: Sequence[Finding]) -> None:
-    """Policies and notes, which fail no run: three lines each."""
+    """Policies and notes, which fail no run: three lines for all that do the same harm in one place."""
     if findings:
         _heading(out, "No defects, but worth knowing")
-    for finding in findings[:NOTED_MAX]:
+    for fold in (folds := folded(findings))[:NOTED_MAX]:
+        finding, more = fold.first, f" (and {len(fold.others)} alike)" if fold.others else ""
         said = f": {finding.evidence[0]}" if finding.evidence else ""
-        _folded(out, Text("  - "), f"{finding.consequence} ({finding.label}): {finding.fault}{said}")
+        _folded(out, Text("  - "), f"{finding.consequence} ({finding.label}): {finding.fault}{more}{said}")
         out.print(Text("    " + plain(finding.replay, 100_000), style="dim"), soft_wrap=True)
-    if len(findings) > NOTED_MAX:
-        _folded(out, Text("  - "), f"… and {len(findings) - NOTED_MAX} more, all in the JSON report")
+    if len(folds) > NOTED_MAX:
+        _folded(out, Text("  - "), f"… and {len(folds) - NOTED_MAX} more, all in the JSON report")
 
 
 def _trials(out: Console, report: Report) -> None:

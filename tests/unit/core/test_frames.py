@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from blackstart.core.frames import Frame, read_frame, shown_frame, shown_name
+from blackstart.core.frames import Frame, read_frame, shown_frame, shown_name, shown_place
 
 
 @pytest.mark.parametrize(
@@ -49,3 +49,10 @@ def test_what_is_no_frame_is_left_as_it_is() -> None:
 )
 def test_plain_names_of_c_plus_plus_read_as_they_were_written(name: str, shown: str) -> None:
     assert shown_name(name) == shown
+
+
+def test_a_guess_in_a_shared_library_names_no_place() -> None:
+    guess = ("/usr/lib/libacl.so.1:acl_from_mode:0", "/usr/bin/rotate:rename_log:0")
+    assert shown_place(guess) == " at rename_log (/usr/bin/rotate)"
+    assert shown_place(guess[:1]) == "" == shown_place(())
+    assert shown_place(("/usr/lib/libdb.so:__db_sync:77",)) == " at __db_sync (/usr/lib/libdb.so:77)"

@@ -38,6 +38,8 @@ def test_a_name_of_cpp_and_the_runtime_of_javascript() -> None:
     /w/tdb2.cpp:77:3
 """
     assert frames_of(printed) == ("/w/tdb2.cpp:TF2::commit():77",)
+    pool = "TID 3:\n#0  0x0000000000000010 worker - /usr/bin/node\n    ../deps/uv/src/threadpool.c:122:5\n"
+    assert frames_of(pool) == ()
 
 
 def test_lines_that_the_debugger_does_not_know_are_asked_for() -> None:

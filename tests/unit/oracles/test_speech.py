@@ -56,3 +56,20 @@ def test_the_other_answer_stands_in_place_of_a_clean_one() -> None:
 def test_the_last_line_with_words_is_what_it_says() -> None:
     told = run("restart", {}, stderr=b"list.xml:1: Document is empty\n  \n  ^\n")
     assert saying(View(history("kill", (told,)), calibration()), told) == ", saying: list.xml:1: Document is empty"
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        ("SyntaxError: Unexpected end of JSON input\n    at JSON.parse (<anonymous>)\n\nNode.js v20.20.2\n",
+         "SyntaxError: Unexpected end of JSON input"),
+        ("panic: runtime error: index out of range\n\ngoroutine 1 [running]:\nmain.main()\n\t/w/a.go:9 +0x1d\n",
+         "panic: runtime error: index out of range"),
+        ("Traceback (most recent call last):\n  File \"a.py\", line 3\njson.decoder.JSONDecodeError: Extra data\n",
+         "json.decoder.JSONDecodeError: Extra data"),
+        ("warning: old format\nDatabase appears to be locked\n", "Database appears to be locked"),
+    ],
+)  # fmt: skip
+def test_an_exception_is_what_it_says(said: str, found: str) -> None:
+    told = run("restart", {}, stderr=said.encode())
+    assert saying(View(history("kill", (told,)), calibration()), told) == f", saying: {found}"

@@ -103,6 +103,14 @@ def test_the_same_harm_by_other_faults_is_one_line_each() -> None:
     assert text.count("  advice ") == 1
 
 
+def test_notes_that_say_the_same_are_one() -> None:
+    notes = [
+        msgspec.structs.replace(POLICY, id=f"lost-000{n}", fault=f"power cut {n}", paths=("$CWD/a",)) for n in (1, 2)
+    ]
+    text = terminal.rendered(msgspec.structs.replace(QUIET, findings=tuple(notes)))
+    assert "power cut 1 (and 1 alike)" in text and "power cut 2" not in text
+
+
 def test_a_finding_in_one_line_is_harmless() -> None:
     line = terminal.one_line(msgspec.structs.replace(LOST, fault="\x1b[2J\nkill"))
     assert line == r"critical: lost ($CWD/notes.json) by \x1b[2J\nkill"
