@@ -29,7 +29,7 @@ from blackstart.sandbox import choose as choose_isolation
 from blackstart.sandbox import probe
 from blackstart.trials import Plan
 
-SAID_MAX = 3
+SAID_MAX, ANSWERED_MAX = 3, 8
 NEIGHBOURS_MAX = 24
 
 
@@ -176,4 +176,7 @@ def _run_in_words(run: Run) -> Iterator[str]:
     for stream in ("stdout", "stderr"):
         lines = run.text(stream).decode("utf-8", "surrogateescape").strip().splitlines()
         yield from (f"  {stream}: {line}" for line in lines[-SAID_MAX:])
-    yield from (f"  check: {reading.value.strip()}" for reading in run.readings)
+    for reading in run.readings:
+        code, _, answer = reading.value.partition("\n")
+        yield f"  check: {reading.error or f'exit status {code}'}"
+        yield from (f"    {line}" for line in answer.strip().splitlines()[-ANSWERED_MAX:])

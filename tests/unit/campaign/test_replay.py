@@ -108,7 +108,7 @@ def test_the_story_tells_every_step() -> None:
         "run: killed by the fault after 0.50 s",
         "stdout: b",
         "restart: did not end (blocked in flock) after 7.00 s",
-        "check: 0\nthree notes",
+        "check: exit status 0\n    three notes",
         "restart-again: ended by signal 11",
         "reset: /w/lock removed: it starts again",
         "reset: /w/a put back: no help",
