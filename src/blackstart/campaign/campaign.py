@@ -17,6 +17,7 @@ from blackstart import catalogue
 from blackstart.campaign import apart, baseline, choose, ground, more, rounds
 from blackstart.campaign.budget import Budget
 from blackstart.campaign.execute import Queue, Task, each, workers
+from blackstart.campaign.mildest import postponed
 from blackstart.campaign.observe import Observation, Observer
 from blackstart.campaign.power import with_recordings
 from blackstart.campaign.scout import scout
@@ -323,6 +324,7 @@ class Campaign:
         if wait is None or wait.state != REPEATING or (wait.call, wait.path) in self.tally.watched:
             return
         self.tally.watched.add((wait.call, wait.path))
+        queue.others = postponed(queue.others, task.plan)
         patience = task.plan.patience
         left_s = self.budget.left_s() - patience.deadline_s
         watch_s = max(WATCH_MIN_S, min(WATCH_MAX_S, left_s))

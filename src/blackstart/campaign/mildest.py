@@ -7,12 +7,13 @@ Power cuts have a way of their own (see `power.shrink`).
 
 from __future__ import annotations
 
+from collections import deque
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from blackstart.campaign.execute import workers
+from blackstart.campaign.execute import Task, workers
 from blackstart.campaign.shrinking import failing_again, within
 from blackstart.campaign.tally import Suspicion
 from blackstart.campaign.worker import Workshop
@@ -34,6 +35,19 @@ def harm(plan: Plan) -> tuple[float, ...]:
     point = getattr(fault, "point", None)
     place = point.operation.index if point is not None and point.operation is not None else 0
     return len(plan.faults), stays, -leaves, -place
+
+
+def postponed(tasks: deque[Task], hung: Plan) -> deque[Task]:
+    """The tasks, those whose fault stays at the end if the one that stayed made the target retry without end: they
+    are likely to do the same, and each takes long.
+    """
+    if not _stays(hung):
+        return tasks
+    return deque(sorted(tasks, key=lambda task: task.why == "trial" and _stays(task.plan)))
+
+
+def _stays(plan: Plan) -> bool:
+    return bool(plan.faults) and bool(harm(plan)[1])
 
 
 def soften(campaign: Campaign, shop: Workshop) -> None:

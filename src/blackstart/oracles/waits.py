@@ -11,7 +11,7 @@ from blackstart.oracles.view import View
 
 CRASHING = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE})
 BLOCKED_S, LIMIT_GRACE_S, SPINNING_S, BUSY = 2.0, 3.0, 5.0, 0.9
-ROUNDS, ROUNDS_S, WATCHED_S, CONFIRMED_S = 10, 30.0, 60.0, 150.0
+ROUNDS, WATCHED_S, CONFIRMED_S = 10, 60.0, 150.0
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,12 @@ def _judge_wait(wait: Wait, thing: str, elapsed_s: float) -> Trouble:
         return Trouble("hung", f"{after}: still in {where}, whose own limit of {wait.limit_s:.1f} s is past")
     if wait.state == "kept":
         return Trouble("", f"{after}: in {where}; TCP gives that connection up once the machine of its peer is gone")
-    if wait.state == "repeating" and wait.rounds >= ROUNDS and wait.seen_s >= ROUNDS_S:
+    if wait.state == "repeating" and wait.rounds >= ROUNDS:
         if wait.seen_s >= WATCHED_S:
             label = DEFECT if wait.seen_s >= CONFIRMED_S else NOTE
             text = f"{where} again and again without any progress: {wait.rounds} times in {wait.seen_s:.0f} s"
             return Trouble("hung", text + _short_of(wait.seen_s), label=label)
-        return Trouble("", f"it repeats {where} without progress for {wait.seen_s:.0f} s, not yet confirmed")
+        return Trouble("", f"it repeats {where} without progress, and was not watched for long enough to say more")
     if wait.state == "busy" and wait.seen_s >= SPINNING_S and wait.cpu >= BUSY:
         return Trouble("spinning", f"{after}: it uses {wait.cpu:.0%} of a CPU without any progress")
     if wait.state == "busy" and wait.seen_s >= SPINNING_S and wait.rounds >= ROUNDS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any
 
 import msgspec
@@ -9,7 +10,8 @@ import pytest
 
 from blackstart.campaign import mildest as module
 from blackstart.campaign.campaign import Campaign
-from blackstart.campaign.mildest import harm, soften
+from blackstart.campaign.execute import Task
+from blackstart.campaign.mildest import harm, postponed, soften
 from blackstart.campaign.tally import Suspicion
 from blackstart.core.history import Injected
 from blackstart.core.trace import Operation
@@ -41,6 +43,18 @@ POINT = Point(call="write", path="$CWD/a", nth=1)
 def test_what_is_milder(milder: list[Any], worse: list[Any]) -> None:
     first, second = (Plan(kind="x", start="S0", faults=tuple(faults)) for faults in (milder, worse))
     assert harm(first) < harm(second)
+
+
+def test_faults_that_stay_come_last_once_one_has_made_it_retry_without_end() -> None:
+    stays, passes = (
+        Plan(kind="errno", start="S0", faults=(Errno(point=POINT, error="EIO", persistent=stays),))
+        for stays in (True, False)
+    )
+    null = Plan(kind="null", start="S0", faults=())
+    tasks = deque([Task(stays, "trial"), Task(null, "null"), Task(passes, "trial"), Task(stays, "repeat")])
+    after = [(task.plan, task.why) for task in postponed(tasks, stays)]
+    assert after == [(null, "null"), (passes, "trial"), (stays, "repeat"), (stays, "trial")]
+    assert postponed(tasks, passes) is tasks
 
 
 def suspected(first: Plan, *others: Plan) -> tuple[Campaign, Suspicion, str]:
