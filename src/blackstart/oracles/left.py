@@ -83,10 +83,14 @@ def _more(run: Run, clean: CleanRun) -> str:
 
 
 def _is_killed(view: View) -> bool:
-    """Whether something of the target was ended by SIGKILL, be it for want of memory."""
-    if view.history.kind in _KILLS or view.first is None:
-        return view.history.kind in _KILLS
-    return view.first.end.how == SIGNALED and view.first.end.signal == _SIGKILL
+    """Whether something of the target was ended by SIGKILL, be it for want of memory; a job also by the default action
+    of a signal that it does not handle.
+    """
+    kind, first = view.history.kind, view.first
+    if kind in _KILLS or first is None:
+        return kind in _KILLS
+    is_default = kind == "signal" and not view.calibration.is_service
+    return first.end.how == SIGNALED and (first.end.signal == _SIGKILL or is_default)
 
 
 def _kept_by_fault(view: View) -> set[str]:

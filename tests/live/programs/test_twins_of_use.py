@@ -123,7 +123,11 @@ def test_a_header_that_tells_of_a_record_not_yet_written(place: Path, mode: str,
         assert "is missing" in str([f["evidence"] for f in ran.defects]), ran.said()
 
 
-@pytest.mark.parametrize("text", [TICKETS, KEEPER], ids=["numbers that are left out", "names at random"])
-def test_careful_programs_that_look_otherwise_give_nothing(place: Path, text: str) -> None:
-    ran = run(written(place, text), place, "--only", "kill")
+@pytest.mark.parametrize(
+    ("text", "kinds"),
+    [(TICKETS, "kill"), (KEEPER, "kill,signal")],
+    ids=["numbers that are left out", "names at random"],
+)
+def test_careful_programs_that_look_otherwise_give_nothing(place: Path, text: str, kinds: str) -> None:
+    ran = run(written(place, text), place, "--only", kinds)
     assert ran.status == 0 and not ran.defects, ran.said()

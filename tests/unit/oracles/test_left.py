@@ -89,7 +89,9 @@ def several(count: int, each: int) -> tuple[Round, ...]:
         ("kill-one", End(how=EXITED, code=1), 1, NOTE),
         ("limit", End(how=SIGNALED, signal=9), 1, NOTE),  # for want of memory
         ("kill", End(how=KILLED), 2, DEFECT),
-        ("signal", End(how=SIGNALED, signal=15), 1, DEFECT),
+        ("signal", End(how=SIGNALED, signal=15), 1, NOTE),  # which the job does not handle
+        ("signal", End(how=SIGNALED, signal=15), 2, DEFECT),
+        ("signal", End(how=EXITED, code=1), 1, DEFECT),  # it does, and could have tidied up
         ("errno", End(how=EXITED, code=1), 1, DEFECT),
     ],
 )
@@ -97,6 +99,13 @@ def test_one_more_for_each_sigkill_is_a_note(kind: str, end: End, each: int, lab
     rounds = Rounds(faulty=several(6, each), null=NULL, end=several(6, each)[-1].paths)
     (verdict,) = left.judge(ended(kind, end, rounds=rounds), yardstick())
     assert (verdict.consequence, verdict.label, verdict.paths) == ("leaked", label, (STALE,))
+
+
+def test_a_service_is_stopped_by_a_signal_every_day() -> None:
+    rounds = Rounds(faulty=WELL, null=NULL, end=WELL[-1].paths)
+    told = ended("signal", End(how=SIGNALED, signal=15), rounds=rounds)
+    verdicts = left.judge(told, yardstick(is_service=True))
+    assert [v.label for v in verdicts if v.outcome == FAILED] == [DEFECT]
 
 
 def test_what_a_kill_leaves_does_not_keep_an_error_that_leaves_the_same_from_being_tried() -> None:

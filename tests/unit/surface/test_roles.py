@@ -232,14 +232,6 @@ def test_answers_are_exit_status_stdout_check_and_files_written_but_not_logs() -
     assert deleted(changing).answers_could_differ
 
 
-def test_a_program_that_was_only_looked_for_is_not_listed() -> None:
-    trace = [
-        op("execve", "/home/me/bin/sh"), op("execve", "/usr/bin/sh"), op("execve", "/bin/env"),
-        op("execve", "/bin/sort"),
-    ]  # fmt: skip
-    assert surface([trace], {}, {}).programs == ("/usr/bin/sh", "/bin/env", "/bin/sort")
-
-
 def test_the_surface_lists_files_peers_ports_and_programs() -> None:
     trace = [
         op("connect", "socket:inet:1.2.3.4:80"), op("bind", "socket:inet:0.0.0.0:8080"), op("execve", "/usr/bin/sort"),
