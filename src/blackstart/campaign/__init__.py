@@ -83,7 +83,7 @@ def _work(campaign: Campaign, seen: Observation, isolation: str, ordered: list[C
         shrink(campaign, seen, shop)
     except KeyboardInterrupt:
         campaign.tally.is_interrupted = True
-        campaign.tally.close()
+        campaign.tally.close(campaign.elapsed_s())
 
 
 class _Kept:

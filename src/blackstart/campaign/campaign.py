@@ -212,7 +212,7 @@ class Campaign:
                     self.take(task, outcome, queue)
         except KeyboardInterrupt:
             self.tally.is_interrupted = True
-        self.tally.close()
+        self.tally.close(self.elapsed_s())
 
     def begin(self, task: Task) -> None:
         """Note when a trial begins, and keep its plan.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime
@@ -48,6 +49,8 @@ NOTES_MAX = 20
 UNREPEATED_MAX = 12
 # Of trials that told nothing: above it, the silence of the others is no answer for the program.
 OPEN_SHARE_MAX = 0.5
+# Fewer tell no pace.
+ENOUGH_TRIALS = 10
 
 
 def report_of(
@@ -185,7 +188,7 @@ def _trials(tally: Tally, options: Options, planned: Iterable[Candidate]) -> Tri
         )
         for kind, counts in sorted(tally.counts.items())
     )
-    why = "the budget was spent"
+    why = f"the budget was spent{_would_do(tally)}"
     if tally.is_interrupted:
         why = "it was interrupted"
     elif options.trials:
@@ -198,6 +201,15 @@ def _trials(tally: Tally, options: Options, planned: Iterable[Candidate]) -> Tri
         for c in planned
     )
     return TrialsSummary(total=sum(kind.total for kind in kinds), kinds=kinds, cut=cut, planned=shown)
+
+
+def _would_do(tally: Tally) -> str:
+    """The budget that would do about all trials at the pace of those that were done; `` where these are too few."""
+    if tally.total < ENOUGH_TRIALS:
+        return ""
+    pace_s = (tally.elapsed_s - tally.calibration_s) / tally.total
+    minutes = math.ceil((tally.calibration_s + pace_s * tally.chosen) / 60)
+    return f" (--budget {minutes}m would do about all)"
 
 
 def _coverage(tally: Tally, seen: Observation, findings: Iterable[Finding]) -> tuple[CoveredPoint, ...]:

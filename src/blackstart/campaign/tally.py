@@ -86,6 +86,7 @@ class Tally:
     chosen: int = 0
     cut: int = 0
     calibration_s: float = 0.0
+    elapsed_s: float = 0.0  # when the last trial had ended
     is_interrupted: bool = False
 
     @property
@@ -108,9 +109,10 @@ class Tally:
                 return True
         return False
 
-    def close(self) -> None:
+    def close(self, elapsed_s: float) -> None:
         """No further trial is done: what is left was cut."""
         self.cut = self.chosen - self.total
+        self.elapsed_s = elapsed_s
 
     def count(self, place: Place, outcome: str, history: History) -> None:
         """Count a trial's outcome for its kind and for its place, and what it did to those who use a service."""

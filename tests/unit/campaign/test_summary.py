@@ -190,6 +190,16 @@ def test_what_was_cut_is_said_with_its_reason(options: dict[str, int], interrupt
     assert why in cut.why
 
 
+@pytest.mark.parametrize(("done", "said"), [(20, " (--budget 11m would do about all)"), (9, "")])
+def test_what_was_cut_names_a_budget_that_would_do(done: int, said: str) -> None:
+    made, _, _ = campaign()
+    made.tally.counts = {"kill": {"passed": done}}
+    made.tally.chosen, made.tally.calibration_s = 320, 20.0
+    made.tally.close(60.0)  # 2 s for each of 20 trials
+    (cut,) = report(made).trials.cut
+    assert (cut.count, cut.why) == (320 - done, f"the budget was spent{said}")
+
+
 def test_a_plan_shows_what_would_be_done() -> None:
     made, _, _ = campaign()
     found = report(made, mode="plan", planned=[candidate()])
