@@ -66,7 +66,8 @@ def _by_reset(view: View, reset: Reset, seen: str) -> Verdict:
     told = view.history
     if view.ends_as_clean(late):
         limit = f"{told.ahead_s:.0f} s, as a clock that is ahead shows" if told.ahead_s else f"{told.late_s:.0f} s"
-        text = f"{names} is a lock with a time limit: it starts again by itself within {limit}"
+        what = "are" if len(removed) > 1 else "is"
+        text = f"{names} {what} in the way for a time only: it starts again by itself within {limit}"
         return failed(NAME, "stuck", text, seen, paths=removed, label=NOTE)
     still = f"{seen}; {told.late_s:.0f} s later it still does not start by itself"
     still += f", nor with a clock that is {told.ahead_s:.0f} s ahead" if told.ahead_s else ""

@@ -30,7 +30,7 @@ def test_a_lock_that_expires_is_a_note_with_the_time_it_took(work: Path) -> None
     assert not ran.defects and ran.status == 0, ran.said()
     notes = [finding for finding in ran.findings if finding["consequence"] == "stuck"]
     assert len(notes) == 1, ran.said()
-    assert notes[0]["evidence"][0].startswith("$CWD/counter.lock is a lock with a time limit: it starts again by")
+    assert notes[0]["evidence"][0].startswith("$CWD/counter.lock is in the way for a time only: it starts again by")
     status, told = replay(ran, notes[0], work)
     assert "s later:" in told and status == 1, told
 
