@@ -14,6 +14,8 @@ fails in each case. The session ends with the counts and the list of gaps.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 MARKER = (
@@ -23,6 +25,8 @@ MARKER = (
 # The key under which a report carries its scenario; reports of workers travel as JSON and keep it.
 SCENARIO = "blackstart_scenario"
 _REASON_CHARACTERS = 160
+# pytest's outcomes, later ones counting for more, and what they say of the program.
+_WORDS = {"passed": "survived", "xfailed": "gap", "failed": "failed", "error": "failed"}
 
 
 def add_option(parser: pytest.Parser) -> None:
@@ -42,7 +46,10 @@ def judge(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestRep
     report.user_properties.append((SCENARIO, str(mark.kwargs.get("scenario", ""))))
     if call.when != "call":  # a fixture failed: whether the program survives was not seen
         return
-    _check(mark)
+    if fault := _fault_of(mark):
+        # Said in the report: an exception in a hook would end the whole session.
+        report.outcome, report.longrepr = "failed", fault
+        return
     gap = str(mark.kwargs.get("gap", ""))
     if report.passed and gap:
         report.outcome = "failed"
@@ -52,11 +59,13 @@ def judge(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestRep
         report.wasxfail = f"reason: {gap or _what_happened(call)}"
 
 
-def _check(mark: pytest.Mark) -> None:
+def _fault_of(mark: pytest.Mark) -> str:
+    """What is wrong with the marker's arguments, or nothing."""
     unknown = sorted(set(mark.kwargs) - {"scenario", "gap"})
-    if mark.args or unknown:
-        what = f"no argument {unknown[0]!r}" if unknown else "its arguments have names"
-        pytest.fail(f"marker resilience: {what}; write resilience(scenario='R-12', gap='...')", pytrace=False)
+    if not mark.args and not unknown:
+        return ""
+    what = f"no argument {unknown[0]!r}" if unknown else "its arguments have names"
+    return f"marker resilience: {what}; write resilience(scenario='R-12', gap='...')"
 
 
 def _is_gap(call: pytest.CallInfo[None]) -> bool:
@@ -84,18 +93,29 @@ def first_line(text: str) -> str:
     return line if len(line) <= _REASON_CHARACTERS else line[: _REASON_CHARACTERS - 1] + "…"
 
 
+def outcomes(reporter: pytest.TerminalReporter) -> Iterator[tuple[str, pytest.TestReport, str]]:
+    """(survived, gap or failed; the report that says so; the scenario) of each test that has the marker.
+
+    An error of a fixture counts for more than what the test itself did: a rule that never fired is told in its end.
+    """
+    judged = {
+        (report.nodeid, scenario): (word, report, scenario)
+        for outcome, word in _WORDS.items()
+        for report in reporter.stats.get(outcome, [])
+        for scenario in scenarios_of(report)
+    }
+    yield from judged.values()
+
+
 def summarise(reporter: pytest.TerminalReporter) -> None:
     """The counts, and one line for each gap; nothing where no test has the marker."""
-    ours = {
-        outcome: [(report, scenario) for report in reporter.stats.get(outcome, []) for scenario in scenarios_of(report)]
-        for outcome in ("passed", "xfailed", "failed")
-    }
-    if not any(ours.values()):
+    ours = list(outcomes(reporter))
+    if not ours:
         return
+    survived, gaps, failed = ([one for one in ours if one[0] == word] for word in ("survived", "gap", "failed"))
     reporter.section("resilience")
-    gaps = ours["xfailed"]
-    reporter.write_line(f"{len(ours['passed'])} survived, {len(gaps)} known gaps, {len(ours['failed'])} failed")
-    for report, scenario in sorted(gaps, key=lambda pair: (pair[1], pair[0].nodeid)):
+    reporter.write_line(f"{len(survived)} survived, {len(gaps)} known gaps, {len(failed)} failed")
+    for _, report, scenario in sorted(gaps, key=lambda one: (one[2], one[1].nodeid)):
         reason = report.wasxfail.removeprefix("reason: ")
         reporter.write_line(f"gap  {scenario or '-'}  {report.nodeid}: {reason}")
 

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from blackstart.store import KeptTest
 
 _COLLECTED = pytest.StashKey[set[str]]()
-# An error of a fixture last: where the test itself passed, that counts for more.
-_OUTCOMES = {"passed": "survived", "xfailed": "gap", "failed": "failed", "error": "failed"}
 
 
 def add_option(parser: pytest.Parser) -> None:
@@ -56,10 +54,8 @@ def _found(reporter: pytest.TerminalReporter) -> list[KeptTest]:
     from blackstart.store import KeptTest
 
     return [
-        KeptTest(scenario=scenario, test=report.nodeid, outcome=_OUTCOMES[outcome], reason=_reason(report))
-        for outcome in _OUTCOMES
-        for report in reporter.stats.get(outcome, [])
-        for scenario in discovery.scenarios_of(report)
+        KeptTest(scenario=scenario, test=report.nodeid, outcome=outcome, reason=_reason(report))
+        for outcome, report, scenario in discovery.outcomes(reporter)
         if scenario
     ]
 

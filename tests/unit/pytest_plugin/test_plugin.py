@@ -95,9 +95,25 @@ def test_tests_with_the_marker_run_alone_or_with_all_others(tmp_path: Path) -> N
     assert "2 passed" in run(tmp_path, test)
 
 
-def test_a_marker_with_wrong_arguments_is_refused(tmp_path: Path) -> None:
-    test = "@pytest.mark.resilience(senario='R-1')\ndef test_it():\n    pass\n"
-    assert "no argument 'senario'" in run(tmp_path, test)
+@pytest.mark.parametrize(
+    ("arguments", "said"), [("senario='R-1'", "no argument 'senario'"), ("'R-1'", "its arguments have names")]
+)
+def test_a_marker_with_wrong_arguments_fails_its_test_and_no_other(tmp_path: Path, arguments: str, said: str) -> None:
+    test = f"@pytest.mark.resilience({arguments})\ndef test_it():\n    pass\ndef test_after():\n    pass\n"
+    shown = run(tmp_path, test)
+    assert f"marker resilience: {said}; write" in shown
+    assert "1 failed, 1 passed" in shown and "INTERNALERROR" not in shown
+
+
+def test_a_rule_that_never_fired_is_no_survival(tmp_path: Path) -> None:
+    """covers: R-32"""
+    test = (
+        "def work():\n    # failpoint: worked\n    return 1\n"
+        "@pytest.mark.resilience(scenario='R-1')\ndef test_it(failpoints):\n"
+        "    failpoints.arm('worked', 'raise(OSError: EIO)')\n"
+    )
+    shown = run(tmp_path, test, "--blackstart-discover")
+    assert "0 survived, 0 known gaps, 1 failed" in shown and "never fired" in shown
 
 
 def test_loading_the_plugin_loads_nothing_that_breaks_things() -> None:
