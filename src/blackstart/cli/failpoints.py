@@ -11,7 +11,7 @@ import typer
 from blackstart.cli.ending import finish
 
 # What a test arms failpoints with. `arm` is a method of the fixture only: alone the word may be anybody's.
-_ARMING = frozenset({"arm", "armed", "sweep", "in_children"})
+_ARMING = frozenset({"arm", "armed", "sweep", "storm", "in_children"})
 
 
 def add(app: typer.Typer) -> None:

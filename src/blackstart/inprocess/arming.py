@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from types import ModuleType
 from typing import Any
 
 from blackstart.core.randomness import Seed
@@ -106,15 +107,20 @@ def of(name: str) -> list[Point]:
     return _points.get(name, [])
 
 
-def _arm(point: Point) -> None:
+def must_be_there(names: Sequence[str]) -> list[tuple[ModuleType, Site]]:
+    """Where these failpoints stand in loaded modules, but for those that are calls; UnknownFailpoint, NotArmable."""
     from blackstart.inprocess import function
 
+    commented = modules.known_sites()
+    if any(name not in commented for name in names):
+        commented = modules.known_sites(look_again=True)
+    called = {name for name in names if name not in commented and function.is_called(name)}
+    return [modules.find(name, commented) for name in names if name not in called]
+
+
+def _arm(point: Point) -> None:
     with modules.LOCK:
-        commented = modules.known_sites()
-        if any(name not in commented for name in point.names):
-            commented = modules.known_sites(look_again=True)
-        called = {name for name in point.names if name not in commented and function.is_called(name)}
-        found = [modules.find(name, commented) for name in point.names if name not in called]
+        found = must_be_there(point.names)
         wanted: dict[int, tuple[modules.LiveModule, dict[str, Site]]] = {}
         for module, site in found:
             if id(module) not in wanted:

@@ -23,7 +23,7 @@ from types import FrameType
 from typing import Any
 
 from blackstart.core.clock import SYSTEM, Clock
-from blackstart.inprocess.errors import AlreadyArmed
+from blackstart.inprocess.errors import AlreadyArmed, NotArmable
 
 # Besides the standard library: who runs tests must know how long they really take.
 _OTHERS = frozenset("blackstart pytest _pytest pluggy xdist execnet pytest_timeout pytest_asyncio hypothesis".split())
@@ -40,7 +40,8 @@ class ReplacedClock:
     """
 
     def __init__(self, patience_s: float) -> None:
-        assert patience_s >= 0, f"patience_s is seconds, not {patience_s}"
+        if not patience_s >= 0:
+            raise NotArmable(f"patience_s is seconds, not {patience_s!r}", next_step="give a number from 0")
         self.patience_s = patience_s
         self.skipped_s = 0.0
         self.waits = 0

@@ -141,7 +141,8 @@ class Gofail:
 
     def __init__(self, address: str) -> None:
         host, _, port = address.rpartition(":")
-        assert host and port.isdigit(), f"{address!r} is not HOST:PORT"
+        if not host or not port.isdigit():
+            raise NotArmable(f"{address!r} is not HOST:PORT", next_step="name the address in its GOFAIL_HTTP")
         self.address = address
 
     def names(self) -> list[str]:

@@ -239,5 +239,8 @@ def broken_store(put: str = "put", get: str = "get") -> dict[str, str]:
 
 def flip_bit(answer: Any) -> Any:
     """For `spoil`: the first byte of an answer of bytes with one bit changed, as a failing disk gives it."""
-    assert isinstance(answer, bytes | bytearray) and answer, "only an answer of bytes has a bit to flip"
+    if not isinstance(answer, bytes | bytearray) or not answer:
+        raise NotArmable(
+            f"only an answer of bytes has a bit to flip, not {answer!r}", next_step="give `spoil` another function"
+        )
     return bytes([answer[0] ^ 1]) + bytes(answer[1:])

@@ -28,6 +28,8 @@ def lowered(**limits: int) -> Iterator[None]:
 
     `descriptors` counts what is open already: `descriptors=64` leaves 64 minus those.
     """
+    if not limits:
+        raise NotArmable("no limit was given", next_step=f"limits are: {' '.join(NAMES)}")
     before = {}
     for name, value in limits.items():
         if name not in NAMES:

@@ -120,9 +120,13 @@ def find(name: str, known: dict[str, list[tuple[ModuleType, Site]]]) -> tuple[Mo
 
 
 def _without_source() -> str:
-    names = [
-        name for name, module in list(sys.modules.items()) if (getattr(module, "__file__", None) or "").endswith(".pyc")
-    ]
+    """The modules that may have it, for all that anybody can read: delivered as .pyc, or their file is gone."""
+    names = []
+    for name, module in list(sys.modules.items()):
+        path = getattr(module, "__file__", None)
+        is_code = isinstance(path, str) and path.endswith((".py", ".pyc")) and _may_have_sites(path)
+        if is_code and not Path(str(path)).with_suffix(".py").exists() and not source_of(module):
+            names.append(name)
     return f"; loaded without source: {', '.join(sorted(names)[:5])}" if names else ""
 
 
@@ -232,6 +236,12 @@ class LiveModule:
 
     def _check(self, site: Site, woven: weaving.Woven, enclosing: list[int], held: set[int]) -> None:
         """Some live function must run the line of this failpoint, or make the function that does."""
+        if site.name not in woven.owners:
+            raise NotArmable(
+                f"failpoint {site.name!r} stands where nothing comes by: the compiler leaves its line out",
+                where=str(site),
+                next_step="is it behind a `return`, `raise`, `break` or `continue`? put it before",
+            )
         around: list[int] = []
         index = woven.owners[site.name]
         while index > 0:

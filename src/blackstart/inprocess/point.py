@@ -53,6 +53,9 @@ class Point:
             raise NotArmable("no name of a failpoint was given", next_step='write it like armed("save-rename", rule)')
         if scope not in (PROCESS, CONTEXT):
             raise NotArmable(f"no scope {scope!r}{near(scope, (PROCESS, CONTEXT))}", next_step=_SCOPES)
+        if not isinstance(rule, str | Rule):
+            step = "write it like '@2 raise(OSError: EIO)'"
+            raise NotArmable(f"{rule!r} is no rule: a rule is a text", next_step=step)
         self.names = names
         self._shown = shown(names)
         self.rule = parse(rule) if isinstance(rule, str) else rule

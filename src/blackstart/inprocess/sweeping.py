@@ -17,10 +17,14 @@ from typing import Any
 
 from blackstart.core.errors import BlackstartError
 from blackstart.core.randomness import Seed
-from blackstart.inprocess.arming import armed
+from blackstart.core.verbs import near
+from blackstart.inprocess.arming import armed, must_be_there
+from blackstart.inprocess.errors import NotArmable
+from blackstart.inprocess.modules import known_sites
 from blackstart.inprocess.point import Point
 
 TRANSIENT, PERSISTENT = "transient", "persistent"
+_MODES = (TRANSIENT, PERSISTENT)
 # Takes a rule, and may_miss=True; gives a context manager whose value knows `fired`.
 Arm = Callable[..., AbstractContextManager[Any]]
 
@@ -53,13 +57,15 @@ class Step:
         self._context.__exit__(kind, error, trace)
 
 
-def sweep(arm: Arm, what: str, *, modes: Sequence[str] = (TRANSIENT, PERSISTENT), limit: int = 1000) -> Iterator[Step]:
+def sweep(arm: Arm, what: str, *, modes: Sequence[str] = _MODES, limit: int = 1000) -> Iterator[Step]:
     """The runs of a sweep, each to be entered by the caller.
 
     arm: such as `partial(armed, "name")` or `partial(armed_call, "os.fsync")`; what: a verb with its argument, without
     `@`; limit: more hits than that are an error, as are a step that is not entered and a sweep in which nothing ever
     fires.
     """
+    if wrong := [mode for mode in modes if mode not in _MODES]:
+        raise BlackstartError(f"no mode {wrong[0]!r}{near(wrong[0], _MODES)}", next_step=f"modes: {' '.join(_MODES)}")
     for mode in modes:
         for hit in range(1, limit + 2):
             if hit > limit:
@@ -76,7 +82,7 @@ def sweep(arm: Arm, what: str, *, modes: Sequence[str] = (TRANSIENT, PERSISTENT)
 
 @contextmanager
 def storm(
-    names: Sequence[str],
+    names: str | Sequence[str] | None,
     what: str,
     *,
     seed: int | Seed,
@@ -85,11 +91,37 @@ def storm(
 ) -> Iterator[list[Point]]:
     """Activate each of these failpoints with chance `activate`, once; an active one fires with chance `fire`.
 
-    So one run has few sorts of trouble and many of each. Gives the active points; the same seed chooses the same.
+    names: None for all that the loaded modules have, but for those that nothing can arm there; of these several share a
+    point. So one run has few sorts of trouble and many of each. Gives the active points, perhaps none; the same seed
+    chooses the same. Names and the rule are checked whatever is chosen. Raises as `armed` does, and BlackstartError for
+    a chance that is none.
     """
-    assert 0 < activate <= 1 and 0 < fire <= 1, "chances are above 0 and at most 1"
+    for name, chance in (("activate", activate), ("fire", fire)):
+        if not 0 < chance <= 1:
+            raise BlackstartError(f"{name}={chance!r} is no chance", next_step="give one above 0 and at most 1")
+    rule = f"{fire * 100:g}% {what}"
+    of = tuple(sorted(known_sites()) if names is None else [names] if isinstance(names, str) else names)
+    Point(of, rule)
+    if names is not None:
+        must_be_there(of)
     source = (seed if isinstance(seed, Seed) else Seed(seed)).source("storm")
-    chosen = [name for name in names if source.random() < activate]
+    chosen = [name for name in of if source.random() < activate]
     with ExitStack() as stack:
-        rule = f"{fire * 100:g}% {what}"
-        yield [stack.enter_context(armed(name, rule, seed=seed, may_miss=True)) for name in chosen]
+        if names is None:
+            yield _arm_what_can_be(stack, chosen, rule, seed)
+        else:
+            yield [stack.enter_context(armed(name, rule, seed=seed, may_miss=True)) for name in chosen]
+
+
+# Apart from the block above: an interrupt at the line of a `try` in a `with` is not seen by that `with` (CPython 3.11).
+def _arm_what_can_be(stack: ExitStack, names: Sequence[str], rule: str, seed: int | Seed) -> list[Point]:
+    """Arm these until the end of `stack`, as many with one point as can be: each arming compiles their module."""
+    if not names:
+        return []
+    try:
+        return [stack.enter_context(armed(names, rule, seed=seed, may_miss=True))]
+    except NotArmable:
+        if len(names) == 1:
+            return []
+    middle = len(names) // 2
+    return [point for part in (names[:middle], names[middle:]) for point in _arm_what_can_be(stack, part, rule, seed)]

@@ -25,6 +25,7 @@ MARKER = (
 # The key under which a report carries its scenario; reports of workers travel as JSON and keep it.
 SCENARIO = "blackstart_scenario"
 _REASON_CHARACTERS = 160
+_FIXTURES = "blackstart.pytest_plugin."
 # pytest's outcomes, later ones counting for more, and what they say of the program.
 _WORDS = {"passed": "survived", "xfailed": "gap", "failed": "failed", "error": "failed"}
 
@@ -72,11 +73,12 @@ def _is_gap(call: pytest.CallInfo[None]) -> bool:
     """What the program did; not a mistake of the test, nor an interruption."""
     from blackstart.core.errors import BlackstartError
 
-    return (
-        call.excinfo is not None
-        and isinstance(call.excinfo.value, Exception | pytest.fail.Exception)
-        and not (isinstance(call.excinfo.value, BlackstartError))
-    )
+    if call.excinfo is None or not isinstance(call.excinfo.value, Exception | pytest.fail.Exception):
+        return False
+    # A fixture called with arguments that it has not: nothing of the program runs in the fixtures' own frames.
+    raised_in = str(call.excinfo.traceback[-1].frame.f_globals.get("__name__", ""))
+    is_misuse = isinstance(call.excinfo.value, TypeError) and raised_in.startswith(_FIXTURES)
+    return not is_misuse and not isinstance(call.excinfo.value, BlackstartError)
 
 
 def _what_happened(call: pytest.CallInfo[None]) -> str:

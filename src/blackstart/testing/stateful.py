@@ -21,6 +21,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
+from blackstart.core.errors import BlackstartError
 from blackstart.inprocess import Point, armed, armed_call
 
 FAILURES = ("raise(OSError: EIO)", "raise(OSError: ENOSPC)")
@@ -34,7 +35,8 @@ def rules(
     what: verbs with their arguments; hits_max: the latest hit on which a term begins to fire; terms_max: how many terms
     are chained; percents: whether chances are drawn too, which the seed of whoever arms the rule decides.
     """
-    assert what and hits_max >= 1 and terms_max >= 1, "a rule needs a verb, a hit and a term"
+    if not what or hits_max < 1 or terms_max < 1:
+        raise BlackstartError("a rule needs a verb, a hit and a term", next_step="give what=, hits_max= and terms_max=")
     hits = st.integers(1, hits_max)
     # Hypothesis shrinks towards the first of these.
     whens = [hits.map("@{} ".format), hits.map("@{}+ ".format), hits.map("{}*".format)]
@@ -60,7 +62,11 @@ class Faults:
         self._armed: dict[str, ExitStack] = {}
         self._points: dict[str, Point] = {}
         super().__init__()
-        assert self.failpoints or self.calls, f"{type(self).__name__} names no failpoints and no calls that could fail"
+        if not self.failpoints and not self.calls:
+            raise BlackstartError(
+                f"{type(self).__name__} names no failpoints and no calls that could fail",
+                next_step="set `failpoints` or `calls` in the class",
+            )
 
     @precondition(lambda self: len(self._armed) < self.faults_max and self._free())
     @rule(

@@ -474,6 +474,18 @@ def test_a_module_without_source_is_named(tmp_path: Any, monkeypatch: pytest.Mon
         sys.modules.pop("bare")
 
 
+def test_a_module_whose_file_is_gone_is_named(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "vanished.py").write_text("def f():\n    # failpoint: vanished\n    return 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    __import__("vanished")
+    (tmp_path / "vanished.py").unlink()
+    try:
+        with pytest.raises(inprocess.UnknownFailpoint, match="loaded without source: vanished"):
+            armed("vanished", "off").__enter__()
+    finally:
+        sys.modules.pop("vanished")
+
+
 def test_a_module_in_a_zip_file_is_reached(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     with zipfile.ZipFile(tmp_path / "packed.zip", "w") as file:
         file.writestr("in_a_zip.py", "def f():\n    # failpoint: in-a-zip\n    return 1\n")

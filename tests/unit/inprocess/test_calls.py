@@ -23,7 +23,8 @@ import pytest
 from blackstart import inprocess
 from blackstart.core.errors import BlackstartError
 from blackstart.core.rule import RuleError
-from blackstart.inprocess import Faulty, armed, armed_call, faulty, storm, sweep
+from blackstart.inprocess import Faulty, armed, armed_call, faulty, storm, sweep, sweeping
+from blackstart.inprocess.sites import sites_below
 
 
 def test_the_nth_call_fails_for_every_caller_and_the_signature_stays(shop: ModuleType) -> None:
@@ -329,3 +330,37 @@ def test_a_storm_chooses_once_and_repeats_with_its_seed(shop: ModuleType) -> Non
 
     assert run(3) == run(3)
     assert len({str(run(seed)) for seed in range(8)}) > 3
+
+
+def test_a_storm_over_all_that_can_be_armed(shop: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Other tests have modules of thousands.
+    ours = {site.name: [(shop, site)] for site in sites_below([Path(str(shop.__file__))])}
+    assert "never" in ours, "one that cannot be armed is among them"
+    monkeypatch.setattr(sweeping, "known_sites", lambda: ours)
+    with storm(None, "raise(OSError: EIO)", seed=1, activate=1, fire=1) as points:
+        with pytest.raises(OSError):
+            shop.Child.static()
+        assert {"in-static", "in-method"} <= {name for point in points for name in point.names}
+
+
+@pytest.mark.parametrize(
+    ("names", "what", "chances", "said"),
+    [
+        (["in-static"], "off", {"activate": 0}, "activate=0 is no chance"),
+        (["in-static"], "off", {"fire": 1.5}, "fire=1.5 is no chance"),
+        # Of these none is chosen.
+        ("in-statik", "off", {"activate": 1e-9}, "did you mean 'in-static'"),
+        (["in-static"], "rase", {"activate": 1e-9}, "did you mean 'raise'"),
+        ([], "off", {}, "no name of a failpoint"),
+    ],
+)
+def test_a_storm_is_checked_whatever_it_chooses(
+    shop: ModuleType, names: str | list[str], what: str, chances: dict[str, float], said: str
+) -> None:
+    with pytest.raises(BlackstartError, match=said), storm(names, what, seed=1, **chances):
+        pass
+
+
+def test_a_sweep_knows_its_modes(shop: ModuleType) -> None:
+    with pytest.raises(BlackstartError, match="no mode 'transiet'; did you mean 'transient'"):
+        next(sweep(partial(armed, "in-static"), "return(0)", modes=["transiet"]))

@@ -69,6 +69,19 @@ def test_where_no_call_can_come_any_more(load: Load, source: str, line: int, wha
     )
 
 
+def test_a_line_that_the_compiler_leaves_out_is_refused(load: Load) -> None:
+    module = load("def f():\n    # failpoint: before-return\n    return 1\n    # failpoint: behind-return\n")
+    with pytest.raises(NotArmable) as caught:
+        armed("behind-return", "return(2)").__enter__()
+    assert str(caught.value) == (
+        "failpoint 'behind-return' stands where nothing comes by: the compiler leaves its line out\n"
+        f"  where: {module.__file__}:4\n"
+        "  next:  is it behind a `return`, `raise`, `break` or `continue`? put it before"
+    )
+    with armed("before-return", "return(2)"):
+        assert module.f() == 2
+
+
 def test_a_class_made_in_a_function_runs_its_body_again(load: Load) -> None:
     module = load("def make():\n    class C:\n        # failpoint: in-local-class\n        n = 1\n    return C.n\n")
     with armed("in-local-class", "@1 raise(KeyError)"), pytest.raises(KeyError):

@@ -9,8 +9,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+
+from blackstart.core.errors import BlackstartError
+from blackstart.inprocess.faulty import flip_bit
+from blackstart.pytest_plugin.discovery import _is_gap
 
 
 def run(tmp_path: Path, test: str, *options: str) -> str:
@@ -86,6 +91,28 @@ def test_a_known_gap_is_xfail_with_its_reason_and_fails_once_it_is_closed(tmp_pa
 def test_a_mistake_of_the_test_is_never_a_gap(tmp_path: Path) -> None:
     test = "@pytest.mark.resilience(scenario='R-1', gap='x')\ndef test_it():\n    raise BlackstartError('bad rule')\n"
     assert "1 failed" in run(tmp_path, test, "--blackstart-discover")
+
+
+@pytest.mark.parametrize(
+    ("fixture", "misuse"),
+    [
+        ("sweep", "next(sweep('a', call='os.fsync'))"),
+        ("failpoints", "failpoints.storm(activate=7)"),
+        ("failpoints", "failpoints.arm('a', 3)"),
+        ("failpoints", "failpoints.arm('a', 'off', unknown=1)"),
+        ("failpoints", "failpoints.at_gofail('nowhere', 'a', 'off')"),
+        ("faulty", "faulty(['text'], {'pop': 'return'}, spoil=flip_bit).pop()"),
+        ("limits", "limits().__enter__()"),
+        ("link", "link('nowhere')"),
+        ("proxy", "proxy('127.0.0.1:99999')"),
+    ],
+)  # fmt: skip
+def test_a_fixture_that_is_misused_is_never_a_gap(
+    fixture: str, misuse: str, request: pytest.FixtureRequest
+) -> None:
+    with pytest.raises((BlackstartError, TypeError)) as caught:
+        eval(misuse, {fixture: request.getfixturevalue(fixture), "flip_bit": flip_bit})
+    assert not _is_gap(SimpleNamespace(excinfo=caught))  # type: ignore[arg-type]
 
 
 def test_tests_with_the_marker_run_alone_or_with_all_others(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
 from blackstart import inprocess
+from blackstart.core.errors import BlackstartError
 from blackstart.core.rule import parse
 from blackstart.testing.stateful import Faults, rules
 
@@ -98,5 +99,5 @@ def test_a_machine_without_places_is_a_mistake() -> None:
         @rule()
         def step(self) -> None: ...
 
-    with pytest.raises(AssertionError, match="Nothing names no failpoints and no calls"):
+    with pytest.raises(BlackstartError, match="Nothing names no failpoints and no calls"):
         Nothing()
