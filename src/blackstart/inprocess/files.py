@@ -1,7 +1,8 @@
 """Files that a power cut, a worn-out card or an operator broke.
 
 Each fault is a context manager over one file. It proves itself: the file is there and whole before, and broken after,
-or `NotArmable`. At the end the good file is put back, unless the program has written a new one meanwhile.
+or `NotArmable`. At the end the good file is put back, unless the program has written a new one meanwhile; also if the
+process of the test dies.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from blackstart.core.randomness import Seed
+from blackstart.inprocess import rescue
 from blackstart.inprocess.capabilities import without_overrides
 from blackstart.inprocess.errors import NotArmable
 
@@ -89,18 +91,19 @@ def _replaced(path: Path, content: bytes | None) -> Iterator[None]:
     status = path.stat()
     if content == before:
         raise NotArmable(f"{path} would be as it was")
-    try:
-        if content is None:
-            path.unlink()
-        else:
-            path.write_bytes(content)
-        yield
-    finally:
-        now = path.read_bytes() if path.is_file() else None
-        if now == content and not path.is_dir():
-            path.write_bytes(before)
-            os.chmod(path, stat.S_IMODE(status.st_mode))
-            os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    with rescue.of_content(path, content):
+        try:
+            if content is None:
+                path.unlink()
+            else:
+                path.write_bytes(content)
+            yield
+        finally:
+            now = path.read_bytes() if path.is_file() else None
+            if now == content and not path.is_dir():
+                path.write_bytes(before)
+                os.chmod(path, stat.S_IMODE(status.st_mode))
+                os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
 @contextmanager
@@ -108,7 +111,7 @@ def _forbidden(path: Path, mode: int, access: int) -> Iterator[None]:
     if not path.exists():
         raise NotArmable(f"{path} is not there, so it cannot be forbidden")
     before = stat.S_IMODE(path.stat().st_mode)
-    with without_overrides():
+    with rescue.of_mode(path, mode, before), without_overrides():
         try:
             path.chmod(mode)
             if _allows(path, access):

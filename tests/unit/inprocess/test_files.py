@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import subprocess
+import sys
 import threading
+import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -166,3 +170,51 @@ def test_what_stands_in_a_write_ahead_log_does_not_hide_the_damage(tmp_path: Pat
         with sqlite.header_lost(path), pytest.raises(sqlite3.Error):
             count(path)
         assert count(path) == 0
+
+
+DYING = """
+import os, signal, sys
+from pathlib import Path
+from blackstart.inprocess import files
+path = Path(sys.argv[1])
+with {break_it}:
+    {meanwhile}
+    print(path.exists(), flush=True)
+    {die}
+"""
+
+
+@pytest.mark.parametrize("die", ["os.kill(os.getpid(), signal.SIGKILL)", "os._exit(1)"], ids=["killed", "exits"])
+@pytest.mark.parametrize(
+    "break_it",
+    ["files.truncated(path, 3)", "files.missing(path)", "files.garbage(path)", "files.read_only(path)",
+     "files.missing(path), files.overwritten(path.with_name('second'), b'?')"],
+)  # fmt: skip
+def test_a_file_comes_back_though_the_process_of_the_test_dies(path: Path, break_it: str, die: str) -> None:
+    """covers: M-5"""
+    second = path.with_name("second")
+    second.write_bytes(b"other")
+    status = path.stat()
+    script = DYING.format(break_it=break_it, meanwhile="", die=die)
+    ended = subprocess.run([sys.executable, "-c", script, path], stdout=subprocess.PIPE, text=True, check=False)
+    assert ended.returncode and ended.stdout.strip() == str("missing" not in break_it)
+    until(lambda: path.exists() and path.read_bytes() == CONTENT and path.stat().st_mode == status.st_mode)
+    until(lambda: path.stat().st_mtime_ns == status.st_mtime_ns and second.read_bytes() == b"other")
+
+
+def test_what_the_program_wrote_is_kept_though_the_process_of_the_test_dies(path: Path) -> None:
+    die = "os._exit(1)"
+    script = DYING.format(break_it="files.missing(path)", meanwhile="path.write_bytes(b'new')", die=die)
+    (kept := path.with_name("kept")).mkdir()
+    environment = os.environ | {"TMPDIR": str(kept)}
+    with subprocess.Popen([sys.executable, "-c", script, path], stdout=subprocess.PIPE, env=environment) as dying:
+        assert dying.wait(60) == 1
+    until(lambda: not [*kept.iterdir()])
+    assert path.read_bytes() == b"new"
+
+
+def until(met: Callable[[], bool], deadline_s: float = 60.0) -> None:
+    end = time.monotonic() + deadline_s
+    while not met():
+        assert time.monotonic() < end, "not within the deadline"
+        time.sleep(0.01)
