@@ -41,6 +41,20 @@ def test_the_second_fsync_of_a_program_fails(target: Any) -> None:
     assert target.run([sys.executable, "-c", PROGRAM]).status == 0
 
 
+def test_a_sweep_fails_each_system_call_once(target: Any) -> None:
+    """covers: M-5"""
+    seen = []
+    for fault in target.sweep("fsync"):
+        with fault:
+            ended = target.run([sys.executable, "-c", PROGRAM])
+            if ended.status:
+                target.run(["true"])  # another program in the same step hides nothing
+        seen.append((fault.mode, fault.hit, ended.output.decode().partition(":")[0]))
+    told = ["cannot save 0", "cannot save 1", "cannot save 2", ""]
+    assert seen == [(mode, hit, said) for mode in ("transient", "persistent") for hit, said in enumerate(told, 1)]
+    assert target.orders == []
+
+
 def test_a_program_is_killed_between_two_operations(target: Any) -> None:
     target.fail("rename", "@2 kill")
     assert target.run([sys.executable, "-c", PROGRAM]).status == -9
