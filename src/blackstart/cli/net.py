@@ -72,7 +72,7 @@ def _run(path: Path, command: list[str], host: str, profile: str, seed: int | No
     described = read_description(path)
     networks = described.networks or {"lan": list(described.hosts)}
     seed_of_lab = described.seed if seed is None else seed
-    with Lab(networks=networks, seed=seed_of_lab, engine=described.engine) as lab:
+    with Lab(networks=networks, seed=seed_of_lab, engine=described.engine, roles=described.roles) as lab:
         place = lab[host or next(iter(described.hosts))]
         hosts = ", ".join(f"{one.name} {one.address}" for one in lab)
         typer.echo(f"lab of {len(lab.hosts)} hosts, seed {lab.seed}: {hosts}", err=True)

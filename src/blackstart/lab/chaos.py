@@ -6,8 +6,8 @@
     chaos.partition("client", "server", duration_s=5)           # heals by itself
     chaos.clear()
 
-`where` is a host (all it sends and gets), a pair of hosts, or "all". `one_way`: only what the host, or the first of the
-pair, sends. Faults add up; each counts what it really did.
+`where` is a host (all it sends and gets), a pair of hosts, or "all"; a role of the lab stands for the hosts that have
+it. `one_way`: only what the host, or the first of the pair, sends. Faults add up; each counts what it really did.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 from collections.abc import Iterable, Sequence
-from itertools import permutations
+from itertools import permutations, product
 from typing import Any
 
 import msgspec
@@ -23,12 +23,11 @@ import msgspec
 from blackstart.core.randomness import Seed
 from blackstart.lab import shapes
 from blackstart.lab.impairment import Burst, Distribution, Impairment, LabError
-from blackstart.lab.lab import Host, Lab
+from blackstart.lab.lab import ALL, Host, Lab
 from blackstart.lab.profiles import profile
 from blackstart.lab.shapes import Grudge
 
 Where = str | Host | tuple[str | Host, str | Host]
-ALL = "all"
 SHAPES = ("halves", "random-halves", "majorities-ring", "bridge", "isolated")
 
 
@@ -140,7 +139,10 @@ class NetworkChaos:
         return self.apply_grudge(grudge, duration_s=duration_s)
 
     def partition_by(self, shape: str, host: str | Host | None = None, *, duration_s: float = 0.0) -> Applied:
-        """All hosts split in a shape: halves, random-halves, majorities-ring, bridge, or isolated (one host alone)."""
+        """All hosts split in a shape: halves, random-halves, majorities-ring, bridge, or isolated (one host alone).
+
+        host: the one that is isolated, or a role, of whose hosts one is drawn; else one of all.
+        """
         hosts = list(self.lab.hosts)
         random = Seed(self.lab.seed).source("partition", len(self._applied))
         match shape:
@@ -153,8 +155,7 @@ class NetworkChaos:
             case "bridge":
                 grudge = shapes.bridge(hosts)
             case "isolated":
-                (name,) = self._names(host if host is not None else random.choice(hosts))
-                grudge = shapes.isolated(hosts, name)
+                grudge = shapes.isolated(hosts, random.choice(hosts if host is None else self._names(host)))
             case _:
                 raise LabError(f"no shape {shape!r}", next_step=f"shapes are {', '.join(SHAPES)}")
         return self.apply_grudge(grudge, duration_s=duration_s)
@@ -171,7 +172,7 @@ class NetworkChaos:
 
         Its new address. Raises LabError where another host has it or it lies in another network.
         """
-        (name,) = self._names(host)
+        name = self._one(host)
         moving = self.lab[name]
         wanted, prefix = _new_address(self.lab, moving, address, interface)
         message = {"do": "roam", "host": name, "interface": interface, "address": wanted, "prefix": prefix}
@@ -200,14 +201,20 @@ class NetworkChaos:
             self.clear()
 
     def _switch(self, host: str | Host, interface: int, *, up: bool) -> None:
-        (name,) = self._names(host)
+        name = self._one(host)
         self.lab.ask({"do": "switch", "host": name, "interface": interface, "up": up})
 
     def _names(self, given: str | Host | Iterable[str]) -> list[str]:
         if isinstance(given, Host):
             return [given.name]
         names = [given] if isinstance(given, str) else [str(name) for name in given]
-        return [self.lab[name].name for name in names]
+        return [host for name in names for host in self.lab.hosts_of(name)]
+
+    def _one(self, given: str | Host) -> str:
+        names = self.lab.hosts_of(given)
+        if len(names) > 1:
+            raise LabError(f"role {given!r} has {len(names)} hosts", next_step=f"name one: {', '.join(names)}")
+        return names[0]
 
     def _apply(
         self, pairs: Sequence[tuple[str, str]], wish: Impairment | None, duration_s: float, told: str
@@ -232,15 +239,17 @@ def _pairs(lab: Lab, where: Where, one_way: bool) -> list[tuple[str, str]]:
     if where == ALL:
         return list(permutations(lab.hosts, 2))
     if isinstance(where, str | Host):
-        name = lab[where if isinstance(where, str) else where.name].name
-        sent = [(name, other) for other in lab.hosts if other != name]
-        return sent if one_way else sent + [(other, name) for _, other in sent]
+        meant = lab.hosts_of(where)
+        sent = [(name, other) for name in meant for other in lab.hosts if other != name]
+        # Two hosts of one role send to each other: each path once.
+        return sent if one_way else list(dict.fromkeys([*sent, *((other, name) for name, other in sent)]))
     if not isinstance(where, tuple | list) or len(where) != 2:
         raise LabError(f"{where!r} is neither a host nor a pair of hosts", next_step='such as ("client", "server")')
-    one, other = (lab[end if isinstance(end, str) else end.name].name for end in where)
-    if one == other:
-        raise LabError(f"a path from {one} to itself")
-    return [(one, other)] if one_way else [(one, other), (other, one)]
+    left, right = (lab.hosts_of(end) for end in where)
+    if both := sorted(set(left) & set(right)):
+        raise LabError(f"a path from {both[0]} to itself")
+    there = list(product(left, right))
+    return there if one_way else there + [(other, one) for one, other in there]
 
 
 def _new_address(lab: Lab, host: Host, address: str, interface: int) -> tuple[str, int]:

@@ -42,13 +42,14 @@ class Bad(msgspec.Struct, frozen=True):
 
 class Description(msgspec.Struct, frozen=True):
     """What a file says: hosts by name; networks: name -> hosts, {} for one with all; seed, None for a new one;
-    engine: as of a Lab."""
+    engine and roles: as of a Lab."""
 
     hosts: dict[str, HostDescription]
     networks: dict[str, list[str]] = {}
     chaos: tuple[Bad, ...] = ()
     seed: int | None = None
     engine: str = EMULATOR
+    roles: dict[str, list[str]] = {}
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):
@@ -57,6 +58,7 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
     chaos: list[dict[str, Any]] = []
     seed: int | None = None
     engine: str = EMULATOR
+    roles: dict[str, list[str]] = {}
 
 
 def read_description(path: Path) -> Description:
@@ -71,7 +73,7 @@ def read_description(path: Path) -> Description:
         ) from None
     except UnicodeDecodeError as error:
         raise LabError(f"the lab's description is no text: {error}", where=str(path)) from None
-    step = "a lab has hosts, networks, chaos, seed and engine; a host has command and ready"
+    step = "a lab has hosts, networks, roles, chaos, seed and engine; a host has command and ready"
     found = from_toml(text, _File, what="this lab's description", where=str(path), next_step=step)
     on_networks = {host for hosts in found.networks.values() for host in hosts}
     if found.networks and on_networks != found.hosts.keys():
@@ -82,7 +84,7 @@ def read_description(path: Path) -> Description:
             next_step="name each host in [hosts], and put it on a network where there are [networks]",
         )
     bad = tuple(_bad(entry, f"{path}: chaos {number}") for number, entry in enumerate(found.chaos, 1))
-    return Description(found.hosts, found.networks, bad, found.seed, found.engine)
+    return Description(found.hosts, found.networks, bad, found.seed, found.engine, found.roles)
 
 
 def _bad(entry: Mapping[str, Any], where: str) -> Bad:

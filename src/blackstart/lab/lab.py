@@ -35,7 +35,7 @@ from blackstart.lab.process import Process
 from blackstart.sandbox import wire
 
 HOSTS_MAX = 1000
-NETWORK = "lan"
+NETWORK, ALL = "lan", "all"
 _BOOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "boot.py")
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.IGNORECASE)
 _FIRST_NETWORK = ipaddress.IPv4Network("10.97.0.0/16")
@@ -196,7 +196,8 @@ class Lab:
 
     def __init__(
         self, *hosts: str, networks: Mapping[str, Sequence[str]] | None = None, seed: int | None = None,
-        adopted: Mapping[str, int | str] | None = None, inside: str = "", engine: str = EMULATOR,
+        adopted: Mapping[str, int | str] | None = None, roles: Mapping[str, Sequence[str]] | None = None,
+        inside: str = "", engine: str = EMULATOR,
     ) -> None:  # fmt: skip
         self.adopted = dict(adopted or {})
         self._inside = inside
@@ -211,6 +212,14 @@ class Lab:
         self.networks = {name: tuple(on) for name, on in (networks or {NETWORK: all_hosts}).items()}
         self.seed = Seed.fresh().number if seed is None else seed
         self.hosts = {name: Host(self, name, interfaces) for name, interfaces in addressed(self.networks).items()}
+        self.roles = {name: tuple(having) for name, having in (roles or {}).items()}
+        for name, having in self.roles.items():
+            if name in self.hosts or name == ALL:
+                raise LabError(f"role {name!r} is named as {'a host' if name in self.hosts else 'all hosts'} is")
+            if not having:
+                raise LabError(f"role {name!r} has no hosts", next_step="name those that have it")
+            for one in having:
+                self[one]
         self._control: socket.socket | None = None
         self._keeper: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
@@ -220,8 +229,15 @@ class Lab:
 
     def __getitem__(self, name: str) -> Host:
         if name not in self.hosts:
-            raise LabError(f"no host {name!r} in this lab", next_step=f"its hosts are {', '.join(self.hosts)}")
+            roles = f"; its roles {', '.join(self.roles)}" if self.roles else ""
+            raise LabError(f"no host {name!r} in this lab", next_step=f"its hosts are {', '.join(self.hosts)}{roles}")
         return self.hosts[name]
+
+    def hosts_of(self, name: str | Host) -> list[str]:
+        """The host of this name, or those that have this role; LabError if there are none."""
+        if isinstance(name, str) and name in self.roles:
+            return list(self.roles[name])
+        return [self[name if isinstance(name, str) else name.name].name]
 
     def __iter__(self) -> Iterator[Host]:
         return iter(self.hosts.values())
