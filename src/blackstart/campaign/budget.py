@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections import deque
 from statistics import median
+from typing import NoReturn
 
 from blackstart.core.clock import Clock
 from blackstart.core.errors import Undecided
 
 CALIBRATION_SHARE = 1 / 3
+# Working out the points of one kind from one start; a recording begins while no more than so much is used up.
+CHOOSING_SHARE, RECORDING_SHARE = 1 / 12, 1 / 2
 LATE_SHARE, LATE_MIN_S, LATE_MAX_S = 1 / 6, 2.0, 30.0
 RECENT = 10
 GRACE_MIN_S = 2.0
@@ -26,6 +29,7 @@ class Budget:
         self.total_s = total_s
         self._clock = clock
         self._began_s = clock.monotonic()
+        self._step_s = self._step_began_s = 0.0
         self._trials_s: deque[float] = deque(maxlen=RECENT)
 
     def elapsed_s(self) -> float:
@@ -63,13 +67,39 @@ class Budget:
         """Whether there is no time for one more trial."""
         return self.left_s() <= self.trial_s
 
+    @property
+    def choosing_s(self) -> float:
+        """How long the points of one kind from one start may be worked out."""
+        return self.total_s * CHOOSING_SHARE
+
+    def may_record(self) -> bool:
+        """Whether there is time for recordings that only some kinds need."""
+        return self.elapsed_s() <= self.total_s * RECORDING_SHARE
+
+    def begin_step(self, done: float) -> None:
+        """A clean run begins, with all the copying and reading around it; done: what part of calibration it ends.
+
+        Raise where, going by the one before, it would outlast the budget.
+        """
+        if self.left_s() <= self._step_s:
+            needed_s = max(self.elapsed_s() + self._step_s, self.elapsed_s() / done)
+            self._raise_undecided("alone would take longer", needed_s)
+        self._step_began_s = self.elapsed_s()
+
+    def end_step(self) -> None:
+        """It ended."""
+        self._step_s = self.elapsed_s() - self._step_began_s
+
     def must_last(self) -> None:
         """Raise where calibration has used it all up."""
         if self.left_s() <= 0:
-            raise Undecided(
-                f"calibration alone took {self.elapsed_s():.0f} s, more than the budget",
-                next_step=f"give it more: --budget {int(self.elapsed_s() * 3) + 1}s",
-            )
+            self._raise_undecided(f"alone took {self.elapsed_s():.0f} s, more", self.elapsed_s())
+
+    def _raise_undecided(self, what: str, needed_s: float) -> NoReturn:
+        raise Undecided(
+            f"calibration {what} than the budget",
+            next_step=f"give it more: --budget {int(needed_s / CALIBRATION_SHARE) + 1}s",
+        )
 
     def nulls_s(self, *, is_awaited: bool) -> float:
         """How long null trials may still take: those that there must be, all of it; any more, calibration's part."""

@@ -97,15 +97,15 @@ class Campaign:
             # The answers of a check while a run is under way are made of such a recording, too.
             asks = check is not None and "kill" in self.kinds and not layout.made and service is None
             if "power" in self.kinds or asks:
-                with_recordings(seen, self.starts(seen.calibration), self.options.models)
-                self.budget.must_last()
+                starts, only = self.starts(seen.calibration), self.options.only
+                self._leave_out("power", with_recordings(seen, starts, self.options.models, self.budget, only))
             return seen
         except BaseException:
             observer.close()
             raise
 
     def _leave_out(self, kind: str, why: str) -> None:
-        if kind in self.kinds:
+        if why and kind in self.kinds:
             self.kinds = tuple(other for other in self.kinds if other != kind)
             self.progress.note(why)
 
@@ -136,7 +136,7 @@ class Campaign:
         if seen.bench.companions:
             for what, why in apart.untouched(seen.calibration, self.kinds):
                 seen.surface.uncovered.setdefault(what, why)
-        found = choose.candidates(seen.calibration, self.kinds, starts)
+        found = choose.candidates(seen.calibration, self.kinds, starts, self.budget.choosing_s, notes=seen.notes)
         ordered = choose.order(found, starts)
         if self.options.only and not ordered:
             raise Undecided(

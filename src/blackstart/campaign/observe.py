@@ -160,7 +160,6 @@ class Observer:
         if not refuses and self.bench.service is None:
             self._learn(recorded[1], self._recorded("S1", other_pids=True))
         must_answer([reading for one in recorded for reading in one.run.readings])
-        self.budget.must_last()
         self._placebo(first)
         return self._put_together(recorded, refuses)
 
@@ -181,7 +180,8 @@ class Observer:
         """
         bench, zygote = self.bench, self.zygote
         saved: list[str] = []
-        with bench.image_from(start) as image:
+        self.budget.begin_step((self.runs + 1) / RUNS_MIN)
+        with bench.image_from(start, keep) as image:
             before = bench.read(image)
             reader = VersionReader(lambda path: bench.prober.state(image, path), before)
             known = 0
@@ -194,7 +194,7 @@ class Observer:
                 if wall is not None and (operation.changes or operation.masked == "stdout"):
                     wall.count()
                 settled = reader.settled_versions
-                if boundaries and settled > known and len(saved) < BOUNDARIES_MAX:
+                if boundaries and settled > known and len(saved) < BOUNDARIES_MAX and not self.is_spent():
                     saved.append(f"{start}-boundary-{len(saved)}")
                     zygote.copy(image, saved[-1])
                 known = max(known, settled)
@@ -215,9 +215,8 @@ class Observer:
                     on_operation=on_operation if bench.service is None else None,
                     wall=wall,
                 )
-            if keep:
-                zygote.copy(image, keep)
         self.runs += 1
+        self.budget.end_step()
         self.uncovered.update(conducted.uncovered)
         self._of_clock(wall)
         zones_s = ground.zones_s(bench.command, began_s)
@@ -241,7 +240,6 @@ class Observer:
         """S0 -> S1 -> S2 -> S3; a program that refuses a second run ends the chain early."""
         recorded = [first]
         for start, keep in (("S1", "S2"), ("S2", "S3")):
-            self.budget.must_last()
             following = self._recorded(start, keep)
             if not went_well(following.run):
                 if start == "S1":
@@ -255,6 +253,7 @@ class Observer:
     def _placebo(self, first: _Recorded) -> None:
         """A run without the gate must give what the runs under it gave."""
         bench = self.bench
+        self.budget.begin_step((self.runs + 1) / RUNS_MIN)
         with bench.image_from("S0") as image, self.zygote.sandbox(image) as sandbox:
             run, _ = bench.start(sandbox, image, "placebo", patience=self.patience)
         self.runs += 1
@@ -304,7 +303,7 @@ class Observer:
             write_behind=behind(chain[0], found),
             boundary_reruns={
                 start: self._boundary_reruns(start, found)
-                for start in (() if refuses or bench.service is not None else ("S0", "S1"))
+                for start in (() if refuses or bench.service is not None or self.is_spent() else ("S0", "S1"))
             },
             clock_reads=self.clock_reads,
             effects=by_itself,

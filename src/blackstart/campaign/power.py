@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from blackstart.campaign.budget import CALIBRATION_SHARE, Budget
 from blackstart.campaign.observe import Observation
 from blackstart.campaign.serving import patience_of
 from blackstart.core.calibration import CleanRun
@@ -23,8 +24,15 @@ if TYPE_CHECKING:
 ANSWERS_MAX, MORE_PATIENCE = 16, 4.0
 
 
-def with_recordings(seen: Observation, starts: tuple[str, ...], models: tuple[str, ...]) -> None:
-    """Record a clean run from each of these start states and keep it with the yardstick."""
+def with_recordings(
+    seen: Observation, starts: tuple[str, ...], models: tuple[str, ...], budget: Budget, only: tuple[str, ...]
+) -> str:
+    """Record a clean run from each of these start states and keep it with the yardstick; or say why not."""
+    if not budget.may_record() and only != ("power",):
+        more_s = int(budget.elapsed_s() / CALIBRATION_SHARE) + 1
+        why = f"no run was recorded, so no power is cut: the budget has no room for it; try --budget {more_s}s"
+        seen.notes.append(why)
+        return why
     chain = []
     for clean in seen.calibration.chain:
         recording = record(seen, clean.start) if clean.start in starts else None
@@ -37,6 +45,8 @@ def with_recordings(seen: Observation, starts: tuple[str, ...], models: tuple[st
         chain.append(clean)
     seen.calibration = msgspec.structs.replace(seen.calibration, chain=tuple(chain))
     seen.bench.calibration = seen.calibration
+    budget.must_last()
+    return ""
 
 
 def record(seen: Observation, start: str) -> Recording | None:

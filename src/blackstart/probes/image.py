@@ -1,7 +1,8 @@
 """An image of the state directories as a value: every entry, and the content of every file.
 
 What stands there is read once per digest: most files are equal in most trials, and ten thousand of them must not
-cost a parse each. Files are opened by the image's owner without following links; a file that cannot be opened is
+cost a parse each. Where the owner can tell how an image differs from one that was read before, only that is looked at.
+Files are opened by the image's owner without following links; a file that cannot be opened is
 listed without content. Sparse files are read where they hold data.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import Protocol
 
 from blackstart.core.reading import Content, FileState, Image
@@ -47,10 +48,25 @@ class Listed(Entry, Protocol):
     def modified_ns(self) -> int: ...
 
 
+class Apart(Protocol):
+    """How an image differs from the image `first`, from which all of its family stem: entries that are other or new, or
+    no part of a copy, and paths that are gone."""
+
+    @property
+    def first(self) -> str: ...
+    @property
+    def family(self) -> int: ...
+    @property
+    def entries(self) -> Sequence[Listed]: ...
+    @property
+    def gone(self) -> Sequence[str]: ...
+
+
 class Images(Protocol):
     """Who owns the images: lists one and opens its files, never following links."""
 
     def walk(self, name: str) -> Iterable[Listed]: ...
+    def apart(self, name: str) -> Apart | None: ...
     def open_in(self, name: str, target_path: str, flags: int) -> int: ...
     def open_each(self, name: str, paths: Sequence[str], flags: int) -> Iterator[tuple[str, int]]: ...
 
@@ -62,6 +78,7 @@ class Prober:
         self._images = images
         self._contents: dict[tuple[str, ...], Content] = {}
         self._unchanged: dict[tuple[str, int, int, int, int], FileState] = {}
+        self._firsts: dict[int, Image] = {}
 
     def image(self, name: str) -> Image:
         """All entries of the image with their contents.
@@ -69,17 +86,30 @@ class Prober:
         In an image of many files those of which nothing about the entry has changed, not even by a nanosecond, are not
         read again; databases always are, since their companions belong to them.
         """
-        entries = list(self._images.walk(name))
-        present = {entry.path for entry in entries if entry.kind == "file"}
-        states: Image = {}
+        apart = self._images.apart(name)
+        if apart is None:
+            return self._looked_at(name, list(self._images.walk(name)), {})
+        if apart.family not in self._firsts:
+            self._firsts[apart.family] = self._looked_at(apart.first, list(self._images.walk(apart.first)), {})
+        states = dict(self._firsts[apart.family])
+        for path in apart.gone:
+            states.pop(path, None)
+        return self._looked_at(name, apart.entries, states)
+
+    def _looked_at(self, name: str, entries: Sequence[Listed], states: Image) -> Image:
+        """These entries as states, beside those that are known."""
+        is_large = len(entries) + len(states) > MANY_ENTRIES
+        unread: dict[str, Entry] = {path: state for path, state in states.items() if _is_database(state)}
         for entry in entries:
-            known = self._unchanged.get(_key(entry)) if len(entries) > MANY_ENTRIES else None
+            known = self._unchanged.get(_key(entry)) if is_large else None
             states[entry.path] = known or _listed(entry)
-        unread = {entry.path: entry for entry in entries if entry.kind == "file" and not states[entry.path].digest}
+            if entry.kind == "file" and known is None:
+                unread[entry.path] = entry
+        keys = {entry.path: _key(entry) for entry in entries} if is_large else {}
         for path, descriptor in self._images.open_each(name, tuple(unread), READING):
-            state = states[path] = self._read(name, unread[path], descriptor, present)
-            if len(entries) > MANY_ENTRIES and state.content is not None and state.content.form != "sqlite":
-                self._unchanged[_key(unread[path])] = state
+            state = states[path] = self._read(name, unread[path], descriptor, states)
+            if path in keys and state.content is not None and not _is_database(state):
+                self._unchanged[keys[path]] = state
         return states
 
     def state(self, name: str, path: str) -> FileState | None:
@@ -113,7 +143,7 @@ class Prober:
         finally:
             os.close(descriptor)
 
-    def _read(self, name: str, entry: Entry, descriptor: int, present: set[str] | None) -> FileState:
+    def _read(self, name: str, entry: Entry, descriptor: int, present: Container[str] | None) -> FileState:
         """A file with its content; closes the descriptor, -1 being a file that cannot be opened."""
         data, digest = _bytes(descriptor)
         content = None if data is None else self._content(name, entry.path, data, digest, present)
@@ -124,7 +154,7 @@ class Prober:
             target=entry.target, digest=digest, content=content,
         )  # fmt: skip
 
-    def _content(self, name: str, path: str, data: bytes, digest: str, present: set[str] | None) -> Content:
+    def _content(self, name: str, path: str, data: bytes, digest: str, present: Container[str] | None) -> Content:
         companions: dict[str, bytes] = {}
         if data.startswith(HEADER):
             companions = self._companions(name, path, present)
@@ -135,7 +165,7 @@ class Prober:
             self._contents[key] = read(data, path, companions)
         return self._contents[key]
 
-    def _companions(self, name: str, path: str, present: set[str] | None) -> dict[str, bytes]:
+    def _companions(self, name: str, path: str, present: Container[str] | None) -> dict[str, bytes]:
         found = {}
         for suffix in COMPANIONS[:2]:
             if present is None or path + suffix in present:
@@ -152,6 +182,11 @@ class Prober:
             return _bytes(self._images.open_in(name, path, READING))
         except OSError:
             return None, ""
+
+
+def _is_database(state: FileState) -> bool:
+    """Whether other files belong to its content."""
+    return state.content is not None and state.content.form == "sqlite"
 
 
 def _key(entry: Listed) -> tuple[str, int, int, int, int]:

@@ -85,7 +85,7 @@ class Copier:
         """Copy what stands in the directory `source` into the empty directory `target`, and its own attributes."""
         self._root, self._links = target, {}
         self._entries(source, target, path.rstrip("/"), "", 0)
-        self._attributes(source, target, os.fstat(source), path)
+        self.attributes(source, target, os.fstat(source), path)
 
     def one(self, source: int, target: int, name: str, path: str) -> None:
         """Copy a single entry of that name from one open directory to another; nothing if it is not there."""
@@ -146,7 +146,7 @@ class Copier:
         try:
             with opened(source, name, _DIRECTORY, info, force=self._force) as outer:
                 self._entries(outer, inner, path, relative + "/", depth + 1)
-                self._attributes(outer, inner, info, path)
+                self.attributes(outer, inner, info, path)
         except Unreadable:
             self.report.note(self.report.unreadable, path)
             os.chmod(inner, 0)
@@ -162,7 +162,7 @@ class Copier:
                 writing = os.open(name, _CREATE, info.st_mode & 0o777, dir_fd=target)
                 try:
                     self._data(reading, writing, info, path)
-                    self._attributes(reading, writing, info, path)
+                    self.attributes(reading, writing, info, path)
                 finally:
                     os.close(writing)
         except Unreadable:
@@ -205,7 +205,8 @@ class Copier:
             if self.report.bytes > self._limit:
                 raise TooMuch(f"more than {self._limit >> 20} MB")
 
-    def _attributes(self, source: int, target: int, info: os.stat_result, path: str) -> None:
+    def attributes(self, source: int, target: int, info: os.stat_result, path: str) -> None:
+        """Give the open `target` owner, mode, attributes and times of the open `source`."""
         given = self._owner(target, info, path)
         if given or info.st_mode & 0o7000 or stat.S_ISDIR(info.st_mode):
             os.chmod(target, stat.S_IMODE(info.st_mode))

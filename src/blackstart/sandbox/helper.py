@@ -27,6 +27,10 @@ from blackstart.sandbox.plan import BOUND, HOST, Plan, Planner, mount_points, wi
 _WORLD = kernel.NEWPID | kernel.NEWNS | kernel.NEWNET | kernel.NEWIPC | kernel.NEWUTS
 
 
+# What changes the image that it names. Somebody who asks where one stands only reads there, or it is a copy.
+_CHANGING = frozenset(("sandbox", "remove", "put", "write", "chmod", "room"))
+
+
 class Zygote:
     """Answers one request after the other; each request is a method named `_do_...`."""
 
@@ -35,6 +39,7 @@ class Zygote:
         self._layout = layout
         self._plan = plan
         self._images = images
+        self._over: dict[str, list[int]] = {}
         reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -66,6 +71,8 @@ class Zygote:
     def _answer(self) -> None:
         message, descriptors = wire.receive(self._channel)
         sent: list[int] = []
+        if message["do"] in _CHANGING or message.get("flags", 0) & os.O_ACCMODE:
+            self._images.touched(message["name"])
         try:
             answer = getattr(self, "_do_" + message["do"])(message, descriptors, sent)
         except TooMuch as error:
@@ -104,7 +111,8 @@ class Zygote:
         return {}
 
     def _do_drop(self, message: dict[str, Any], _in: list[int], _out: list[int]) -> dict[str, Any]:
-        self._images.drop(message["name"])
+        over = self._over.pop(message["name"], [])
+        self._images.drop(message["name"], is_empty=not any(map(_is_alive, over)))
         return {}
 
     def _do_locate(self, message: dict[str, Any], _in: list[int], _out: list[int]) -> dict[str, Any]:
@@ -126,6 +134,14 @@ class Zygote:
 
     def _do_walk(self, message: dict[str, Any], _in: list[int], _out: list[int]) -> dict[str, Any]:
         return {"rows": self._images.walk(message["name"])}
+
+    def _do_apart(self, message: dict[str, Any], _in: list[int], _out: list[int]) -> dict[str, Any]:
+        return self._images.apart(message["name"])
+
+    def _do_rename(self, message: dict[str, Any], _in: list[int], _out: list[int]) -> dict[str, Any]:
+        self._images.rename(message["name"], message["new"])
+        self._over[message["new"]] = self._over.pop(message["name"], [])
+        return {}
 
     def _do_remove(self, message: dict[str, Any], _in: list[int], _out: list[int]) -> dict[str, Any]:
         self._images.remove(message["name"], message["path"])
@@ -154,6 +170,7 @@ class Zygote:
         pid = kernel.fork_into(_WORLD)
         if pid == 0:
             self._become_init(image, channels)
+        self._over.setdefault(message["name"], []).append(pid)
         return {"pid": pid}
 
     def _become_init(self, image: str, channels: list[int]) -> NoReturn:
@@ -172,6 +189,14 @@ class Zygote:
         init.bring_up_loopback()
         socket.sethostname(self._layout["hostname"])
         return mounts.build(image, self._plan)
+
+
+def _is_alive(child: int) -> bool:
+    """Whether this child, perhaps collected already, has not ended."""
+    try:
+        return not os.waitpid(child, os.WNOHANG)[0]
+    except ChildProcessError:
+        return False
 
 
 def _enter_namespaces(channel: socket.socket) -> None:

@@ -10,16 +10,20 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from blackstart.sandbox import kernel, mounts
 from blackstart.sandbox.copying import Copier, Report, TooMuch, copy_tree, opened, remove_tree
+from blackstart.sandbox.families import COPIES, MANY_ENTRIES, Families, Kin
+from blackstart.sandbox.marks import settle
+from blackstart.sandbox.mending import CannotMend, mend
 from blackstart.sandbox.plan import FRESH, HOST, Plan, below
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Of each image; more than any state that fits has files.
 INODES = 1 << 20
+_PARTS = ("root", "part", "fresh", "upper")
 _KINDS = {
     stat.S_IFREG: "file",
     stat.S_IFDIR: "directory",
@@ -37,6 +41,8 @@ def kind_of(mode: int) -> str:
 class Images:
     """All images of one helper, by name."""
 
+    many_entries = MANY_ENTRIES
+
     def __init__(self, place: str, layout: dict[str, Any], plan: Plan, limit_bytes: int, *, host: str = HOST) -> None:
         self._place = place
         self._host = host
@@ -46,6 +52,7 @@ class Images:
         self._plan = plan
         self._limit = limit_bytes
         self._numbers: dict[str, int] = {}
+        self._families = Families(lambda number: self._dismantle(f"{place}/{number}"), self.many_entries)
         self._count = 0
         self._stubs = plan.stubs()
 
@@ -91,35 +98,87 @@ class Images:
         except BaseException:
             self.drop(name)
             raise
+        self._families.found(name, self._numbers[name], copier.report.files)
         return reported(copier.report)
 
     def copy(self, source: str, name: str) -> dict[str, Any]:
-        """A new image equal to another one."""
+        """A new image equal to another one; one of many files is mended from one that was dropped, if there is any."""
+        kin = self._families.kin.get(source)
         old = os.open(self.directory(source), _DIRECTORY)
         try:
-            return self.adopt(old, name)
+            theirs = set() if kin is None else kin.differing(old)
+            while kin is not None and (spare := self._families.spare(kin)) is not None:
+                if (report := self._mended(old, theirs, *spare)) is not None:
+                    self._numbers[name], self._families.kin[name] = spare
+                    return reported(report)
+            report = self._copied(old, name)
+            if kin is not None:
+                with _opened(self.directory(name)) as new:
+                    self._families.kin[name] = kin.of_copy(new, theirs)
+            return reported(report)
         finally:
             os.close(old)
 
+    def _mended(self, old: int, theirs: set[str], number: int, kin: Kin) -> Report | None:
+        """Make a dropped image equal to the one at this descriptor; None, and it is gone, where that cannot be."""
+        assert kin.marks is not None
+        place = f"{self._place}/{number}"
+        copier = Copier(limit_bytes=self._limit_bytes, from_image=True)
+        try:
+            with _opened(place) as new:
+                for part in (*_PARTS, "scratch"):
+                    remove_tree(new, part)
+                self._copy_parts(old, place, copier, _PARTS)
+                mend(old, theirs, new, kin.differing(new), kin.marks, copier)
+        except (CannotMend, OSError):
+            self._dismantle(place)
+            return None
+        settle()
+        return copier.report
+
     def adopt(self, old: int, name: str) -> dict[str, Any]:
         """A new image equal to the one at this descriptor, which may be another helper's with the same layout."""
+        report = self._copied(old, name)
+        self._families.found(name, self._numbers[name], report.files)
+        return reported(report)
+
+    def _copied(self, old: int, name: str) -> Report:
         new = self._new(name)
+        copier = Copier(limit_bytes=self._limit_bytes, from_image=True)
         try:
-            copier = Copier(limit_bytes=self._limit_bytes, from_image=True)
-            for part in ("root", "part", "copy", "fresh", "upper"):
-                copy_tree(part, f"{new}/{part}", part, copier, within=old)
-            os.mkdir(f"{new}/scratch")
-            for step in self._plan.layers():
-                os.mkdir(f"{new}/scratch/{step.index}")
+            self._copy_parts(old, new, copier, (*_PARTS, COPIES))
         except BaseException:
             self.drop(name)
             raise
-        return reported(copier.report)
+        return copier.report
 
-    def drop(self, name: str) -> None:
-        """Forget an image; a sandbox that still runs over it keeps it alive until it ends."""
-        place = self.directory(name)
-        del self._numbers[name]
+    def _copy_parts(self, old: int, new: str, copier: Copier, parts: tuple[str, ...]) -> None:
+        for part in parts:
+            copy_tree(part, f"{new}/{part}", part, copier, within=old)
+        os.mkdir(f"{new}/scratch")
+        for step in self._plan.layers():
+            os.mkdir(f"{new}/scratch/{step.index}")
+
+    def drop(self, name: str, *, is_empty: bool = True) -> None:
+        """Forget an image; a sandbox that still runs over it (then it is not empty) keeps it alive until it ends."""
+        place, kin = self.directory(name), self._families.leave(name)
+        kin = kin if is_empty else None
+        if kin is not None:
+            self.room(name, None, None)
+        if not self._families.keep(self._numbers.pop(name), kin):
+            self._dismantle(place)
+
+    def rename(self, name: str, new: str) -> None:
+        """Let an image have another name."""
+        self._numbers[new] = self._numbers.pop(name)
+        if (kin := self._families.kin.pop(name, None)) is not None:
+            self._families.kin[new] = kin
+
+    def touched(self, name: str) -> None:
+        """This image is about to change."""
+        self._families.touched(name)
+
+    def _dismantle(self, place: str) -> None:
         kernel.unmount(place)
         os.rmdir(place)
 
@@ -221,23 +280,52 @@ class Images:
         finally:
             os.close(outer)
 
+    def apart(self, name: str) -> dict[str, Any]:
+        """What a listing of the first of the family (`first`, empty where there is none) would not say of this image:
+        rows as of `walk`, of what differs and of all that is no copy, and paths that are gone."""
+        kin = self._families.kin.get(name)
+        first = self._families.first_of(kin.family) if kin is not None else ""
+        if kin is None or kin.marks is None or not first:
+            return {"first": "", "family": 0, "rows": [], "gone": []}
+        with _opened(self.directory(name)) as top:
+            differing = sorted(kin.differing(top))
+        rows = self._walk_others(name)
+        others = {row[0] for row in rows}
+        gone: list[str] = [row[0] for row in self._walk_others(first) if row[0] not in others]
+        for inner in differing:
+            _, index, *rest = inner.split("/", 2)
+            if rest:
+                path = f"{self._copies[int(index)]}/{rest[0]}"
+                found = self._rows_of(name, path, inside=inner not in kin.marks)
+                rows.extend(found)
+                gone.extend(() if found else [path])
+        return {"first": first, "family": kin.family, "rows": rows, "gone": gone}
+
+    def _rows_of(self, name: str, path: str, *, inside: bool = True) -> list[list[Any]]:
+        """One entry as rows of `walk`, with all below it if so wanted; none if it is not there."""
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            parent, last = self._parent(name, path)
+            try:
+                return list(self._entry(parent, last, path, 0, inside=inside))
+            finally:
+                os.close(parent)
+        return []
+
     def walk(self, name: str) -> list[list[Any]]:
         """All entries of the copies, the fresh directories and what was made: path, kind, size, mode, links, target."""
-        rows: list[list[Any]] = []
-        for kind, roots in (("copy", self._copies), ("fresh", FRESH)):
-            for index, root in enumerate(roots):
-                top = os.open(f"{self.directory(name)}/{kind}/{index}", _DIRECTORY)
-                try:
-                    rows.extend(self._walk(top, root, 0))
-                finally:
-                    os.close(top)
+        return self._walk_all(name, COPIES, self._copies) + self._walk_others(name)
+
+    def _walk_others(self, name: str) -> list[list[Any]]:
+        rows = self._walk_all(name, "fresh", FRESH)
         for path in self._made:
-            with contextlib.suppress(FileNotFoundError):
-                parent, last = self._parent(name, path)
-                try:
-                    rows.extend(self._entry(parent, last, path, 0))
-                finally:
-                    os.close(parent)
+            rows.extend(self._rows_of(name, path))
+        return rows
+
+    def _walk_all(self, name: str, kind: str, roots: Sequence[str]) -> list[list[Any]]:
+        rows: list[list[Any]] = []
+        for index, root in enumerate(roots):
+            with _opened(f"{self.directory(name)}/{kind}/{index}") as top:
+                rows.extend(self._walk(top, root, 0))
         return rows
 
     def _walk(self, here: int, path: str, depth: int) -> Iterator[list[Any]]:
@@ -248,13 +336,13 @@ class Images:
         for entry in entries:
             yield from self._entry(here, entry.name, f"{path}/{entry.name}", depth)
 
-    def _entry(self, here: int, name: str, path: str, depth: int) -> Iterator[list[Any]]:
+    def _entry(self, here: int, name: str, path: str, depth: int, *, inside: bool = True) -> Iterator[list[Any]]:
         info = os.stat(name, dir_fd=here, follow_symlinks=False)
         kind = kind_of(info.st_mode)
         if not (kind == "directory" and path in self._stubs):
             target = os.readlink(name, dir_fd=here) if kind == "link" else ""
             yield [path, kind, info.st_size, stat.S_IMODE(info.st_mode), info.st_nlink, target, info.st_mtime_ns]
-        if kind == "directory":
+        if kind == "directory" and inside:
             with opened(here, name, _DIRECTORY, info, force=True) as below_here:
                 yield from self._walk(below_here, path, depth + 1)
 
@@ -262,7 +350,6 @@ class Images:
         """What the image can still take."""
         room = os.statvfs(self.directory(name))
         return room.f_bavail * room.f_frsize
-
 
     def room(self, name: str, free_bytes: int | None, free_inodes: int | None) -> None:
         """Let the image take this much more and no byte beyond (rounded up to pages); None: what it had at first."""
@@ -274,6 +361,15 @@ class Images:
         options = f"size={max(size, now.f_frsize)}"
         options += f",nr_inodes={INODES if free_inodes is None else used_inodes + free_inodes}"
         kernel.mount("image", place, "tmpfs", kernel.MS_REMOUNT | kernel.MS_NOSUID | kernel.MS_NODEV, options)
+
+
+@contextlib.contextmanager
+def _opened(place: str) -> Iterator[int]:
+    top = os.open(place, _DIRECTORY)
+    try:
+        yield top
+    finally:
+        os.close(top)
 
 
 def _mount_memory(place: str, size_bytes: int) -> None:

@@ -120,6 +120,16 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     modified_ns: int = 0
 
 
+class Apart(msgspec.Struct, frozen=True, kw_only=True):
+    """How the copies of an image differ from those of `first`, from which all of its family stem; entries: what is
+    other or new there, and all that is no copy; gone: what is no more."""
+
+    first: str
+    family: int
+    entries: list[Entry]
+    gone: list[str]
+
+
 class Change(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One difference from the host outside the copies; change is created, modified or deleted; kind as in Entry."""
 

@@ -28,7 +28,9 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class DirectoryImages(Images):
-    """Images as plain directories of the host."""
+    """Images as plain directories of the host; none is kept once it is dropped: that takes room on a disk."""
+
+    many_entries = 0
 
     def __init__(self, place: str, layout: dict[str, Any], limit_bytes: int) -> None:
         super().__init__(place, layout, Plan((), (), (), 0o755), limit_bytes, host="")
@@ -53,7 +55,7 @@ class DirectoryImages(Images):
         for index, path in enumerate(FRESH):
             mounts.make_fresh(f"{place}/fresh/{index}", path)
 
-    def drop(self, name: str) -> None:
+    def drop(self, name: str, *, is_empty: bool = True) -> None:
         """Remove an image."""
         place = self.directory(name)
         del self._numbers[name]
@@ -64,6 +66,11 @@ class DirectoryImages(Images):
             remove_tree(parent, os.path.basename(place))
         finally:
             os.close(parent)
+
+    def rename(self, name: str, new: str) -> None:
+        """Let an image have another name, where it is."""
+        super().rename(name, new)
+        self._live = new if self._live == name else self._live
 
     def activate(self, name: str) -> str:
         """Move the image to the place where targets run, and another one away from it."""

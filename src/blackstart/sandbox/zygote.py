@@ -22,7 +22,7 @@ import msgspec
 
 from blackstart.core.errors import SandboxLimit, SandboxUnavailable
 from blackstart.sandbox import kernel, outside, wire
-from blackstart.sandbox.layout import LIMIT_BYTES, Captured, Change, Entry, Layout
+from blackstart.sandbox.layout import LIMIT_BYTES, Apart, Captured, Change, Entry, Layout
 from blackstart.sandbox.machine import LANDLOCK, NAMESPACES
 from blackstart.sandbox.outside import Places
 from blackstart.sandbox.sandbox import Sandbox
@@ -175,6 +175,11 @@ class Zygote:
         self._ask("drop", name=name)
         self._names.remove(name)
 
+    def rename(self, name: str, new: str) -> None:
+        """Let an image, over which no sandbox stands any more, have another name."""
+        self._ask("rename", name=name, new=new)
+        self._names[self._names.index(name)] = new
+
     def names(self) -> tuple[str, ...]:
         """The images there are, in order of making."""
         return tuple(self._names)
@@ -215,8 +220,15 @@ class Zygote:
     def walk(self, name: str) -> Iterator[Entry]:
         """All entries of the image's copies and fresh directories, by target path, sorted within each directory."""
         answer, _ = self._ask("walk", name=name)
-        for path, kind, size, mode, links, target, modified_ns in answer["rows"]:
-            yield Entry(path=path, kind=kind, size=size, mode=mode, links=links, target=target, modified_ns=modified_ns)
+        yield from map(_entry, answer["rows"])
+
+    def apart(self, name: str) -> Apart | None:
+        """How this image differs from the one that all of its family stem from; None where it has to be listed."""
+        answer, _ = self._ask("apart", name=name)
+        if not answer["first"]:
+            return None
+        rows = [_entry(row) for row in answer["rows"]]
+        return Apart(first=answer["first"], family=answer["family"], entries=rows, gone=answer["gone"])
 
     def remove(self, name: str, path: str) -> None:
         """Remove one entry of an image, a directory with all below it; nothing if it is not there."""
@@ -303,6 +315,11 @@ class Zygote:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _entry(row: list[Any]) -> Entry:
+    path, kind, size, mode, links, target, modified_ns = row
+    return Entry(path=path, kind=kind, size=size, mode=mode, links=links, target=target, modified_ns=modified_ns)
 
 
 def _mapped_ids() -> int:

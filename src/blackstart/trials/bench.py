@@ -60,13 +60,18 @@ class Bench:
     _serial: count[int] = field(default_factory=count)
 
     @contextmanager
-    def image_from(self, source: str) -> Iterator[str]:
-        """A fresh copy of an image, gone at the end."""
+    def image_from(self, source: str, keep: str = "") -> Iterator[str]:
+        """A fresh copy of an image, gone at the end unless it is to be kept under another name."""
         name = f"trial-{next(self._serial)}"
         self.zygote.copy(source, name)
         try:
             yield name
-        finally:
+        except BaseException:
+            self.zygote.drop(name)
+            raise
+        if keep:
+            self.zygote.rename(name, keep)
+        else:
             self.zygote.drop(name)
 
     def company(

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from blackstart.core.errors import SandboxUnavailable, TargetError
-from blackstart.sandbox import Sandbox, Zygote
+from blackstart.sandbox import Sandbox, Zygote, probe
 
 from .conftest import World
 
@@ -216,3 +216,22 @@ def test_standard_input_from_a_file_is_a_copy_that_leads_nowhere(world: World, z
         assert world.shell(sandbox, "echo still usable") == "still usable\n"
     assert (tmp_path / "input").read_bytes() == b"first\nsecond\n"
     assert (tmp_path / "input").stat().st_mode == before.st_mode
+
+
+@pytest.mark.parametrize("isolation", ["namespaces", "landlock"])
+def test_an_image_keeps_what_a_target_left_under_another_name(world: World, isolation: str) -> None:
+    if not getattr(probe(), isolation):
+        pytest.skip(f"needs {isolation}")
+    (world.state / "notes").write_text("one\n")
+    with Zygote(world.layout(), isolation=isolation) as zygote:
+        zygote.capture("S0")
+        zygote.copy("S0", "trial")
+        with zygote.sandbox("trial") as sandbox:
+            world.shell(sandbox, f"echo two >> {world.state}/notes")
+        zygote.rename("trial", "S1")
+        zygote.copy("S0", "trial")
+        with zygote.sandbox("trial") as sandbox:
+            world.shell(sandbox, "true")
+        assert zygote.read("S1", f"{world.state}/notes") == b"one\ntwo\n"
+        assert zygote.read("trial", f"{world.state}/notes") == b"one\n"
+        assert set(zygote.names()) == {"S0", "S1", "trial"}

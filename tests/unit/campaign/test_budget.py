@@ -65,3 +65,26 @@ def test_a_number_of_trials_is_never_spent() -> None:
     made, clock = budget(math.inf, 9.0)
     clock.sleep(1e6)
     assert not made.is_spent() and made.late_s == 30.0
+
+
+def test_a_clean_run_that_would_outlast_the_budget_does_not_begin() -> None:
+    made, clock = budget(60.0)
+    for _ in range(2):
+        made.begin_step(0.1)
+        clock.sleep(25.0)
+        made.end_step()
+    with pytest.raises(Undecided, match="alone would take longer than the budget") as caught:
+        made.begin_step(3 / 13)
+    assert "--budget 651s" in str(caught.value), "what 13 runs would take, as a third of the whole"
+    clock.sleep(20.0)
+    with pytest.raises(Undecided, match="alone took 70 s, more than the budget"):
+        made.must_last()
+
+
+def test_a_recording_begins_in_the_first_half_only() -> None:
+    made, clock = budget(60.0)
+    clock.sleep(30.0)
+    assert made.may_record()
+    clock.sleep(0.5)
+    assert not made.may_record()
+    assert budget(math.inf)[0].may_record()

@@ -253,7 +253,7 @@ def test_a_number_of_trials_is_given_instead_of_a_time() -> None:
 def test_what_was_cut_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     made, _, _ = campaign(trials=2)
     found = [candidate(nth=n) for n in range(1, 7)]
-    monkeypatch.setattr(module.choose, "candidates", lambda *_: found)
+    monkeypatch.setattr(module.choose, "candidates", lambda *_, **__: found)
     assert len(made.choose(observation())) == 2
     assert (made.tally.chosen, made.tally.cut) == (6, 4)
     monkeypatch.setattr(module, "workers", lambda shop, jobs: as_workers(FakeExecutor(outcome)))
@@ -372,7 +372,7 @@ def test_where_calibration_takes_all_the_budget_it_says_how_much_would_do(monkey
 
 def test_a_kind_that_was_asked_for_and_is_not_possible(monkeypatch: pytest.MonkeyPatch) -> None:
     made, _, _ = campaign(only=("db",))
-    monkeypatch.setattr(module.choose, "candidates", lambda *_: [])
+    monkeypatch.setattr(module.choose, "candidates", lambda *_, **__: [])
     with pytest.raises(Undecided, match="no trial of kind db") as caught:
         made.choose(observation())
     assert (caught.value.exit_status, bool(caught.value.next_step)) == (3, True)

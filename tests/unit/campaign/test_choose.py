@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from blackstart.campaign import choose
-from blackstart.core.calibration import Calibration
+from blackstart.core.calibration import Calibration, CleanRun
+from blackstart.core.clock import ManualClock
 from blackstart.faults import KINDS, Candidate
 from blackstart.faults.kill import Kill
 from blackstart.faults.point import Point
@@ -94,3 +98,19 @@ def test_every_candidate_says_what_the_report_shows() -> None:
         assert found.start == "S1"
         assert found.rank
         assert found.cause[0].startswith(found.fault.kind)
+
+
+def test_a_kind_whose_points_take_long_to_work_out_is_cut_short_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = ManualClock()
+
+    def slow(clean: CleanRun, calibration: Calibration) -> Iterator[Candidate]:
+        for number in range(100):
+            clock.sleep(1.0)
+            yield candidate("slow", number)
+
+    monkeypatch.setitem(choose.KINDS, "power", slow)
+    one, notes = calibration(None, clean(atomic_rewrite())), list[str]()
+    every = choose.candidates(one, ("kill",), ("S1",))
+    found = choose.candidates(one, ("power", "kill"), ("S1",), limit_s=5.0, clock=clock, notes=notes)
+    assert found[6:] == every, "the others are not cut"
+    assert len(notes) == 1 and notes[0].startswith("power: of the run from S1 only the 6 most telling points")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from blackstart.core.reading import FileState
 from blackstart.probes import Prober
+from blackstart.probes.image import Apart
 
 
 class Folder:
@@ -26,6 +27,9 @@ class Folder:
             )
             target = os.readlink(path) if path.is_symlink() else ""
             yield FileState(path=f"/{path.relative_to(self.root)}", kind=kind, size=status.st_size, target=target)
+
+    def apart(self, name: str) -> Apart | None:
+        return None
 
     def open_in(self, name: str, target_path: str, flags: int) -> int:
         self.opened += 1
