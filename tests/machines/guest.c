@@ -138,6 +138,12 @@ static int work(int number) {
         rest(); if (ftruncate(f, 20000)) return 4;
         rest(); put(f, 'I', 4096, 4096); fsync(f); put(f, 'J', 4096, 0);
         break;
+    case 21: /* a commit for another file's sake, while what was appended still waits to be written back */
+        n = pause_ms; pause_ms = 0;
+        f = file("log", O_APPEND); put(f, 'K', 2000, -1);
+        f = file("d", 0); put(f, 'M', 50, 20); fsync(f);
+        pause_ms = n; rest();
+        break;
     default: return 3;
     }
     return 0;

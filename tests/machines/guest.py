@@ -15,6 +15,7 @@ import shutil
 import struct
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -74,6 +75,10 @@ NEEDED_BY_VISITS = [
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root, whom the machine's files are shown by"),
     pytest.mark.skipif(not os.path.exists(VIRTIOFSD), reason=f"needs {VIRTIOFSD} (not installed)"),
 ]
+
+
+# Nothing is written back but where somebody asks for it.
+NO_WRITE_BACK = "echo 0 > /proc/sys/vm/dirty_writeback_centisecs; echo 360000 > /proc/sys/vm/dirty_expire_centisecs"
 
 
 @dataclass(frozen=True)
@@ -146,12 +151,12 @@ class Guest:
             "-initrd", str(self.initramfs(body)), "-append", "console=ttyS0 panic=-1 quiet no_timer_check",
             "-serial", "stdio",
         ]  # fmt: skip
-        ended = subprocess.run(
-            [*command, *drives], stdin=subprocess.DEVNULL, capture_output=True, timeout=limit_s, check=False
-        )
-        text = ended.stdout.decode("utf-8", "replace")
-        (self.work / "console.txt").write_text(text + ended.stderr.decode("utf-8", "replace"))
-        return text
+        said, errors = self.work / "console.txt", self.work / "qemu.txt"
+        with open(said, "wb") as out, open(errors, "wb") as err, suppress(subprocess.TimeoutExpired):
+            # What it had said by then is what is left to look at, where its time is up.
+            run = [*command, *drives]
+            subprocess.run(run, stdin=subprocess.DEVNULL, stdout=out, stderr=err, timeout=limit_s, check=False)
+        return said.read_text("utf-8", "replace") + errors.read_text("utf-8", "replace")
 
     def visit(self, script: str, limit_s: float = BOOT_LIMIT_S) -> str:
         """Run a shell script as an ordinary user on this machine's own files, which it cannot change; what it said."""
@@ -202,9 +207,11 @@ class Guest:
             subprocess.run(["mkfs.xfs", "-q", "-f", "-p", prototype, path], check=True)
         return path
 
-    def record(self, disks: list[Disk], bases: dict[str, Path], pause_ms: int = 350) -> dict[str, list[Entry]]:
-        """Run every workload in one boot; the logged writes of each disk."""
-        drives, lines = [], []
+    def record(
+        self, disks: list[Disk], bases: dict[str, Path], pause_ms: int = 350, first: str = ""
+    ) -> dict[str, list[Entry]]:
+        """Run every workload in one boot, after the command `first`; the logged writes of each disk."""
+        drives, lines = [], [first]
         for index, disk in enumerate(disks):
             image, log = self.work / f"{disk.name}.img", self.work / f"{disk.name}.log"
             subprocess.run(["cp", "--sparse=always", bases[disk.name], image], check=True)

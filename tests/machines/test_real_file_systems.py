@@ -13,9 +13,9 @@ from blackstart.power import MODELS, Recording, states
 from blackstart.power.states import Explorer
 from blackstart.power.tree import DIRECTORY
 from blackstart.testing import record
-from tests.machines.guest import Disk, Guest, Log, cuts_of
+from tests.machines.guest import NO_WRITE_BACK, Disk, Guest, Log, cuts_of
 
-WORKLOADS = tuple(range(1, 21))
+WORKLOADS = tuple(range(1, 22))
 # Different cuts of one file system at least, and of one workload at most.
 CUTS_MIN = int(os.environ.get("BLACKSTART_MACHINE_CUTS", "200"))
 CUTS_OF_WORKLOAD_MAX = 30
@@ -95,3 +95,17 @@ def test_every_real_state_is_in_the_models_set(
     print(f"{system:5} {total} cuts")
     assert total >= CUTS_MIN, "lengthen the workloads, or add some"
     assert not misses, "\n".join(misses)
+
+
+@pytest.mark.parametrize("system", ["ext4", "xfs", "btrfs"])
+def test_zeros_stand_where_a_file_grew_in_its_last_block_by_the_model_as_really(
+    system: str, guest: Guest, tmp_path: Path
+) -> None:
+    """What is appended there is not written back yet when a commit, for another file's sake, has the new size."""
+    start_state(tmp_path / "start")
+    disk = Disk(system, 21)
+    bases = {disk.name: guest.make(disk, tmp_path / "start")}
+    logged = guest.record([disk], bases, first=NO_WRITE_BACK)[disk.name]
+    (seen,) = guest.pictures(system, [Log(bases[disk.name], logged, cuts_of(logged, CUTS_OF_WORKLOAD_MAX, seed=1))])
+    zeros = f"log{shown(b'L' * 5000 + bytes(2000))}"
+    assert any(zeros in one.split() for one in seen) == MODELS[system].zero_tail, set(seen)

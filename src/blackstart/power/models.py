@@ -6,6 +6,8 @@ micro-operation, what that needs. Where a file system's promise is uncertain the
 a state that never occurs, not the other way round.
 
 Sources: Pillai et al., OSDI'14 (§3.2, tables 1 and 3d); Documentation/filesystems/ext4 (data=ordered, auto_da_alloc);
+fs/ext4/inode.c (ext4_da_write_end: a file that grows within a block that has its place has its new size in the journal
+at once, its bytes are written back later, and only new blocks are ordered before a commit: hence zero_tail);
 the XFS log's ordering of all metadata; the tree log of btrfs; Rebello et al., USENIX ATC'20, for what a failed fsync
 leaves. Others add models by the entry point group `blackstart.power_models`, whose entries are Model values.
 """
