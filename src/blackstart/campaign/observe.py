@@ -276,6 +276,7 @@ class Observer:
         return periodic(self.bench, self.patience)
 
     def _put_together(self, recorded: list[_Recorded], refuses: bool) -> Observation:
+        self.budget.must_last()
         bench, masker = self.bench, self.bench.masker
         traces = [one.trace for one in recorded]
         images = [bench.read(STARTS[k]) for k in range(len(recorded) + 1) if STARTS[k] in self.zygote.names()]

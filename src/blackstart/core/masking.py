@@ -46,7 +46,7 @@ def rooted(mask: Mask, cwd: str, home: str) -> Mask:
 
 def same(one: FileState | None, other: FileState | None) -> bool:
     """Whether two states are logically equal: kind and target, then digest, else all leaves."""
-    if one is None or other is None:
+    if one is None or other is None or one is other:
         return one is other
     if one.kind != other.kind or one.target != other.target:
         return False

@@ -58,6 +58,8 @@ def extend(mask: Mask, first: Observation, second: Observation) -> Mask:
     before = masker.image(first.before)
     leaves, lines, hopeless = dict(mask.leaves), dict(mask.lines), set(mask.hopeless)
     for path in sorted(images[0].keys() | images[1].keys()):
+        if path in images[0] and images[0][path] is images[1].get(path) is before.get(path):
+            continue  # neither run touched it: it was not even read again
         found = _file_patterns(images[0].get(path), images[1].get(path), Own.of(before.get(path), moments))
         if found is None:
             hopeless.add(path)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from blackstart.core.masking import Masker, same
 from blackstart.core.reading import FileState
 from blackstart.probes.content import read
-from blackstart.surface import Moment, Observation, extend, learn
+from blackstart.surface import Moment, Observation, extend, learn, mask
 
 CWD = "/w/project"
 
@@ -170,3 +172,22 @@ def test_ten_thousand_names_are_masked_at_once() -> None:
     masker = names(*runs)
     assert {masker(path) for path in runs[0]} == {"/d/part-*"}
     assert len(masker.mask.names) < 10
+
+
+def test_a_file_that_neither_run_touched_is_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    many = {f"/d/record-{n}": file(f"/d/record-{n}", b"kept\n") for n in range(100)}
+    runs = [
+        Observation(image={**many, "/d/log": file("/d/log", b"run %d\n" % n)}, before=dict(many), paths=frozenset())
+        for n in (17, 9_845)
+    ]
+    compared: list[str] = []
+    real = mask._file_patterns
+
+    def counted(one: FileState | None, *others: object) -> object:
+        compared.append(one.path if one is not None else "")
+        return real(one, *others)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(mask, "_file_patterns", counted)
+    learned = learn(*runs, cwd=CWD, home="/home/me")
+    assert compared == ["/d/log"]
+    assert set(learned.lines) == {"/d/log"} and not learned.hopeless
