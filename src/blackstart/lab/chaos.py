@@ -86,11 +86,15 @@ class NetworkChaos:
         return self.apply(where, wish, one_way=one_way, duration_s=duration_s)
 
     def apply_loss(
-        self, where: Where, percent: float = 0.0, correlation_percent: float = 0.0, burst: Burst | None = None, *,
-        one_way: bool = False, duration_s: float = 0.0, **only: Any,
+        self, where: Where, percent: float | None = None, correlation_percent: float = 0.0,
+        burst: Burst | None = None, *, one_way: bool = False, duration_s: float = 0.0, **only: Any,
     ) -> Applied:  # fmt: skip
         """So many packets are lost, singly or in bursts."""
-        wish = _impairment(loss_percent=percent, loss_correlation_percent=correlation_percent, burst=burst, **only)
+        if percent is None and burst is None:
+            raise LabError("a loss of nothing", next_step="give percent, or burst=Burst(...)")
+        wish = _impairment(
+            loss_percent=percent or 0.0, loss_correlation_percent=correlation_percent, burst=burst, **only
+        )  # fmt: skip
         return self.apply(where, wish, one_way=one_way, duration_s=duration_s)
 
     def apply_reorder(
@@ -135,6 +139,8 @@ class NetworkChaos:
         left, right = self._names(a), self._names(b)
         if set(left) & set(right):
             raise LabError(f"{sorted(set(left) & set(right))[0]!r} stands on both sides of a partition")
+        if not left or not right:
+            raise LabError("a partition with nobody on one side", next_step="name hosts, or roles, on both")
         grudge = shapes.one_way(right, left) if one_way else shapes.separated([left, right])
         return self.apply_grudge(grudge, duration_s=duration_s)
 

@@ -95,7 +95,10 @@ def _bad(entry: Mapping[str, Any], where: str) -> Bad:
         named = profile(msgspec.convert(rest.pop("profile"), str)) if "profile" in rest else None
         if named and rest:
             raise LabError(f"both a profile and {sorted(rest)[0]}", next_step="give one of them")
-        return Bad(place, named or msgspec.convert(rest, Impairment), one_way)
+        wish = named or msgspec.convert(rest, Impairment)
+        if wish == Impairment():
+            raise LabError("nothing is wrong with this link", next_step="give a profile, or keys such as loss_percent")
+        return Bad(place, wish, one_way)
     except msgspec.ValidationError as error:
         keys = ", ".join(field.name for field in msgspec.structs.fields(Impairment))
         raise LabError(

@@ -71,7 +71,7 @@ def addressed(networks: Mapping[str, Sequence[str]]) -> dict[str, tuple[Interfac
             raise LabError(f"host {twice!r} stands twice in network {network!r}", next_step="name each host once")
         block = int(_FIRST_NETWORK.network_address) + (at << 16)
         for number, name in enumerate(hosts, 1):
-            if not _NAME.fullmatch(name):
+            if not isinstance(name, str) or not _NAME.fullmatch(name):
                 raise LabError(f"{name!r} is no name for a host", next_step="use letters, digits and inner hyphens")
             address = str(ipaddress.IPv4Address(block + number // 250 * 256 + number % 250 + 1))
             mac = bytes([2, 0, at, 0, number >> 8, number & 255]).hex()
@@ -243,7 +243,8 @@ class Lab:
         return iter(self.hosts.values())
 
     def __enter__(self) -> Lab:
-        assert self._control is None, "this lab is open already"
+        if self._control is not None:
+            raise LabError("this lab is open already", next_step="make a second one for more hosts")
         ours, theirs = socket.socketpair()
         with theirs, contextlib.ExitStack() as opened:
             passed = [theirs.fileno()]

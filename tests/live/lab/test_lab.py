@@ -159,7 +159,9 @@ def test_leaving_heals_though_the_body_fails(pair: Lab) -> None:
         (lambda c: c.roam("client", interface=4), "interface 4"), (lambda c: c.partition_by("bridge"), "3 hosts"),
         (lambda c: c.apply_loss(("client", "server", "x"), 1), "pair"), (lambda c: c.apply_loss(7, 1), "pair"),
         (lambda c: c.apply_loss(LINK, 1, duration_s="x"), "'x'"),
-        (lambda c: c.apply_delay("all", 5, 5, "gauss"), "gauss"),
+        (lambda c: c.apply_delay("all", 5, 5, "gauss"), "gauss"), (lambda c: c.apply_loss(LINK), "a loss of nothing"),
+        (lambda c: c.partition([], "client"), "nobody on one side"), (lambda c: c.lab.__enter__(), "open already"),
+        (lambda c: Lab(3), "3 is no name for a host"),
     ],
 )  # fmt: skip
 def test_what_has_no_meaning_is_refused_and_changes_nothing(

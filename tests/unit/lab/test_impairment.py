@@ -120,6 +120,7 @@ def test_a_file_describes_hosts_networks_and_links(tmp_path: Path) -> None:
         ('[hosts.a]\n[[chaos]]\nwhere="a"\nprofile="4h"', "4h"),
         ('[hosts.a]\n[networks]\nlan=["a","b"]', "'b'"),
         ('[hosts.a]\n[[chaos]]\nwhere="a"\nprofile="3g"\ndelay_ms=1', "both"),
+        ('[hosts.a]\n[[chaos]]\nwhere="a"\none_way=true', "nothing is wrong"),
     ],
 )  # fmt: skip
 def test_a_bad_file_is_refused_with_its_name_and_the_key(tmp_path: Path, text: str, word: str) -> None:
