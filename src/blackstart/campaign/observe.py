@@ -161,6 +161,7 @@ class Observer:
             self._learn(recorded[1], self._recorded("S1", other_pids=True))
         must_answer([reading for one in recorded for reading in one.run.readings])
         self._placebo(first)
+        self.budget.must_last()
         return self._put_together(recorded, refuses)
 
     def _must_fit(self, elapsed_s: float) -> None:
@@ -276,7 +277,6 @@ class Observer:
         return periodic(self.bench, self.patience)
 
     def _put_together(self, recorded: list[_Recorded], refuses: bool) -> Observation:
-        self.budget.must_last()
         bench, masker = self.bench, self.bench.masker
         traces = [one.trace for one in recorded]
         images = [bench.read(STARTS[k]) for k in range(len(recorded) + 1) if STARTS[k] in self.zygote.names()]
