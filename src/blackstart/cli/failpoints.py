@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -35,35 +36,53 @@ def run(paths: list[str], tests: list[str]) -> int:
     """Print; 0, or 1 where a name is wrong, stands twice, or is armed and nowhere."""
     from blackstart.inprocess import places_of, sites_below
 
-    places = places_of(sites_below(map(_existing, paths)))
+    roots = [*map(_existing, paths)]
+    places = places_of(sites_below(roots))
+    called = [found for root in roots for found in _named_in(root, _is_place)]
+    lines = [(name, where, "") for name, where in called]
     wrong = 0
-    for name, sites in sorted(places.items()):
+    for name, sites in places.items():
         remark = sites[0].fault or ("the name stands in more than one place" if len(sites) > 1 else "")
         wrong += bool(remark)
-        for site in sites:
-            typer.echo(f"{name}  {site}" + (f"  ({remark})" if remark else ""))
+        lines += [(name, str(site), f"  ({remark})" if remark else "") for site in sites]
+    for name, where, remark in sorted(lines):
+        typer.echo(f"{name}  {where}{remark}")
+    there = {*places, *(name for name, _ in called)}
     for test in tests:
         for name, where in armed_in(_existing(test)):
-            if name not in places:
+            if name not in there:
                 wrong += 1
-                typer.echo(f"{where}: no failpoint {name!r}{_near(name, list(places))}")
+                typer.echo(f"{where}: no failpoint {name!r}{_near(name, sorted(there))}")
     return 1 if wrong else 0
 
 
 def armed_in(root: Path) -> list[tuple[str, str]]:
     """The names that test files below `root` arm, each with its place: first arguments of what is in `_ARMING`."""
+    return _named_in(root, _arms)
+
+
+def _named_in(root: Path, names: Callable[[ast.expr], bool]) -> list[tuple[str, str]]:
+    """The texts in first arguments of the calls below `root` whose function names something, each with its place."""
     found = []
     for path in [root] if root.is_file() else sorted(root.rglob("*.py")):
+        if any(part.startswith(".") for part in path.relative_to(root).parts):
+            continue
         try:
-            tree = ast.parse(path.read_bytes(), str(path))
+            data = path.read_bytes()
+            tree = ast.parse(data, str(path)) if names is not _is_place or b"failpoint(" in data else ast.Module([], [])
         except (SyntaxError, ValueError):
             continue
         for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and node.args and _arms(node.func):
+            if isinstance(node, ast.Call) and node.args and names(node.func):
                 for name in _listed(node.args[0]):
                     if isinstance(name, ast.Constant) and isinstance(name.value, str):
                         found.append((name.value, f"{path}:{name.lineno}"))
     return found
+
+
+def _is_place(function: ast.expr) -> bool:
+    """Whether a call of this is a failpoint without a comment: `failpoint("name")`."""
+    return getattr(function, "attr", getattr(function, "id", "")) == "failpoint"
 
 
 def _arms(function: ast.expr) -> bool:

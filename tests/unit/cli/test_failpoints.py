@@ -42,3 +42,13 @@ def test_names_that_stand_twice_or_are_none_are_told(tmp_path: Path, capsys: pyt
     shown = capsys.readouterr().out
     assert shown.count("the name stands in more than one place") == 2
     assert "Bad Name" in shown
+
+
+def test_a_failpoint_that_is_a_call_is_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "store.py").write_text(
+        "from blackstart import inprocess\ndef f():\n    return inprocess.failpoint('as-a-call')\n" + SOURCE
+    )
+    (tmp_path / "test_store.py").write_text("def test_it(failpoints):\n    failpoints.arm('as-a-call', 'return(3)')\n")
+    assert failpoints.run([str(tmp_path / "store.py")], [str(tmp_path / "test_store.py")]) == 0
+    shown = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert shown == ["as-a-call", "save-end", "save-write"]
