@@ -31,6 +31,8 @@ needs=(
     redis-cli=redis-tools
     nginx=nginx-light
     curl=curl
+    etcd=etcd-server
+    etcdctl=etcd-client
     "/usr/lib/postgresql/*/bin/initdb=postgresql"
 )
 

@@ -9,7 +9,7 @@ import os
 import shlex
 import shutil
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from datetime import datetime, timedelta
 from functools import cache, partial
 from zoneinfo import ZoneInfo
@@ -19,6 +19,7 @@ from blackstart.core.options import Options
 from blackstart.core.trace import OPENING, Operation
 from blackstart.guard import Ledger
 from blackstart.sandbox import Layout, Zygote
+from blackstart.sandbox.groups import Noted
 from blackstart.sandbox.layout import LIMIT_BYTES
 from blackstart.targets import Command, Service, parse_ready
 from blackstart.targets.readiness import FORMS
@@ -188,9 +189,18 @@ def closed(directories: Iterable[str], masker: Callable[[str], str]) -> tuple[st
 def open_zygote(layout: Layout, isolation: str) -> Zygote:
     """A zygote that the ledger knows of, so that `undo` ends it where our own end did not."""
     zygote = Zygote(layout, isolation=isolation)
-    if os.path.isdir(os.path.join(layout.cwd, STORE_NAME)):
+    if _has_ledger(layout):
         ledger(layout.cwd, os.getpid()).process(zygote.pid)
     return zygote
+
+
+def noted(layout: Layout) -> Noted:
+    """What writes control groups down, so that `undo` removes them where our own end and their keeper's did not."""
+    return ledger(layout.cwd, os.getpid()).group if _has_ledger(layout) else nullcontext
+
+
+def _has_ledger(layout: Layout) -> bool:
+    return os.path.isdir(os.path.join(layout.cwd, STORE_NAME))
 
 
 @cache

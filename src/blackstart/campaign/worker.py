@@ -69,6 +69,7 @@ def open_bench(shop: Workshop) -> Bench:
         calibration=shop.calibration,
         service=shop.service,
         companions=shop.companions,
+        noted=ground.noted(shop.layout),
     )
 
 

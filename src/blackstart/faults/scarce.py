@@ -67,7 +67,8 @@ class Scarce(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag=
         before = list(scene.when_ready)
         with ExitStack() as stack:
             try:
-                group = stack.enter_context(groups.made(groups.CPU if self.what == CPU else groups.MEMORY))
+                controller = groups.CPU if self.what == CPU else groups.MEMORY
+                group = stack.enter_context(groups.made(controller, noted=scene.noted))
             except SandboxLimit as error:
                 raise CannotInject(error.what) from None
             scene.group = group

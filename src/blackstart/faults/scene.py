@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, TypeVar
 
@@ -23,6 +23,7 @@ from blackstart.power import Recording
 from blackstart.proxy import Proxy
 from blackstart.proxy.resolver import Resolver
 from blackstart.sandbox import Group, Joint, Zygote
+from blackstart.sandbox.groups import Noted
 from blackstart.targets import Conducted
 
 T = TypeVar("T")
@@ -68,7 +69,7 @@ class Scene:
     the target's, None where they share one; group: whose counts are asked after each start; uptime_s: how
     much longer the machine seems to have been up; processes: gives those of
     the target that live now, as we see them; peers: gives the proxies, None where there are no companions;
-    new_socket: of a family, in the target's network.
+    new_socket: of a family, in the target's network; noted: told of a control group before it is made.
     """
 
     zygote: Zygote
@@ -90,6 +91,7 @@ class Scene:
     processes: Callable[[], list[int]] = list
     peers: Callable[[], Peers | None] = lambda: None
     new_socket: Callable[[int], socket.socket] | None = None
+    noted: Noted = nullcontext
 
     @contextmanager
     def armed(self, *orders: Tamper) -> Iterator[None]:

@@ -13,11 +13,16 @@ import os
 import shutil
 import signal
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
-DIRECTORY, PROCESS = "directory", "process"
+from blackstart.core.clock import SYSTEM
+
+DIRECTORY, PROCESS, GROUP = "directory", "process", "group"
+# A group can be removed once its last process is gone, which may take the kernel a moment.
+_GROUP_S, _GROUP_LOOK_S = 5.0, 0.05
 MARK = ".blackstart-work-area"
 
 
@@ -61,6 +66,13 @@ class Ledger:
         """Write down a process that must not outlive the run; returns the number for `close`."""
         return self._note(_Line(number=self._next(), kind=PROCESS, pid=pid, started=_start_of(pid)))
 
+    @contextlib.contextmanager
+    def group(self, path: str) -> Iterator[None]:
+        """Write down a control group that is made and removed within."""
+        number = self._note(_Line(number=self._next(), kind=GROUP, path=path))
+        yield
+        self.close(number)  # not where something went wrong: it may still be there
+
     def close(self, number: int) -> None:
         """The change is gone: nothing is left to undo."""
         self._note(_Line(number=number, closed=True))
@@ -75,7 +87,7 @@ class Ledger:
     def settle(self) -> None:
         """Close the lines of what is gone by itself; what other runs still use is left alone."""
         for line in pending(self._path):
-            is_gone = not os.path.lexists(line.path) if line.kind == DIRECTORY else _start_of(line.pid) != line.started
+            is_gone = _start_of(line.pid) != line.started if line.kind == PROCESS else not os.path.lexists(line.path)
             if is_gone:
                 self.close(line.number)
 
@@ -118,13 +130,17 @@ def pending(path: str | os.PathLike[str]) -> list[_Line]:
 
 
 def undo(path: str | os.PathLike[str]) -> list[Undone]:
-    """Undo what a run left behind, newest first; a second call finds nothing to do."""
+    """Undo what a run left behind, processes first, then newest first; a second call finds nothing to do."""
     ledger = Ledger(path)
     done = []
-    for line in reversed(pending(path)):
+    newest_first = pending(path)[::-1]
+    for line in sorted(newest_first, key=lambda line: line.kind != PROCESS):
         if line.kind == PROCESS:
             outcome = _end_process(line)
             what = f"process {line.pid}"
+        elif line.kind == GROUP:
+            outcome = _remove_group(line.path)
+            what = line.path
         else:
             outcome = _remove_directory(line.path)
             what = line.path
@@ -144,6 +160,22 @@ def _end_process(line: _Line) -> str:
     except PermissionError:
         return "left: it belongs to another user"
     return "ended"
+
+
+def _remove_group(path: str) -> str:
+    """Only one without processes can be removed, and that hurts nobody."""
+    end_s = SYSTEM.monotonic() + _GROUP_S
+    while True:
+        try:
+            os.rmdir(path)
+        except FileNotFoundError:
+            return "was gone"
+        except OSError as error:
+            if error.errno != errno.EBUSY or SYSTEM.monotonic() > end_s:
+                return f"left: {error.strerror}"
+            SYSTEM.sleep(_GROUP_LOOK_S)
+        else:
+            return "removed"
 
 
 def _remove_directory(path: str) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import msgspec
 
@@ -73,6 +73,10 @@ def _writable(found: Place) -> Place:
     if os.access(found.parent, os.W_OK) and os.access(f"{found.home}/cgroup.procs", os.W_OK):
         return found
     return Place(refusal="this user may not make groups")
+
+
+# Told of a group's path before it is made, and when it is gone.
+Noted = Callable[[str], contextlib.AbstractContextManager[object]]
 
 
 class Group:
@@ -210,12 +214,20 @@ def _write(path: str, value: str) -> None:
 
 
 @contextlib.contextmanager
-def made(controller: str, at: Place | None = None) -> Iterator[Group]:
-    """A group, gone at the end, and at our own. Raises SandboxLimit where this machine allows none."""
+def made(controller: str, at: Place | None = None, noted: Noted = contextlib.nullcontext) -> Iterator[Group]:
+    """A group, gone at the end, and at our own. Raises SandboxLimit where this machine allows none.
+
+    noted: within what it gives, the group of that path may be there.
+    """
     at = at or place(controller)
     if at.refusal:
         raise SandboxLimit(at.refusal)
     path = f"{at.parent}/{PREFIX}{os.urandom(8).hex()}"
+    with noted(path):
+        yield from _kept(path, at, controller)
+
+
+def _kept(path: str, at: Place, controller: str) -> Iterator[Group]:
     keeper = subprocess.Popen(
         ["/bin/sh", "-c", _KEEP, "sh", path],
         stdin=subprocess.PIPE,

@@ -6,7 +6,7 @@ It starts the target, or the check, on an image and turns what came out into a `
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
@@ -22,6 +22,7 @@ from blackstart.gate import Firing, Recorder, Tamper, WallClock
 from blackstart.gate.calls import expand
 from blackstart.probes import Prober
 from blackstart.sandbox import Joint, Sandbox, Zygote
+from blackstart.sandbox.groups import Noted
 from blackstart.targets import Command, Conducted, Duty, Patience, Service, conduct, serve
 from blackstart.targets.command import GateOrder, OnOperation, always
 from blackstart.trials.company import Company
@@ -39,7 +40,7 @@ class Bench:
     lanes: by start state, what serves many crash states in turn; confirmed: failures seen in a sandbox of their own;
     peers: masked paths of the sockets that were seen to lead to companions; questions: how many it asked the resolver;
     keep: told of each image as a start left it (phase, name), before anybody else starts on it; left_s: how much time
-    is left for what is started here, raises if none is.
+    is left for what is started here, raises if none is; noted: told of each control group before it is made.
     """
 
     zygote: Zygote
@@ -57,6 +58,7 @@ class Bench:
     questions: int = 0
     keep: Callable[[str, str], None] | None = None
     left_s: Callable[[], float] = always
+    noted: Noted = nullcontext
     _serial: count[int] = field(default_factory=count)
 
     @contextmanager

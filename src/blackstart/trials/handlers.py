@@ -48,7 +48,7 @@ class _Traced(Trial):
         with bench.image_from(plan.start) as image, ExitStack() as lasting, bench.zygote.sandbox(image) as sandbox:
             scene = Scene(
                 zygote=bench.zygote, image=image, start=plan.start, real=partial(bench.real, image=image),
-                seed=plan.seed, new_socket=sandbox.new_socket,
+                seed=plan.seed, new_socket=sandbox.new_socket, noted=bench.noted,
             )  # fmt: skip
             proxied = any(getattr(fault, "is_proxied", False) for fault in plan.faults)
             scene.peers = partial(bench.company, sandbox, proxied=proxied)

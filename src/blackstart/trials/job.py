@@ -65,7 +65,7 @@ class Trial:
             real = partial(bench.real, image=image)
             scene = Scene(zygote=bench.zygote, image=image, start=plan.start, real=real, seed=plan.seed)
             with bench.zygote.sandbox(image) as sandbox:
-                scene.new_socket = sandbox.new_socket
+                scene.new_socket, scene.noted = sandbox.new_socket, bench.noted
                 scene.processes = lambda: [process.outer_pid for process in sandbox.census()]
                 proxied = any(getattr(fault, "is_proxied", False) for fault in plan.faults)
                 join = self._join() if bench.zygote.isolation != LANDLOCK else None

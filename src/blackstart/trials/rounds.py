@@ -101,7 +101,8 @@ class _Within(Trial):
 def _scene(plan: Plan, bench: Bench, sandbox: Sandbox, image: str) -> Scene:
     scene = Scene(
         zygote=bench.zygote, image=image, start=plan.start, real=partial(bench.real, image=image), seed=plan.seed,
-        new_socket=sandbox.new_socket, processes=lambda: [process.outer_pid for process in sandbox.census()],
+        noted=bench.noted, new_socket=sandbox.new_socket,
+        processes=lambda: [process.outer_pid for process in sandbox.census()],
     )  # fmt: skip
     proxied = any(getattr(fault, "is_proxied", False) for fault in plan.faults)
     scene.peers = partial(bench.company, sandbox, proxied=proxied)

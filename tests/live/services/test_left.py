@@ -60,15 +60,26 @@ def test_a_job_that_tidies_up_when_it_starts_leaves_nothing(place: Path) -> None
     assert "leaked" not in {found["consequence"] for found in ran.findings}, ran.said()
 
 
-@pytest.mark.parametrize(("mode", "found"), [("good", set()), ("descriptors", {"leaked"})])
-def test_what_a_service_holds_more_of_after_each_failed_save(place: Path, mode: str, found: set[str]) -> None:
-    ran = run(
+def streamed(place: Path, mode: str, trials: str) -> Ran:
+    return run(
         [PYTHON, "stream.py"], place, "--ready", "tcp:8125", "--workload", f"{CLIENT} work", "--check",
-        f"{CLIENT} check", "--only", "errno", "--trials", "3", env={"MODE": mode},
+        f"{CLIENT} check", "--only", "errno", "--trials", trials, env={"MODE": mode},
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("mode", ["dead", "hung", "unclean"])
+def test_what_an_error_does_to_the_rest_of_an_asyncio_servers_life(place: Path, mode: str) -> None:
+    """The good one is below."""
+    ran = streamed(place, mode, "2")
+    assert {f["consequence"] for f in ran.defects} == {mode} and ran.status == 1, ran.said()
+
+
+@pytest.mark.parametrize(("mode", "found"), [("good", set()), ("descriptors", {"leaked"}), ("threads", {"leaked"})])
+def test_what_a_service_holds_more_of_after_each_failed_save(place: Path, mode: str, found: set[str]) -> None:
+    ran = streamed(place, mode, "3")
     assert {f["consequence"] for f in ran.defects} == found and not ran.report["muted"], ran.said()
     assert ran.report["trials"]["kinds"][0]["passed"], ran.said()
     unmet = [one["what"] for one in ran.report["uncovered"]]
     assert "$CWD/stream.py:59 except ConnectionError" in unmet and not any(":48" in one for one in unmet), ran.said()
     if found:
-        assert "holds more: descriptors" in str(ran.defects[0]["evidence"]), ran.said()
+        assert f"holds more: {mode}" in str(ran.defects[0]["evidence"]), ran.said()

@@ -7,6 +7,7 @@ covers: L-2, M-6, R-17
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -14,9 +15,10 @@ from pathlib import Path
 import pytest
 
 from tests.live.peers.test_databases import AS_USER, BIN, NOBODY
-from tests.live.programs.running import Ran, run
+from tests.live.programs.running import PYTHON, Ran, run
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
+PROGRAMS = Path(__file__).parent / "programs"
 PORT = "6390"
 WORK = f"""
 for n in 1 2 3 4 5; do
@@ -86,6 +88,54 @@ def test_a_web_server_that_files_are_put_to_gives_nothing(tmp_path: Path) -> Non
         "--only", "kill,errno", "--trials", "10",
     )  # fmt: skip
     assert ran.status == 0 and not ran.defects and not ran.report["muted"], ran.said()
+
+
+@pytest.mark.parametrize(("mode", "found"), [("good", set()), ("swallows", {"lost"})])
+def test_a_wsgi_application_that_tells_its_clients_of_an_error_gives_nothing(
+    tmp_path: Path, mode: str, found: set[str]
+) -> None:
+    """Its twin writes the error to its log, and answers that all is well."""
+    place = tmp_path / "site"
+    place.mkdir()
+    for name in ("wsgi.py", "work.py", "check.py"):
+        shutil.copy(PROGRAMS / name, place)
+    ran = run(
+        [PYTHON, "wsgi.py"], place, "--ready", "tcp:8127", "--workload", f"{PYTHON} work.py 8127", "--check",
+        f"{PYTHON} check.py 8127", "--only", "kill,errno", "--trials", "5", env={"MODE": mode},
+    )  # fmt: skip
+    assert {f["consequence"] for f in ran.defects} == found and not ran.report["muted"], ran.said()
+    assert ran.status == bool(found), ran.said()
+
+
+ETCD = (
+    "etcd", "--data-dir", "data", "--listen-client-urls", "http://127.0.0.1:2389", "--advertise-client-urls",
+    "http://127.0.0.1:2389", "--listen-peer-urls", "http://127.0.0.1:2390", "--initial-advertise-peer-urls",
+    "http://127.0.0.1:2390", "--initial-cluster", "default=http://127.0.0.1:2390",
+)  # fmt: skip
+ASK = "etcdctl --endpoints 127.0.0.1:2389 --command-timeout=4s"
+KEYS = f"for n in 1 2 3; do {ASK} put key$n value$n >/dev/null 2>&1 && echo ok key$n || echo info key$n; done"
+KEPT = f"{ASK} get --prefix key --keys-only | sed -n 's/^key/have key/p'; {ASK} endpoint health >/dev/null 2>&1"
+
+
+@pytest.mark.needs("etcd", "etcdctl")
+def test_a_store_that_syncs_its_log_keeps_what_it_acknowledged(tmp_path: Path) -> None:
+    """Not from its first start: killed in that before its log has a first entry, it does not start again."""
+    place = tmp_path / "store"
+    place.mkdir()
+    first = subprocess.Popen(ETCD, cwd=place, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        put = ["/bin/sh", "-c", f"until {ASK} put first value; do kill -0 {first.pid} || exit; done"]
+        env = {**os.environ, "ETCDCTL_API": "3"}
+        subprocess.run(put, check=True, cwd=place, env=env, capture_output=True, timeout=120)
+    finally:
+        first.terminate()
+        first.wait()
+    ran = run(
+        ETCD, place, "--state", "data", "--ready", "http://127.0.0.1:2389/health", "--workload", KEYS, "--check",
+        KEPT, "--only", "kill", "--trials", "3", "--env", "ETCDCTL_API=3",
+    )  # fmt: skip
+    assert ran.status == 0 and not ran.defects and not ran.report["muted"], ran.said()
+    assert ran.report["trials"]["kinds"][0]["passed"] == 3, ran.said()
 
 
 SQL = "psql -X -q -A -t -h 127.0.0.1 -p 5439 -U app -d postgres"

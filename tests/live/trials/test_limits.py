@@ -5,6 +5,7 @@ Each on a program that gets over it and one that does not, ten lines apart. cove
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from blackstart.core.verdict import FAILED
 from blackstart.faults import AnyFault
 from blackstart.faults.limit import DESCRIPTORS, MEMORY, Limit
 from blackstart.faults.scarce import CPU, PRESSURE, RESIDENT, Scarce
+from blackstart.guard import Ledger, undo
 from blackstart.oracles import alive
 from blackstart.sandbox import groups
 from blackstart.targets import Patience, Service
@@ -229,6 +231,21 @@ with groups.made(groups.MEMORY) as memory, groups.made(groups.CPU) as cpu:
 
 
 @grouped
+def test_undo_removes_what_is_left_of_one_whose_keeper_was_killed_too(tmp_path: Path) -> None:
+    with groups.made(groups.MEMORY) as beside:
+        left = f"{os.path.dirname(beside.path)}/{groups.PREFIX}{os.urandom(8).hex()}"
+    ledger = Ledger(tmp_path / "ledger")
+    with subprocess.Popen(["sleep", "300"]) as process:
+        ledger.process(process.pid)
+        with contextlib.suppress(InterruptedError), ledger.group(left):
+            os.mkdir(left)
+            Path(left, "cgroup.procs").write_text(str(process.pid))
+            raise InterruptedError
+        assert [one.outcome for one in undo(tmp_path / "ledger")] == ["ended", "removed"]
+    assert not os.path.exists(left)
+
+
+@grouped
 def test_nothing_of_a_group_is_left_when_we_are_killed(tmp_path: Path) -> None:
     holder = subprocess.Popen([sys.executable, "-c", HOLDS], stdout=subprocess.PIPE, start_new_session=True)
     assert holder.stdout is not None
@@ -240,5 +257,3 @@ def test_nothing_of_a_group_is_left_when_we_are_killed(tmp_path: Path) -> None:
     while any(map(os.path.isdir, paths)) and time.monotonic() < end_s:
         time.sleep(0.05)
     assert not any(map(os.path.isdir, paths))
-
-

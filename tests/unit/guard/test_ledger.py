@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 from pathlib import Path
+
+import pytest
 
 from blackstart.guard import Ledger, undo
 from blackstart.guard.ledger import pending
@@ -48,6 +51,31 @@ def test_a_process_is_ended_only_if_it_is_still_the_same(tmp_path: Path) -> None
         assert process.wait(10) == -9
     Ledger(path).process(process.pid)
     assert [u.outcome for u in undo(path)] == ["was gone"]
+
+
+def test_a_control_group_is_removed_once_its_processes_are_gone(tmp_path: Path) -> None:
+    path, group = tmp_path / "ledger", tmp_path / "group"
+    with Ledger(path).group(str(group)):
+        group.mkdir()
+        assert [u.outcome for u in undo(path)] == ["removed"]
+    with pytest.raises(ZeroDivisionError), Ledger(path).group(str(group)):
+        (group / "held").mkdir(parents=True)  # stands for what the kernel refuses
+        raise ZeroDivisionError
+    assert [u.outcome.split(":")[0] for u in undo(path)] == ["left"] and group.exists()
+    (group / "held").rmdir()
+    group.rmdir()
+    Ledger(path).settle()
+    assert undo(path) == []
+
+
+def test_processes_are_ended_before_the_groups_that_they_are_in(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    ledger = Ledger(path)
+    with subprocess.Popen(["sleep", "300"]) as process:
+        ledger.process(process.pid)
+        with contextlib.suppress(ZeroDivisionError), ledger.group(str(tmp_path / "group")):
+            raise ZeroDivisionError
+        assert [u.outcome for u in undo(path)] == ["ended", "was gone"]
 
 
 def test_a_torn_line_is_ignored(tmp_path: Path) -> None:

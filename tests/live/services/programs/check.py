@@ -1,7 +1,9 @@
-"""Tells which ids the server has."""
+"""Tells which ids the server at the port given has."""
 
 import json
+import sys
 import urllib.request
 
-for one in json.load(urllib.request.urlopen("http://127.0.0.1:8123/", timeout=5)):
+port = sys.argv[1] if len(sys.argv) > 1 else "8123"
+for one in json.load(urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5)):
     print("have", one)
