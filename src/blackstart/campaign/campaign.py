@@ -166,7 +166,7 @@ class Campaign:
         queue = Queue()
         for number in range(NULLS):
             start = starts[number % len(starts)]
-            plan = Plan(kind="null", start=start, patience=patience, rerun=rerun, measures=not number)
+            plan = Plan(kind="null", start=start, patience=patience, rerun=rerun)
             (queue.urgent if number < NULLS_MIN else queue.others).append(Task(plan, "null"))
         self.progress.phase("null trials")
         queue.urgent.extend(Task(plan, apart.CONTROL) for plan in apart.controls(seen.calibration, self.kinds))
@@ -183,7 +183,7 @@ class Campaign:
 
     def null(self, outcome: Outcome) -> None:
         """Note what a null trial showed."""
-        self.tally.null(outcome.history)
+        self.tally.null()
         for verdict in [verdict for verdict in outcome.verdicts if verdict.outcome == FAILED]:
             why = f"it fails without any fault: {'; '.join(verdict.evidence)}"
             self.tally.muted.setdefault(verdict.oracle, why)
@@ -191,7 +191,7 @@ class Campaign:
     def try_all(self, seen: Observation, shop: Workshop, ordered: list[Candidate]) -> None:
         """Do the trials until they or the budget end; Ctrl-C ends them too."""
         self.progress.phase("breaking")
-        self.tally.appended = only_appended(seen.calibration)
+        self.tally.appended, self.tally.repeats = only_appended(seen.calibration), seen.calibration.repeats
         patience = patience_of(seen.calibration)
         rerun = not seen.calibration.refuses_rerun
         queue = Queue()

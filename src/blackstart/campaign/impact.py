@@ -20,7 +20,7 @@ _WHENS = ("before", "during", "after")
 # So many trials of each kind use the service once more when all is healed.
 MEASURED = 3
 NO_TRIAL = "the workload had ended before the fault was healed, and no trial was left to run it once more"
-NO_REPEAT = "a second run of the workload is not answered even where nothing is broken"
+NO_REPEAT = "a second run of the workload is not known to be answered even where nothing is broken"
 
 
 class Answers(msgspec.Struct, frozen=True):
@@ -80,13 +80,6 @@ def wants_measure(known: Sequence[Sample], asked: int) -> bool:
     mostly ends before that.
     """
     return asked < MEASURED and bool(known) and not known[-1].served[2].asked
-
-
-def answers_again(null: History) -> bool:
-    """Whether a second run of the workload is answered where nothing is broken."""
-    first = null.run("run")
-    after = first.life.after if first is not None and first.life is not None else ()
-    return bool(after) and all(act.how == "ok" for act in after)
 
 
 def impacts(samples: Mapping[str, Sequence[Sample]], *, repeats: bool = True) -> tuple[Impact, ...]:

@@ -10,6 +10,7 @@ from blackstart.campaign.tally import Tally
 from blackstart.campaign.worker import Outcome
 from blackstart.core.verdict import FAILED, Verdict
 from blackstart.oracles import left
+from blackstart.trials.rounds import WITHIN_KINDS
 
 ROUNDS, ROUNDS_MAX = 6, 6
 # With the fault and without, and what goes before it.
@@ -22,8 +23,16 @@ def wanted(task: Task, outcome: Outcome, tally: Tally, budget: Budget) -> Task |
         return None
     if len(task.plan.faults) != 1 or STARTS * task.took_s > max(SHARE_MAX * budget.total_s, 0.0):
         return None
+    if _is_held(outcome) and task.plan.kind not in WITHIN_KINDS:
+        return None  # over several starts it could not add up
     tally.suspected.add(outcome.suspicion)
     return Task(msgspec.structs.replace(task.plan, rounds=ROUNDS), "confirm")
+
+
+def _is_held(outcome: Outcome) -> bool:
+    """Whether it is something that a living service holds more of, and no file."""
+    first = outcome.history.run("run")
+    return first is not None and first.life is not None and not outcome.suspicion.startswith("files ")
 
 
 def is_confirmed(verdict: Verdict) -> bool:

@@ -88,7 +88,7 @@ def report_of(
         trials=_trials(tally, options, planned),
         findings=findings,
         coverage=_coverage(tally, seen, findings),
-        impact=impacts(tally.samples, repeats=tally.repeats),
+        impact=impacts(tally.samples, repeats=seen.calibration.repeats),
         muted=tuple(Omission(what=what, why=why) for what, why in sorted(tally.muted.items())),
         uncovered=(*_uncovered(seen), *unproven, *_handlers(tally)),
         notes=(*seen.notes, *_common(tally.unknown), *_unrepeated(tally), *_entered(tally)),

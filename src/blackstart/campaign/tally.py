@@ -9,7 +9,7 @@ from typing import Protocol
 import msgspec
 
 from blackstart.campaign.execute import Task
-from blackstart.campaign.impact import Sample, answers_again, sample
+from blackstart.campaign.impact import Sample, sample
 from blackstart.campaign.worker import Outcome
 from blackstart.core.history import History
 from blackstart.core.verdict import DEFECT, FAILED, PASSED, UNKNOWN, Verdict
@@ -78,7 +78,7 @@ class Tally:
     traced: set[str] = field(default_factory=set)  # the other sorts of faults
     traced_s: float = 0.0
     is_tracing: bool = False
-    repeats: bool = False  # whether a second run of the workload is answered where nothing is broken
+    repeats: bool = False  # of the calibration, whose workload is run once more to measure only if it can be
     muted: dict[str, str] = field(default_factory=dict)
     unknown: dict[str, int] = field(default_factory=dict)
     appended: frozenset[str] = frozenset()  # files that clean runs only append to
@@ -127,10 +127,9 @@ class Tally:
             key = (one.path, one.line, one.what)
             self.handlers[key] = self.handlers.get(key, False) or one.ran
 
-    def null(self, history: History) -> None:
+    def null(self) -> None:
         """Note a null trial."""
         self.nulls += 1
-        self.repeats = self.repeats or answers_again(history)
 
     def sampled(self, kind: str, history: History) -> None:
         """Note what a trial of this kind did to those who use a service."""

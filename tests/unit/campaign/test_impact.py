@@ -8,7 +8,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from blackstart.campaign.impact import MEASURED, answers_again, impacts, sample, wants_measure
+from blackstart.campaign.impact import MEASURED, impacts, sample, wants_measure
 from blackstart.core.history import KILLED, STOPPED, Act, End, History, Injected, Life, Run
 
 ACTS = tuple(
@@ -94,6 +94,5 @@ def test_after_a_kill_the_restarted_one_is_used_again() -> None:
 
 
 def test_a_workload_that_cannot_be_run_twice_measures_nothing() -> None:
-    assert answers_again(measured(history())) and not answers_again(history())
     known = [one for one in (sample(early()),) if one]
     assert "second run" in impacts({"errno": known}, repeats=False)[0].not_measured

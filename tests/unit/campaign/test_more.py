@@ -8,14 +8,16 @@ from __future__ import annotations
 from typing import cast
 
 import msgspec
+import pytest
 
 from blackstart.campaign import more, rounds
 from blackstart.campaign.budget import Budget
 from blackstart.campaign.execute import Task
+from blackstart.campaign.impact import Answers, Sample
 from blackstart.campaign.tally import Tally
 from blackstart.campaign.worker import Outcome
 from blackstart.core.clock import Clock
-from blackstart.core.history import Handler, History, Injected
+from blackstart.core.history import STOPPED, End, Handler, History, Injected, Life, Run
 from blackstart.core.trace import Operation
 from blackstart.faults.kill import Kill
 from blackstart.faults.point import Point
@@ -82,3 +84,28 @@ def test_a_damaged_file_is_traced_too_though_no_call_was_broken() -> None:
     tally.met(msgspec.structs.replace(outcome().history, handlers=(Handler(path="a.py", line=3, what="finally"),)), 1.0)
     damaged = Outcome(history=History(start="S1", kind="file"), verdicts=(), suspicion="")
     assert why(list(more.tasks(Task(plan(), "trial"), damaged, tally, budget()))) == ["trace"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "suspicion", "again"),
+    [
+        ("errno", "threads errno $CWD/a", True),
+        ("limit", "threads limit ", False),
+        ("limit", "files $CWD/*.tmp", True),
+    ],
+)
+def test_what_a_living_service_holds_is_counted_over_rounds_within_one_start_only(
+    kind: str, suspicion: str, again: bool
+) -> None:
+    runs = (Run(phase="run", end=End(how=STOPPED), life=Life()),)
+    held = Outcome(history=History(start="S0", kind=kind, runs=runs), verdicts=(), suspicion=suspicion)
+    task = Task(msgspec.structs.replace(plan(), kind=kind), "trial")
+    assert (rounds.wanted(task, held, Tally(), budget()) is not None) == again
+
+
+def test_a_service_is_used_once_more_after_healing_only_if_its_workload_is_known_to_repeat() -> None:
+    ended_early = Sample(served=(Answers.of(()),) * 3)
+    for repeats in (True, False):
+        tally = Tally(repeats=repeats, samples={plan().kind: [ended_early]})
+        found = why(list(more.tasks(Task(plan(), "trial"), outcome(), tally, budget())))
+        assert ("measure" in found) == repeats, found
