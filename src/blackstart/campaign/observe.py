@@ -288,9 +288,8 @@ class Observer:
                     self.notes.append(f"no time to try what {path} is to the program: it is taken for state")
                     break
                 deletions[path] = self._deletion(path, chain[1])
-        words, moments = self._arguments(), [one.moment for one in recorded]
-        scripts = ground.scripts(words)
-        found = roles(traces, images, deletions, masker, arguments=words, scripts=scripts, moments=moments)
+        words, when = self._arguments(), [one.moment for one in recorded]
+        found = roles(traces, images, deletions, masker, arguments=words, scripts=ground.scripts(words), moments=when)
         by_itself, repeats = self._effects()
         calibration = Calibration(
             mask=masker.mask,
