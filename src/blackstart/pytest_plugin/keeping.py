@@ -63,7 +63,10 @@ def _found(reporter: pytest.TerminalReporter) -> list[KeptTest]:
 def _reason(report: pytest.TestReport) -> str:
     if hasattr(report, "wasxfail"):
         return _printable(str(report.wasxfail).removeprefix("reason: "))
-    return "" if report.passed else _printable(discovery.first_line(report.longreprtext.rpartition("\nE ")[2]))
+    if report.passed:
+        return ""
+    # Without a traceback (--tb=line, a fault in a fixture) what happened is the first line of all.
+    return _printable(discovery.first_line(f"\n{report.longreprtext}".rpartition("\nE ")[2]))
 
 
 def _printable(text: str) -> str:

@@ -50,7 +50,7 @@ def report(tmp_path: Path, *options: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("workers", [(), ("-n", "2")])
+@pytest.mark.parametrize("workers", [(), ("-n", "2"), ("--tb=short",), ("--tb=no",)])
 def test_what_was_found_is_kept_once_and_shown(tmp_path: Path, workers: tuple[str, ...]) -> None:
     session(tmp_path, *workers)
     with Store(str(tmp_path), create=False) as store:
