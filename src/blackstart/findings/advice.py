@@ -57,6 +57,14 @@ MOVED = (
     "Let a start that finds a file moved away and not yet replaced finish that: make the new one, or go on without it. "
     "Where it can be, make the new file first and rename it over the old one."
 )
+LINKED = (
+    "Make the new link under another name, check that it is there, and rename it over the old one: between removing a "
+    "link and making it anew there is none."
+)
+TOGETHER = (
+    "Keep in one file, or change in one transaction of a database, what must change together; or note first what is to "
+    "be done, and let a start that finds the note finish it or take it back."
+)
 _BY_CONSEQUENCE = {
     "lost": _ATOMIC + " Acknowledge (print, answer) only after that.",
     "corrupt": _ATOMIC,

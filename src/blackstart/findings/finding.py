@@ -15,7 +15,7 @@ from blackstart.core.frames import shown_name
 from blackstart.core.history import EXITED, History, Injected
 from blackstart.core.trace import OPENING, Operation
 from blackstart.core.verdict import DEFECT, FAILED, NOTE, POLICY, Verdict
-from blackstart.findings.advice import MOVED, UNCHECKED, advice, power_advice
+from blackstart.findings.advice import LINKED, MOVED, TOGETHER, UNCHECKED, advice, power_advice
 from blackstart.findings.fingerprint import context, fingerprint
 
 CRITICAL, MAJOR, MINOR, LOW = "critical", "major", "minor", "low"
@@ -184,6 +184,10 @@ def _advice(failure: Failure, call: str) -> str:
     if injected is not None and injected.cut is not None:
         cuts = [one.cut for one in failure.history.injected if one.cut is not None]
         return power_advice(cuts, verdict.consequence, verdict.label, verdict.paths, appended=appended)
+    if call.startswith("symlink") and verdict.consequence in ("lost", "silent"):
+        return LINKED
+    if len(verdict.paths) > 1 and any(text.startswith("the check answers") for text in verdict.evidence[:1]):
+        return TOGETHER
     is_read = failure.operation is not None and (failure.operation.reads or _is_opening(failure.operation))
     has_said = any(text.startswith("it says that") for text in verdict.evidence[:1])
     kind = failure.history.kind

@@ -125,6 +125,16 @@ def test_damage_that_is_written_over_has_advice_of_its_own() -> None:
     assert "before anything is written over it" in advised and "instead of ending" not in advised
 
 
+def test_links_and_files_that_belong_together_have_advice_of_their_own() -> None:
+    gone = failed("end", "lost", "it is missing", paths=["$CWD/current"])
+    assert "rename it over the old one" in group([failure(gone, call="symlinkat")])[0].advice
+    assert group([failure(gone, call="symlinkat")])[0].advice.startswith("Make the new link")
+    text = "the check answers sum 191 after the restart, and sum 200 after each clean run"
+    both, one = (failed("state", "lost", text, paths=paths) for paths in (["$CWD/a", "$CWD/b"], ["$CWD/a"]))
+    assert group([failure(both, kind="kill")])[0].advice.startswith("Keep in one file")
+    assert not group([failure(one, kind="kill")])[0].advice.startswith("Keep in one file")
+
+
 def test_the_name_of_a_function_may_hold_colons() -> None:
     assert context(("/usr/bin/task:TF2::commit():0",)) == "TF2::commit() (task)"
     assert context(("src/main.rs:book::save::{{closure}}:9",)) == "book::save::{{closure}} (main.rs)"
