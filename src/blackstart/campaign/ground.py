@@ -25,6 +25,7 @@ from blackstart.targets import Command, Service, parse_ready
 from blackstart.targets.readiness import FORMS
 
 SMALL_FILES, SMALL_BYTES = 500, 16 << 20
+LARGE_FILES, LARGE_BYTES = 5000, 64 << 20
 # What a file is taken for at least: very many empty ones are too much, too.
 _ENTRY_BYTES = 512
 STORE_NAME, LEDGER_NAME = ".blackstart", "ledger"
@@ -229,19 +230,20 @@ def _named_places(target: Command) -> list[str]:
 def state_directories(changed: Iterable[str]) -> tuple[list[str], list[str]]:
     """(directories, made): the existing host directories in which something changed, without the installation.
 
-    made: what is new in a directory that is not small. Copying all of a home for one new directory in it would cost
-    each trial, or be refused, and nothing else in it is the program's.
+    made: what is new in a directory that is not small, and a file in one that is large. Copying all of a home for one
+    file in it would cost each trial, or be refused, and nothing else in it is the program's.
     """
     found: dict[str, None] = {}
     made: dict[str, str] = {}
-    small = cache(is_small)
+    small, large = cache(is_small), cache(is_large)
     for path in changed:
         new, directory = path, os.path.dirname(path)
         while not os.path.isdir(directory):
             new, directory = directory, os.path.dirname(directory)
         if directory in ("/", *REPLACED) or is_installation(path):
             continue
-        if os.path.lexists(new) or small(directory):
+        is_there = os.path.lexists(new)
+        if (is_there and not (os.path.isfile(new) and large(directory))) or (not is_there and small(directory)):
             found[directory] = None
         else:
             made[new] = directory
@@ -293,6 +295,15 @@ def read_directories(paths: Iterable[str], cwd: str) -> list[str]:
 
 def is_small(directory: str) -> bool:
     """Whether all of a directory is few files of few bytes, so that copying it costs next to nothing."""
+    return _is_within(directory, SMALL_FILES, SMALL_BYTES)
+
+
+def is_large(directory: str) -> bool:
+    """Whether copying a directory would cost each trial more than all else."""
+    return not _is_within(directory, LARGE_FILES, LARGE_BYTES)
+
+
+def _is_within(directory: str, files: int, limit_bytes: int) -> bool:
     entries = size_bytes = 0
     for place, _, names in os.walk(directory):
         for name in names:
@@ -301,7 +312,7 @@ def is_small(directory: str) -> bool:
             except OSError:
                 continue
         entries += len(names)
-        if entries > SMALL_FILES or size_bytes > SMALL_BYTES:
+        if entries > files or size_bytes > limit_bytes:
             return False
     return True
 

@@ -10,7 +10,7 @@ import os
 import stat
 from collections.abc import Callable
 
-from blackstart.sandbox.images import kind_of
+from blackstart.sandbox.listing import kind_of
 from blackstart.sandbox.plan import DIRECTORY, FILE, OVERLAY, Plan, Step
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC

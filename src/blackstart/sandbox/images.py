@@ -8,14 +8,16 @@ costs the same whatever was in it. Paths in questions are as the target sees the
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from blackstart.sandbox import kernel, mounts
-from blackstart.sandbox.copying import Copier, Report, TooMuch, copy_tree, opened, remove_tree
+from blackstart.sandbox.copying import Copier, Report, copy_tree, remove_tree
 from blackstart.sandbox.families import COPIES, MANY_ENTRIES, Families, Kin
+from blackstart.sandbox.listing import Listing, is_gone
 from blackstart.sandbox.marks import settle
 from blackstart.sandbox.mending import CannotMend, mend
 from blackstart.sandbox.plan import FRESH, HOST, Plan, below
@@ -24,18 +26,6 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Of each image; more than any state that fits has files.
 INODES = 1 << 20
 _PARTS = ("root", "part", "fresh", "upper")
-_KINDS = {
-    stat.S_IFREG: "file",
-    stat.S_IFDIR: "directory",
-    stat.S_IFLNK: "link",
-    stat.S_IFSOCK: "socket",
-    stat.S_IFIFO: "fifo",
-}
-
-
-def kind_of(mode: int) -> str:
-    """file, directory, link, socket, fifo or other."""
-    return _KINDS.get(stat.S_IFMT(mode), "other")
 
 
 class Images:
@@ -54,7 +44,7 @@ class Images:
         self._numbers: dict[str, int] = {}
         self._families = Families(lambda number: self._dismantle(f"{place}/{number}"), self.many_entries)
         self._count = 0
-        self._stubs = plan.stubs()
+        self._listing = Listing(plan.stubs())
 
     def names(self) -> list[str]:
         """Names in order of making."""
@@ -95,11 +85,23 @@ class Images:
                     copy_tree(self._host + path, f"{place}/copy/{index}", path, copier)
                 else:
                     os.mkdir(f"{place}/copy/{index}")
+            for path in self._made:
+                self._lift(name, path, copier)
         except BaseException:
             self.drop(name)
             raise
         self._families.found(name, self._numbers[name], copier.report.files)
         return reported(copier.report)
+
+    def _lift(self, name: str, path: str, copier: Copier) -> None:
+        """Put the host's file that belongs to the state, if there is one, into the upper layer over its directory."""
+        with contextlib.suppress(FileNotFoundError), _opened(self._host + os.path.dirname(path)) as outer:
+            os.stat(os.path.basename(path), dir_fd=outer, follow_symlinks=False)
+            inner, last = self._parent(name, path, make=True)
+            try:
+                copier.one(outer, inner, last, path)
+            finally:
+                os.close(inner)
 
     def copy(self, source: str, name: str) -> dict[str, Any]:
         """A new image equal to another one; one of many files is mended from one that was dropped, if there is any."""
@@ -182,8 +184,10 @@ class Images:
         kernel.unmount(place)
         os.rmdir(place)
 
-    def _base(self, path: str) -> tuple[str, str] | None:
-        """(directory of the image, path below it) of a target path; the deepest mount that covers it wins."""
+    def _base(self, path: str) -> tuple[str, str, str] | None:
+        """(directory of the image, path below it, what the target calls that directory) of a target path; the deepest
+        mount that covers it wins.
+        """
         best: tuple[int, str, str] | None = None
         for kind, roots in (("copy", self._copies), ("fresh", FRESH)):
             for index, root in enumerate(roots):
@@ -195,7 +199,7 @@ class Images:
         for step in self._plan.layers():
             if below(path, [step.path]) and (best is None or len(step.path) > best[0]):
                 best = (len(step.path), f"upper/{step.index}", step.path)
-        return None if best is None else (best[1], path[len(best[2]) :].strip("/"))
+        return None if best is None else (best[1], path[len(best[2]) :].strip("/"), best[2])
 
     def locate(self, name: str, path: str) -> str | None:
         """Where a target path of the image stands in the helper's tree, if it is part of the image."""
@@ -212,7 +216,7 @@ class Images:
         top = os.open(f"{self.directory(name)}/{found[0]}", _DIRECTORY)
         try:
             parent, _, last = found[1].rpartition("/")
-            return mounts.reach(top, parent, make=make), last
+            return mounts.reach(top, parent, make=make, at=found[2]), last
         except mounts.Displaced as error:
             raise NotADirectoryError(20, str(error)) from None
         finally:
@@ -223,14 +227,20 @@ class Images:
         parent, last = self._parent(name, path)
         try:
             return os.open(last or ".", flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent)
+        except PermissionError:  # of a device in a file system without devices
+            if is_gone(parent, last):
+                raise FileNotFoundError(errno.ENOENT, f"{path} is gone") from None
+            raise
         finally:
             os.close(parent)
 
     def remove(self, name: str, path: str) -> None:
-        """Remove one entry, with all below it."""
+        """Remove one entry, with all below it; what lies below an upper layer does not come to light by that."""
         parent, last = self._parent(name, path)
         try:
             remove_tree(parent, last)
+            if path in self._made and os.path.lexists(self._host + path):
+                os.mknod(last, stat.S_IFCHR, 0, dir_fd=parent)
         finally:
             os.close(parent)
 
@@ -269,14 +279,19 @@ class Images:
         except FileNotFoundError:
             return
         try:
+            os.stat(last, dir_fd=outer, follow_symlinks=False)
             inner, _ = self._parent(name, path, make=True)
             try:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(last, dir_fd=inner)  # that it is gone is written down where it lies over another one
                 Copier(limit_bytes=self._limit, from_image=True).one(outer, inner, last, path)
                 if is_new:
                     with contextlib.suppress(FileNotFoundError):
                         os.utime(last, dir_fd=inner, follow_symlinks=False)
             finally:
                 os.close(inner)
+        except FileNotFoundError:
+            return
         finally:
             os.close(outer)
 
@@ -306,7 +321,7 @@ class Images:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             parent, last = self._parent(name, path)
             try:
-                return list(self._entry(parent, last, path, 0, inside=inside))
+                return [] if is_gone(parent, last) else list(self._listing.entry(parent, last, path, inside=inside))
             finally:
                 os.close(parent)
         return []
@@ -325,26 +340,8 @@ class Images:
         rows: list[list[Any]] = []
         for index, root in enumerate(roots):
             with _opened(f"{self.directory(name)}/{kind}/{index}") as top:
-                rows.extend(self._walk(top, root, 0))
+                rows.extend(self._listing.below(top, root))
         return rows
-
-    def _walk(self, here: int, path: str, depth: int) -> Iterator[list[Any]]:
-        if depth > 256:
-            raise TooMuch(f"directories are nested deeper than 256 at {path[:200]}")
-        with os.scandir(here) as found:
-            entries = sorted(found, key=lambda e: e.name)
-        for entry in entries:
-            yield from self._entry(here, entry.name, f"{path}/{entry.name}", depth)
-
-    def _entry(self, here: int, name: str, path: str, depth: int, *, inside: bool = True) -> Iterator[list[Any]]:
-        info = os.stat(name, dir_fd=here, follow_symlinks=False)
-        kind = kind_of(info.st_mode)
-        if not (kind == "directory" and path in self._stubs):
-            target = os.readlink(name, dir_fd=here) if kind == "link" else ""
-            yield [path, kind, info.st_size, stat.S_IMODE(info.st_mode), info.st_nlink, target, info.st_mtime_ns]
-        if kind == "directory" and inside:
-            with opened(here, name, _DIRECTORY, info, force=True) as below_here:
-                yield from self._walk(below_here, path, depth + 1)
 
     def free_bytes(self, name: str) -> int:
         """What the image can still take."""

@@ -157,10 +157,13 @@ def build(image: str, plan: Plan) -> int:
     return last_pid
 
 
-def reach(root: int, path: str, *, make: bool = True) -> int:
-    """Open the directory `path` below `root` without following anything; missing parts are made as on the host."""
+def reach(root: int, path: str, *, make: bool = True, at: str = "") -> int:
+    """Open the directory `path` below `root` without following anything; missing parts are made as on the host.
+
+    at: what the target calls `root`.
+    """
     here = os.dup(root)
-    so_far = ""
+    so_far = at.rstrip("/")
     for name in [p for p in path.split("/") if p]:
         so_far += "/" + name
         try:

@@ -20,7 +20,8 @@ from blackstart.sandbox import init, kernel, mounts, wire
 from blackstart.sandbox.copying import remove_tree
 from blackstart.sandbox.descent import children, descendants
 from blackstart.sandbox.helper import Zygote
-from blackstart.sandbox.images import Images, kind_of
+from blackstart.sandbox.images import Images
+from blackstart.sandbox.listing import kind_of
 from blackstart.sandbox.plan import FRESH, Plan, below
 
 LIVE = "live"

@@ -147,6 +147,17 @@ def test_only_what_is_new_in_a_large_directory_is_state(tmp_path: Path) -> None:
     assert ground.state_directories(names) == ([str(large)], [str(tmp_path / ".app.json")])
 
 
+def test_a_file_alone_is_state_where_its_directory_is_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ground, "LARGE_FILES", 3)
+    for name in (".notes", *"abc"):
+        (tmp_path / name).touch()
+    (tmp_path / "sub").mkdir()
+    changed = [str(tmp_path / ".notes"), str(tmp_path / "sub" / "x")]
+    assert ground.state_directories(changed) == ([str(tmp_path / "sub")], [str(tmp_path / ".notes")])
+    (tmp_path / "a").unlink()
+    assert ground.state_directories(changed[:1]) == ([str(tmp_path)], [])
+
+
 def test_a_directory_within_another_goes_with_it(tmp_path: Path) -> None:
     (tmp_path / "a/b").mkdir(parents=True)
     (tmp_path / "ab").mkdir()
