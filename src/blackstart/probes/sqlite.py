@@ -12,6 +12,7 @@ from __future__ import annotations
 import sqlite3
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 
 from blackstart.core.clock import SYSTEM, Clock
@@ -31,15 +32,31 @@ def sqlite_leaves(
 
     Raises Unreadable for a database that SQLite cannot read, TimeoutError past the limit.
     """
-    with tempfile.TemporaryDirectory(prefix="blackstart-db-") as folder:
-        copy = Path(folder, "db")
-        copy.write_bytes(data)
-        if companions.get("-wal"):
-            Path(folder, "db-wal").write_bytes(companions["-wal"])
-        journal = _without_super_journal(companions.get("-journal", b""), companions)
-        if journal:
-            Path(folder, "db-journal").write_bytes(journal)
-        yield from _dump(copy, clock.monotonic() + limit_s, clock)
+    deadline = clock.monotonic() + limit_s
+    try:
+        # Removed as soon as SQLite holds all of it open: a SIGKILL while it is read leaves no copy behind.
+        with tempfile.TemporaryDirectory(prefix="blackstart-db-") as folder:
+            copy = Path(folder, "db")
+            copy.write_bytes(data)
+            if companions.get("-wal"):
+                Path(folder, "db-wal").write_bytes(companions["-wal"])
+            journal = _without_super_journal(companions.get("-journal", b""), companions)
+            if journal:
+                Path(folder, "db-journal").write_bytes(journal)
+            connection = sqlite3.connect(copy, timeout=0, isolation_level=None)
+            try:
+                _begin(connection, deadline, clock)
+            except BaseException:
+                connection.close()
+                raise
+        with closing(connection):
+            yield from _leaves(connection)
+    except sqlite3.OperationalError as error:
+        if "interrupted" in str(error):
+            raise TimeoutError("reading it took too long") from None
+        raise Unreadable(str(error)) from None
+    except (sqlite3.Error, ValueError, OverflowError) as error:
+        raise Unreadable(str(error)) from None
 
 
 def _without_super_journal(journal: bytes, companions: Mapping[str, bytes]) -> bytes:
@@ -61,24 +78,16 @@ def super_journal(journal: bytes) -> str:
     return journal[-16 - length : -16].decode("utf-8", "surrogateescape") if 0 < length <= len(journal) - 20 else ""
 
 
-def _dump(path: Path, deadline: float, clock: Clock) -> Iterator[tuple[str, str]]:
-    connection = sqlite3.connect(path, timeout=0, isolation_level=None)
+def _begin(connection: sqlite3.Connection, deadline: float, clock: Clock) -> None:
+    """Recover what is to be recovered, and hold what was read then until the connection is closed."""
     connection.text_factory = lambda raw: raw.decode("utf-8", "backslashreplace")
     connection.set_progress_handler(lambda: int(clock.monotonic() > deadline), 10_000)
-    try:
-        connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
-        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, VALUE_BYTES)
-        for setting in ("trusted_schema=OFF", "cell_size_check=ON", "mmap_size=0", "query_only=ON"):
-            connection.execute(f"PRAGMA {setting}")
-        yield from _leaves(connection)
-    except sqlite3.OperationalError as error:
-        if "interrupted" in str(error):
-            raise TimeoutError("reading it took too long") from None
-        raise Unreadable(str(error)) from None
-    except (sqlite3.Error, ValueError, OverflowError) as error:
-        raise Unreadable(str(error)) from None
-    finally:
-        connection.close()
+    connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, VALUE_BYTES)
+    for setting in ("trusted_schema=OFF", "cell_size_check=ON", "mmap_size=0", "query_only=ON"):
+        connection.execute(f"PRAGMA {setting}")
+    connection.execute("BEGIN")
+    connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
 
 
 def _leaves(connection: sqlite3.Connection) -> Iterator[tuple[str, str]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import tempfile
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -84,6 +86,20 @@ def test_a_hot_journal_is_rolled_back_in_the_copy_only(tmp_path: Path) -> None:
     assert ("notes/1/title", "'old'") in content.leaves
     assert path.read_bytes() == before and Path(f"{path}-journal").read_bytes() == journal
     writer.close()
+
+
+def test_no_copy_is_left_if_the_reader_dies_while_it_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    with closing(sqlite3.connect(tmp_path / "n.db", isolation_level=None)) as writer:
+        for statement in ("PRAGMA journal_mode=WAL", "CREATE TABLE n (x)", "INSERT INTO n VALUES (1), (2)"):
+            writer.execute(statement)
+        log = {"-wal": (tmp_path / "n.db-wal").read_bytes()}
+        leaves = sqlite_leaves((tmp_path / "n.db").read_bytes(), log)
+        first = next(leaves)
+        assert not list(scratch.iterdir())
+        assert dict([first, *leaves])["n/2/x"] == "2"
 
 
 def test_a_super_journal_named_by_a_hostile_file_is_not_touched(tmp_path: Path) -> None:
