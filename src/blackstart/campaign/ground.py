@@ -152,9 +152,10 @@ def _shell(line: str, target: Command) -> Command:
     return Command(argv=("/bin/sh", "-c", line), cwd=target.cwd, env=target.env)
 
 
-def declared(options: Options) -> tuple[str, ...]:
-    """The directories of `--state`, a file standing for the directory it lies in."""
-    found = []
+def declared(options: Options) -> tuple[list[str], list[str]]:
+    """(directories, files) of `--state`; a file stands for the directory it lies in, unless that is a large one."""
+    found: dict[str, None] = {}
+    alone: dict[str, None] = {}
     for path in options.state:
         whole = os.path.realpath(_absolute(options, path))
         if not os.path.lexists(whole):
@@ -163,8 +164,13 @@ def declared(options: Options) -> tuple[str, ...]:
                 where=path,
                 next_step="create it, or leave --state out: the first clean run finds where the program writes",
             )
-        found.append(whole if os.path.isdir(whole) else os.path.dirname(whole))
-    return tuple(dict.fromkeys(found))
+        if os.path.isdir(whole):
+            found[whole] = None
+        elif is_large(os.path.dirname(whole)):
+            alone[whole] = None
+        else:
+            found[os.path.dirname(whole)] = None
+    return list(found), list(alone)
 
 
 def layout(

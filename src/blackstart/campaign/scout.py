@@ -45,7 +45,7 @@ def scout(
     """(directories, made, service): those declared, and where a clean run on overlays changed something; what it made
     anew; the service, perhaps as one that is known to ignore TERM.
     """
-    directories = list(ground.declared(options))
+    directories, alone = ground.declared(options)
     run, trace, changed = _scouted(options, target, opened, isolation, directories, service, companions, left_s)
     if run.end.how == EXITED and run.end.code != 0:
         # An overlay is not quite a file system; on a copy of the working directory it may work.
@@ -57,7 +57,7 @@ def scout(
         must_answer(run.readings)
     read = [o.path for o in trace if o.call in OPENING and o.kind == FILE]
     found, made = ground.state_directories(changed)
-    found, made = ground.with_roots(found, made, trace)
+    found, made = ground.with_roots(found, sorted({*made, *alone}), trace)
     if isolation == LANDLOCK:  # there are no overlays in which something could be made
         found, made = [*found, *map(os.path.dirname, made)], []
     known = list(dict.fromkeys([*directories, *found, *ground.read_directories(read, target.cwd)]))

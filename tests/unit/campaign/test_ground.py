@@ -116,7 +116,16 @@ def test_declared_state_is_directories_each_once(tmp_path: Path) -> None:
     (tmp_path / "data" / "db").write_text("x")
     (tmp_path / "link").symlink_to("data")
     declared = ground.declared(options(tmp_path, state=("data", "data/db", "link", str(tmp_path / "data"))))
-    assert declared == (str(tmp_path / "data"),)
+    assert declared == ([str(tmp_path / "data")], [])
+
+
+def test_a_declared_file_in_a_large_directory_stands_for_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ground, "LARGE_FILES", 1)
+    for name in ("db", "other"):
+        (tmp_path / name).touch()
+    assert ground.declared(options(tmp_path, state=("db", "db"))) == ([], [str(tmp_path / "db")])
 
 
 def test_declared_state_that_does_not_exist(tmp_path: Path) -> None:
