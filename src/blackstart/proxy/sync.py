@@ -66,6 +66,10 @@ class SyncProxies:
         """A new proxy that listens; more: fields of the API."""
         return SyncProxy(self, self.call(self._proxies.create(name, upstream, listen=listen, **more)), self._proxies)
 
+    def populate(self, described: list[dict[str, Any]]) -> list[SyncProxy]:
+        """The proxies of a list such as a config file has; what is the same already is left alone."""
+        return [SyncProxy(self, made, self._proxies) for made in self.call(self._proxies.populate(described))]
+
     def reset(self) -> None:
         """Enable every proxy and remove every toxic."""
         self.call(self._proxies.reset())
@@ -105,6 +109,15 @@ class SyncProxy:
     def add(self, type: str, stream: str = "downstream", **attributes: Any) -> str:
         """Add a toxic, also with name=, toxicity=, rule=, window=; its name."""
         return self._owner.call(self._proxies.add(self.name, type, stream, **attributes)).name
+
+    def change(self, name: str, **attributes: Any) -> None:
+        """Change attributes of a toxic, also with toxicity=; what is not given stays."""
+        fields = {"toxicity": attributes.pop("toxicity")} if "toxicity" in attributes else {}
+        self._owner.call(self._proxies.change_toxic(self.name, name, fields | {"attributes": attributes}))
+
+    def delete(self) -> None:
+        """Stop it and forget it."""
+        self._owner.call(self._proxies.delete(self.name))
 
     def remove(self, name: str) -> None:
         """Remove a toxic; what it held goes on."""
