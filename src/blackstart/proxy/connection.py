@@ -27,9 +27,12 @@ _DRAIN_BYTES_MAX = 2**24
 
 
 class End(asyncio.Protocol):
-    """One socket of a connection: what it reads goes to its link, what the other link brings it writes."""
+    """One socket of a connection: what it reads goes to its link, what the other link brings it writes (sent_bytes)."""
 
-    __slots__ = ("_early", "_early_end", "_full", "_gone", "_room", "_run", "connection", "is_tls", "link", "transport")
+    __slots__ = (
+        "_early", "_early_end", "_full", "_gone", "_room", "_run",
+        "connection", "is_tls", "link", "sent_bytes", "transport",
+    )  # fmt: skip
 
     def __init__(self, is_tls: bool = False) -> None:
         self.is_tls = is_tls
@@ -39,6 +42,7 @@ class End(asyncio.Protocol):
         self._full = False
         self._gone = False
         self._run = 0
+        self.sent_bytes = 0
         self._early, self._early_end = b"", False
         self._room: set[Callable[[], None]] = set()
 
@@ -122,6 +126,7 @@ class End(asyncio.Protocol):
     def put(self, data: bytes) -> None:
         if not self._gone and not self.transport.is_closing():
             self.transport.write(data)
+            self.sent_bytes += len(data)
 
     def end(self, how: str) -> None:
         if self.connection is None or self._gone or self.transport.is_closing():
@@ -151,7 +156,7 @@ class End(asyncio.Protocol):
         if self._gone or self.transport.is_closing():
             return
         if not self.is_tls:
-            _drain(self.transport)
+            _drain(self.transport.get_extra_info("socket"))
         self.transport.close()
 
     def reset(self) -> None:
@@ -165,8 +170,17 @@ class End(asyncio.Protocol):
         self.transport.abort()
 
 
-def _drain(transport: asyncio.Transport) -> None:
-    sock = transport.get_extra_info("socket")
+def turn_away(sock: socket.socket, reset: bool) -> None:
+    """Close a socket that has no transport, with RST or with FIN."""
+    with contextlib.suppress(OSError):
+        if reset:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+        else:
+            _drain(sock)
+    sock.close()
+
+
+def _drain(sock: socket.socket) -> None:
     left = _DRAIN_BYTES_MAX
     with contextlib.suppress(OSError):
         while left > 0 and (read := len(os.read(sock.fileno(), 2**16))):
@@ -202,6 +216,10 @@ class Connection:
     def link(self, direction: str) -> Link:
         """The link of this direction."""
         return self.upstream if direction == UPSTREAM else self.downstream
+
+    def sent_bytes(self, direction: str) -> int:
+        """How much of this direction was passed on: less than came where a toxic drops, holds or cuts."""
+        return (self.server if direction == UPSTREAM else self.client).sent_bytes
 
     def close(self) -> None:
         """FIN to both sides, after what was written to them."""

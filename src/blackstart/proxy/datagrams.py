@@ -94,7 +94,9 @@ class Datagrams:
         if len(self._talks) >= FLOWS_MAX or (self._talks and now - next(iter(self._talks.values())).used_s > IDLE_S):
             self._end(min(self._talks.values(), key=lambda one: one.used_s))
         self._count += 1
-        record = Record(self._count, address.peer_text(client), SYSTEM.now(), self._proxy.upstream, hits={})
+        upstreams = self._proxy.upstreams or [""]
+        upstream = upstreams[(self._count - 1) % len(upstreams)]
+        record = Record(self._count, address.peer_text(client), SYSTEM.now(), upstream, hits={})
         talk = self._talks[client] = Talk(self._count, client, record)
         task = self._loop.create_task(self._dial(talk))
         self._dialling.add(task)
@@ -103,7 +105,7 @@ class Datagrams:
 
     async def _dial(self, talk: Talk) -> None:
         try:
-            where = await self._network.reach_datagrams(self._proxy.upstream)
+            where = await self._network.reach_datagrams(talk.record.upstream)
             talk.transport, _ = await self._loop.create_datagram_endpoint(
                 lambda: _Port(lambda data, _: self._from_upstream(data, talk)), **where
             )
@@ -113,7 +115,7 @@ class Datagrams:
             return
         waiting, talk.waiting = talk.waiting or [], None
         for data in waiting:
-            talk.transport.sendto(data)
+            self._to_upstream(talk, data)
 
     def _to_upstream(self, talk: Talk, data: bytes) -> None:
         if talk.waiting is not None:
@@ -121,15 +123,17 @@ class Datagrams:
                 talk.waiting.append(data)
         elif talk.transport is not None and not talk.transport.is_closing():
             talk.transport.sendto(data)
+            self._proxy.sent[UPSTREAM] += len(data)
 
     def _from_upstream(self, data: bytes, talk: Talk) -> None:
-        talk.record.sent_bytes += len(data)
         self._proxy.bytes[DOWNSTREAM] += len(data)
         self._pass(data, DOWNSTREAM, talk, lambda out: self._to_client(talk, out))
 
     def _to_client(self, talk: Talk, data: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():
             self._transport.sendto(data, talk.client)
+            talk.record.sent_bytes += len(data)
+            self._proxy.sent[DOWNSTREAM] += len(data)
 
     def _pass(self, data: bytes, direction: str, talk: Talk, send: Callable[[bytes], None]) -> None:
         """Through the toxics of this direction: delays add up, and what is left is sent."""

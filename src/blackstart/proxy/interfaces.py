@@ -13,6 +13,7 @@ Optional: `removed(pipe)` after the toxic was taken out; `room_bytes`, how much 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterable
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -45,10 +46,24 @@ class Visit:
 
     def __init__(self) -> None:
         self.reset = False
+        self._toxic: object = None
+        self._gone = asyncio.Event()
+
+    def begin(self, toxic: object) -> Visit:
+        """It is this toxic's turn to decide."""
+        self._toxic = toxic
+        self._gone.clear()
+        return self
+
+    def let_go(self, toxic: object) -> None:
+        """This toxic was removed: if the connection waits for it, it waits no longer."""
+        if self._toxic is toxic:
+            self._gone.set()
 
     async def wait(self, seconds: float) -> None:
-        """Let it wait."""
-        await asyncio.sleep(max(seconds, 0))
+        """Let it wait so long, or until the toxic is removed."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._gone.wait(), max(seconds, 0))
 
 
 @runtime_checkable

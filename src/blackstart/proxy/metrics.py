@@ -20,11 +20,11 @@ def text(proxies: Proxies, *, proxies_too: bool, runtime_too: bool) -> str:
 
 def _of_proxies(proxies: Proxies) -> Iterator[str]:
     for name, meaning in ((_RECEIVED, "Bytes that came in."), (_SENT, "Bytes that went out.")):
+        is_sent = name == _SENT
         yield f"# HELP {name} {meaning}"
         yield f"# TYPE {name} counter"
         for proxy in proxies:
             for direction in (DOWNSTREAM, UPSTREAM):
-                open_bytes = sum(one.link(direction).bytes for one in proxy.connections)
                 labels = {
                     "direction": direction,
                     "listener": proxy.listen,
@@ -32,7 +32,9 @@ def _of_proxies(proxies: Proxies) -> Iterator[str]:
                     "upstream": proxy.upstream,
                 }
                 shown = ",".join(f'{key}="{_escaped(value)}"' for key, value in labels.items())
-                yield f"{name}{{{shown}}} {proxy.bytes[direction] + open_bytes}"
+                closed = proxy.sent if is_sent else proxy.bytes
+                links = ((one.sent_bytes(direction), one.link(direction).bytes) for one in proxy.connections)
+                yield f"{name}{{{shown}}} {closed[direction] + sum(link[0 if is_sent else 1] for link in links)}"
     yield "# HELP blackstart_toxic_hits_total How often a toxic acted."
     yield "# TYPE blackstart_toxic_hits_total counter"
     for proxy in proxies:

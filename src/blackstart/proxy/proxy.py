@@ -9,17 +9,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import struct
 from collections import deque
 from collections.abc import Iterable, Iterator
 from functools import partial
+
+import msgspec
 
 from blackstart.core.clock import SYSTEM
 from blackstart.core.errors import BlackstartError
 from blackstart.core.randomness import Seed
 from blackstart.proxy import address, listener
 from blackstart.proxy.address import AddressError
-from blackstart.proxy.connection import Connection, End
+from blackstart.proxy.connection import Connection, End, turn_away
 from blackstart.proxy.datagrams import Datagrams
 from blackstart.proxy.dialling import Network
 from blackstart.proxy.interfaces import DoorToxic, Fault, StreamToxic, Visit
@@ -45,8 +46,9 @@ class Proxy:
     """A listener and what it does to those who come.
 
     listen: where clients come (as wanted, then as bound); upstreams: where they are carried, in turn, past those that
-    do not answer; enabled: whether it listens; toxics: in the order in which they were added; bytes: per direction, of
-    connections that are over; closed: records of the last of these; came: how many connections there were.
+    do not answer; enabled: whether it listens; toxics: in the order in which they were added; bytes, sent: what came
+    and what was passed on per direction, of connections that are over; closed: records of the last of these; came: how
+    many connections there were.
     """
 
     def __init__(
@@ -67,14 +69,14 @@ class Proxy:
         self.tls = tls or Tls()
         self.connections: set[Connection] = set()
         self.closed: deque[Record] = deque(maxlen=RECORDS_MAX)
-        self.bytes = {UPSTREAM: 0, DOWNSTREAM: 0}
+        self.bytes, self.sent = {UPSTREAM: 0, DOWNSTREAM: 0}, {UPSTREAM: 0, DOWNSTREAM: 0}
         self.lock = asyncio.Lock()
         self.seed = (seed or Seed.fresh()).child("proxy", name)
         self._network = network or Network()
         self.came = 0
         self._listener: listener.Listener | None = None
         self._datagrams: Datagrams | None = None
-        self._arriving: set[asyncio.Task[None]] = set()
+        self._arriving: dict[asyncio.Task[None], Visit] = {}
         self._contexts = (self.tls.towards_client(), self.tls.towards_upstream())
         self._windows = Windows(self._apply)
 
@@ -112,7 +114,7 @@ class Proxy:
             wanted = address.parse(self.listen)
         except AddressError as error:
             raise AddressError(f"listen {address.network_of(self.listen)}: {error.what}") from error
-        self._check_toxics(wanted.network)
+        self._check(self.toxics, wanted.network)
         sock = await self._network.listen(wanted)
         self.listen = str(address.of_socket(sock, wanted.network))
         if wanted.network == address.UDP:
@@ -123,8 +125,8 @@ class Proxy:
             if self._door() == "silent":
                 self._listener.fall_silent()
 
-    def _check_toxics(self, network: str) -> None:
-        for toxic in self.toxics:
+    def _check(self, toxics: list[Toxic], network: str) -> None:
+        for toxic in toxics:
             if not toxic.can(network):
                 raise ToxicError(f"a {toxic.fault.type} toxic cannot act on {network}")
 
@@ -133,8 +135,6 @@ class Proxy:
             if opened is not None:
                 opened.close()
         self._listener = self._datagrams = None
-        for task in list(self._arriving):
-            task.cancel()
         await self._close_all(reset=False)
 
     async def _stop(self) -> None:
@@ -174,9 +174,8 @@ class Proxy:
         async with self.lock:
             if any(one.name == toxic.name for one in self.toxics):
                 raise Exists("toxic already exists")
-            network = address.parse(self.listen).network if self.enabled else ""
-            if network and not toxic.can(network):
-                raise ToxicError(f"a {toxic.fault.type} toxic cannot act on {network}")
+            if self.enabled:
+                self._check([toxic], address.parse(self.listen).network)
             toxic.seed(self.seed.child("toxic", toxic.name))
             self.toxics.append(toxic)
             self._windows.add(toxic)
@@ -200,9 +199,12 @@ class Proxy:
         """Give a toxic other attributes or another toxicity; with the latter the die is cast again."""
         async with self.lock:
             toxic = self.toxic(name)
-            is_recast = toxicity != toxic.toxicity
+            is_recast, met = toxicity != toxic.toxicity, self._unanswered(toxic)
             toxic.fault, toxic.toxicity = fault, toxicity
-            if toxic.active and not toxic.door and isinstance(fault, StreamToxic):
+            if toxic.door:
+                await self._move_door()
+                toxic.hits += 0 if self._unanswered(toxic) else met
+            elif toxic.active and isinstance(fault, StreamToxic):
                 changes = (self._change(one, toxic, is_recast) for one in list(self.connections))
                 await asyncio.gather(*changes)
             return toxic
@@ -242,6 +244,8 @@ class Proxy:
             toxic.hits += self._unanswered(toxic)
             await self._move_door()
         else:
+            for visit in self._arriving.values():
+                visit.let_go(toxic)
             await asyncio.gather(*(self._take(one, toxic) for one in list(self.connections)))
 
     def _put(self, connection: Connection, toxic: Toxic) -> None:
@@ -262,7 +266,7 @@ class Proxy:
         record.hits[toxic.name] = record.hits.get(toxic.name, 0) + hits
 
     def _door(self) -> str:
-        doors = {toxic.door for toxic in self.toxics if toxic.active}
+        doors = {toxic.door for toxic in self.toxics if toxic.active and toxic.rolls("door")}
         return "closed" if "closed" in doors else "silent" if "silent" in doors else "open"
 
     async def _move_door(self) -> None:
@@ -280,18 +284,16 @@ class Proxy:
 
     def _welcome(self, sock: socket.socket, peer: str) -> None:
         self.came += 1
-        task = asyncio.get_running_loop().create_task(self._serve(sock, peer, self.came))
-        self._arriving.add(task)
-        task.add_done_callback(self._arriving.discard)
+        visit = Visit()
+        task = asyncio.get_running_loop().create_task(self._serve(sock, peer, self.came, visit))
+        self._arriving[task] = visit
+        task.add_done_callback(lambda task: self._arriving.pop(task, None))
 
-    async def _serve(self, sock: socket.socket, peer: str, number: int) -> None:
+    async def _serve(self, sock: socket.socket, peer: str, number: int, visit: Visit) -> None:
         record = Record(number, peer, SYSTEM.now(), hits={})
         client: End | None = None
         try:
-            visit = Visit()
             if not await self._admitted(visit, number, record):
-                if visit.reset:
-                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 self._note_end(record, "turned away")
                 return
             secure = self._contexts[0]
@@ -303,27 +305,32 @@ class Proxy:
             if client is not None:
                 client.close()
             return
+        except asyncio.CancelledError:
+            self._note_end(record, "reset here" if visit.reset else "closed here")
+            if client is not None:
+                (client.reset if visit.reset else client.close)()
+            raise
         finally:
             if client is None:
-                sock.close()
-            elif not client.gone and asyncio.current_task().cancelling():  # type: ignore[union-attr]
-                client.close()
+                turn_away(sock, visit.reset)
         self._begin(Connection(number, client, server, record, self._forget))
 
     async def _admitted(self, visit: Visit, number: int, record: Record) -> bool:
         for toxic in self.ordered():
-            if toxic.active and isinstance(toxic.fault, DoorToxic) and toxic.strikes(number):
+            # Others may have been removed while it waited for one.
+            is_there = toxic.active and toxic in self.toxics
+            if isinstance(toxic.fault, DoorToxic) and is_there and toxic.strikes(number):
                 self._count(record, toxic, 1)
-                if not await toxic.fault.admit(visit):
+                if not await toxic.fault.admit(visit.begin(toxic)):
                     return False
         return True
 
     def _begin(self, connection: Connection) -> None:
         self.connections.add(connection)
         for toxic in self.toxics:
-            if toxic.active and not toxic.door and isinstance(toxic.fault, StreamToxic):
-                if toxic.strikes(connection.number):
-                    self._put(connection, toxic)
+            is_stream = toxic.active and not toxic.door and isinstance(toxic.fault, StreamToxic)
+            if is_stream and toxic.strikes(connection.number):
+                self._put(connection, toxic)
         connection.begin()
 
     def _forget(self, connection: Connection) -> None:
@@ -333,8 +340,9 @@ class Proxy:
         record = self.seen(connection)
         for stage in connection.upstream.stages + connection.downstream.stages:
             stage.toxic.hits += stage.pipe.hits
-        self.bytes[UPSTREAM] += record.received_bytes
-        self.bytes[DOWNSTREAM] += record.sent_bytes
+        for direction in (UPSTREAM, DOWNSTREAM):
+            self.bytes[direction] += connection.link(direction).bytes
+            self.sent[direction] += connection.sent_bytes(direction)
         self._note_end(record, connection.how or "closed")
 
     def _note_end(self, record: Record, how: str) -> None:
@@ -348,15 +356,8 @@ class Proxy:
         hits = dict(record.hits)
         for stage in connection.upstream.stages + connection.downstream.stages:
             hits[stage.toxic.name] = hits.get(stage.toxic.name, 0) + stage.pipe.hits
-        return Record(
-            record.number,
-            record.client,
-            record.opened_s,
-            record.upstream,
-            received_bytes=connection.upstream.bytes,
-            sent_bytes=connection.downstream.bytes,
-            hits=hits,
-        )
+        came, sent = connection.upstream.bytes, connection.sent_bytes(DOWNSTREAM)
+        return msgspec.structs.replace(record, received_bytes=came, sent_bytes=sent, hits=hits)
 
     def _unanswered(self, toxic: Toxic) -> int:
         """How many SYN this toxic left without an answer since it began to."""
@@ -381,7 +382,12 @@ class Proxy:
             return await self._close_all(reset)
 
     async def _close_all(self, reset: bool) -> int:
-        closing = list(self.connections)
+        arriving, closing = list(self._arriving), list(self.connections)
+        for task in arriving:
+            self._arriving[task].reset = reset
+            task.cancel()
+        if arriving:
+            await asyncio.wait(arriving, timeout=CLOSE_S)
         for connection in closing:
             (connection.reset if reset else connection.close)()
         due = SYSTEM.monotonic() + CLOSE_S
@@ -389,4 +395,4 @@ class Proxy:
             await asyncio.sleep(0.001)
         for connection in self.connections & set(closing):
             connection.reset()
-        return len(closing)
+        return len(arriving) + len(closing)

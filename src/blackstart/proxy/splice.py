@@ -47,7 +47,7 @@ class Splice:
             return None
 
     def __init__(self, source: End, sink: End, link: Link) -> None:
-        self._source, self._link = source, link
+        self._source, self._sink, self._link = source, sink, link
         self._loop = asyncio.get_running_loop()
         self._held = 0
         self._small = 0
@@ -94,7 +94,9 @@ class Splice:
             if not self._held and not self._fill():
                 return
             while self._held:
-                self._held -= os.splice(self._read, self._out, self._held, flags=os.SPLICE_F_NONBLOCK)
+                written = os.splice(self._read, self._out, self._held, flags=os.SPLICE_F_NONBLOCK)
+                self._held -= written
+                self._sink.sent_bytes += written
         except BlockingIOError:
             self._loop.remove_reader(self._in)
             self._loop.add_writer(self._out, self._go_on)

@@ -230,7 +230,21 @@ def test_metrics_count_bytes_while_a_connection_is_open(serving: Callable[..., A
         text = api.ask("GET", "/metrics")[2].decode()
     labels = f'direction="upstream",listener="{made["listen"]}",proxy="a",upstream="{echo}"'
     assert f"toxiproxy_proxy_received_bytes_total{{{labels}}} 5\n" in text
+    assert f"toxiproxy_proxy_sent_bytes_total{{{labels}}} 5\n" in text
     assert "python_info{" in text
+
+
+def test_metrics_do_not_count_as_sent_what_a_toxic_drops(serving: Callable[..., Api], echo: str) -> None:
+    api = serving("--proxy-metrics")
+    cut = {"type": "limit_data", "attributes": {"bytes": 2}}
+    made = api.json("POST", "/proxies", {"name": "a", "listen": "127.0.0.1:0", "upstream": echo, "toxics": [cut]})
+    with connect(made["listen"]) as sock:
+        sock.sendall(b"12345")
+        assert read(sock, 5) == b"12"
+    text = api.ask("GET", "/metrics")[2].decode()
+    labels = f'direction="downstream",listener="{made["listen"]}",proxy="a",upstream="{echo}"'
+    assert f"toxiproxy_proxy_received_bytes_total{{{labels}}} 5\n" in text
+    assert f"toxiproxy_proxy_sent_bytes_total{{{labels}}} 2\n" in text
 
 
 def test_a_proxy_is_made_with_its_toxics_so_that_none_escapes(api: Api, echo: str) -> None:

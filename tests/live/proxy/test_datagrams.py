@@ -62,6 +62,23 @@ def test_each_client_gets_its_own_answers(proxies: SyncProxies, answering: str) 
         sock.close()
 
 
+def test_upstreams_take_turns_with_the_clients(proxies: SyncProxies, answering: str) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", 0))
+        second = "udp:{}:{}".format(*other.getsockname())
+        proxy = proxies.create("a", answering, upstreams=[answering, second], listen="udp:127.0.0.1:0")
+        clients = [client(proxy) for _ in range(4)]
+        assert ask(clients[0], b"x") == b"x"
+        clients[1].send(b"y")
+        assert other.recv(10) == b"y"
+        assert ask(clients[2], b"z") == b"z"
+        clients[3].send(b"w")
+        assert other.recv(10) == b"w"
+        assert [one["upstream"] for one in proxy.connections()] == [answering, second] * 2
+        for sock in clients:
+            sock.close()
+
+
 def test_a_rule_loses_the_datagrams_that_it_counts(proxies: SyncProxies, answering: str) -> None:
     proxy = proxies.create("a", answering, listen="udp:127.0.0.1:0")
     proxy.add("packet_loss", loss_rate=1.0, rule="@2+2")
