@@ -137,16 +137,18 @@ def broken(stage: Stage, script: str, how: str, nth: int) -> Run:
     ("script", "how", "ends"),
     [
         (PLAIN, SILENT, "hangs"),
+        (PLAIN, RESET, "OperationalError"),
         (KEPT_ALIVE, SILENT, "kept"),
         (CAREFUL, SILENT, "done"),
         (CAREFUL, RESET, "done"),
         (ONCE, SILENT, "hangs"),
         (ONCE, RESET, "OperationalError"),
+        (AGAIN, SILENT, "hangs"),
         (AGAIN, RESET, "done"),
         (AGAIN, REFUSED, "done"),
     ],
-    ids=["psycopg, silence", "kept alive, silence", "with a limit, silence", "with a limit, reset", "pool, silence",
-         "pool, reset", "pool and retry, reset", "pool and retry, refused"],
+    ids=["psycopg, silence", "psycopg, reset", "kept alive, silence", "with a limit, silence", "with a limit, reset",
+         "pool, silence", "pool, reset", "pool and retry, silence", "pool and retry, reset", "pool and retry, refused"],
 )  # fmt: skip
 def test_what_its_clients_do(stage: Stage, script: str, how: str, ends: str) -> None:
     run = broken(stage, script, how, nth=5)

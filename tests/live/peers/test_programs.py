@@ -23,7 +23,7 @@ from blackstart.core.clock import SYSTEM
 from blackstart.core.history import DEADLINE, History, Injected, Life
 from blackstart.core.verdict import FAILED, Verdict
 from blackstart.faults import AnyFault
-from blackstart.faults.peer import OUTAGE_S, REFUSED, RESET, SILENT, Peer
+from blackstart.faults.peer import OUTAGE_S, PARTIAL, REFUSED, RESET, SILENT, Peer
 from blackstart.faults.point import Point
 from blackstart.faults.scene import RUN, Scene
 from blackstart.oracles import alive
@@ -130,9 +130,11 @@ def judge(history: History) -> Verdict:
         ("MODE = 'good'" + PAHO, REFUSED, "passed"),
         ("MODE = 'good'" + PAHO, SILENT, "passed"),
         ("MODE = 'bad'" + PAHO, REFUSED, FAILED),
+        ("MODE = 'bad'" + PAHO, SILENT, FAILED),
         (AIOMQTT, REFUSED, "passed"),
+        (AIOMQTT, SILENT, "passed"),
     ],
-    ids=["paho", "paho and silence", "never subscribes anew", "aiomqtt"],
+    ids=["paho", "paho and silence", "never subscribes anew", "never, and silence", "aiomqtt", "aiomqtt and silence"],
 )
 def test_a_broker_that_restarts(stage: Stage, script: str, how: str, outcome: str) -> None:
     history, verdict = judged(stage, script, how, nth=4)
@@ -248,18 +250,27 @@ print('done')
     ("companion", "port", "script", "how", "ends"),
     [
         (HTTP, 8097, PLAIN, SILENT, "hangs"),
+        (HTTP, 8097, PLAIN, REFUSED, "ConnectionError"),
         (HTTP, 8097, CAREFUL, SILENT, "done"),
         (HTTP, 8097, CAREFUL, REFUSED, "done"),
         (REDIS, 6391, STORE.format(""), SILENT, "hangs"),
+        (REDIS, 6391, STORE.format(""), REFUSED, "done"),
+        (REDIS, 6391, STORE.format(""), RESET, "done"),
         (REDIS, 6391, STORE.format(", socket_timeout=1"), SILENT, "done"),
         (REDIS, 6391, STORE.format(", socket_timeout=1"), RESET, "done"),
         (MODBUS, 5099, DEVICE, SILENT, "ConnectionResetError"),
         (MODBUS, 5099, DEVICE, REFUSED, "ConnectionException"),
+        (MODBUS, 5099, DEVICE, RESET, "ConnectionResetError"),
+        (MODBUS, 5099, DEVICE, PARTIAL, "Connection unexpectedly closed"),
         (MODBUS, 5099, PATIENT_DEVICE, SILENT, "done"),
         (MODBUS, 5099, PATIENT_DEVICE, REFUSED, "done"),
+        (MODBUS, 5099, PATIENT_DEVICE, RESET, "done"),
+        (MODBUS, 5099, PATIENT_DEVICE, PARTIAL, "done"),
     ],
-    ids=["requests", "with retries", "retries, refused", "redis-py", "redis-py with a limit", "with a limit, reset",
-         "pymodbus", "pymodbus, refused", "pymodbus again", "pymodbus again, refused"],
+    ids=["requests", "requests, refused", "with retries", "retries, refused", "redis-py", "redis-py, refused",
+         "redis-py, reset", "redis-py with a limit", "with a limit, reset",
+         "pymodbus", "pymodbus, refused", "pymodbus, reset", "pymodbus, cut",
+         "pymodbus again", "pymodbus again, refused", "pymodbus again, reset", "pymodbus again, cut"],
 )  # fmt: skip
 def test_what_real_clients_do(
     tmp_path: Path, companion: str, port: int, script: str, how: str, ends: str
