@@ -129,7 +129,7 @@ def test_a_restart_that_hangs_on_most_states_is_found_within_its_time(tmp_path: 
         "open('f.tmp', 'w').write('x' * 9000); os.rename('f.tmp', 'f'); os.write(1, b'saved\\n')\n"
     )
     (tmp_path / "f").write_text("x" * 9000)
-    words = ("power", "--model", "xfs", "--trials", "6", "--json", "r.json", "--", sys.executable, "-S", "app.py")
+    words = ("power", "--model", "xfs", "--trials", "3", "--json", "r.json", "--", sys.executable, "-S", "app.py")
     ended = blackstart(tmp_path, *words)
     assert ended.returncode == 1, ended.stderr
     found = json.loads((tmp_path / "r.json").read_text())["findings"]
