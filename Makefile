@@ -10,11 +10,12 @@ PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile -r sfE
 export GOCACHE := $(CURDIR)/.venv/go-build
 export GOFLAGS := -buildvcs=false
 
-.PHONY: help demo test test-machines lint types twins kills hardenings benchmarks clean
+.PHONY: help demo test test-slow test-machines lint types twins kills hardenings benchmarks clean
 
 help:
 	@echo 'make demo        install into .venv, break a real program, print what was found'
 	@echo 'make test        system packages where allowed, .venv, lint, types, all tests'
+	@echo 'make test-slow   those that take a minute and more each, on what another test tries in another way'
 	@echo 'make lint types  only these'
 	@echo 'make twins       each pair of bad and good programs $(TWIN_ROUNDS) times'
 	@echo 'make kills       SIGKILL to blackstart at 100 random moments leaves nothing behind'
@@ -28,7 +29,10 @@ demo:
 	@$(BIN)/python examples/notes/run_demo.py
 
 test: lint types
-	$(PYTEST) $(PYTEST_ARGS)
+	$(PYTEST) -m "not slow" $(PYTEST_ARGS)
+
+test-slow: prepared
+	$(PYTEST) -m slow --timeout 1200 $(PYTEST_ARGS)
 
 lint: prepared
 	$(BIN)/ruff check .

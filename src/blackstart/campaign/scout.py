@@ -11,6 +11,8 @@ import os
 import signal
 from collections.abc import Callable
 
+import msgspec
+
 from blackstart.campaign import ground
 from blackstart.campaign.serving import must_answer, must_serve, ports, unless_it_stops
 from blackstart.core.calibration import Mask
@@ -82,8 +84,9 @@ def _scouted(
         bench.left_s = left_s
         with zygote.sandbox("S0") as sandbox:
             recorder = Recorder(mask=bench.masker)
+            patience = FIRST_PATIENCE if service else _within(left_s())
             run, conducted = bench.start(
-                sandbox, "S0", "scouting", calls=OBSERVED, recorder=recorder, patience=FIRST_PATIENCE
+                sandbox, "S0", "scouting", calls=OBSERVED, recorder=recorder, patience=patience
             )
             changed = [change.path for change in sandbox.changes()]
             if why := sandbox.trouble((), ()):
@@ -93,6 +96,14 @@ def _scouted(
                     next_step="let it write less, such as a log that ends at a size, or a run that ends sooner",
                 )
     return run, conducted.trace, changed
+
+
+def _within(left_s: float) -> Patience:
+    """So long that a job which does not end is looked at, and named, before the budget is used up."""
+    first = FIRST_PATIENCE
+    return msgspec.structs.replace(
+        first, deadline_s=min(first.deadline_s, 0.7 * left_s), hard_s=min(first.hard_s, 0.9 * left_s)
+    )
 
 
 def must_work(run: Run, trace: tuple[Operation, ...]) -> None:
@@ -109,7 +120,7 @@ def must_work(run: Run, trace: tuple[Operation, ...]) -> None:
         )
     if end.how == "deadline":
         raise Undecided(
-            f"the program did not end within {FIRST_PATIENCE.deadline_s:.0f} s"
+            f"the program did not end within {end.elapsed_s:.0f} s"
             + (f" (it waits in {end.wait.call})" if end.wait and end.wait.call else ""),
             where=where,
             next_step="give it an end (an option such as --once, or `timeout`), or an input with --stdin; where it is "

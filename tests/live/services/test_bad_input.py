@@ -93,6 +93,7 @@ def test_a_budget_that_is_too_short_for_it_is_kept_and_told(work: Path, what: st
     assert ran.elapsed_s < 40, ran.said()
 
 
+@pytest.mark.slow
 def test_one_that_floods_its_output_is_judged_all_the_same(work: Path) -> None:
     ran = served(work, FLOODS, "--only", "kill", "--trials", "2", budget="200s")
     assert ran.status == 0 and not ran.defects and not OUR_OWN.search(ran.out), ran.said()

@@ -67,6 +67,7 @@ def streamed(place: Path, mode: str, trials: str) -> Ran:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["dead", "hung", "unclean"])
 def test_what_an_error_does_to_the_rest_of_an_asyncio_servers_life(place: Path, mode: str) -> None:
     """The good one is below."""

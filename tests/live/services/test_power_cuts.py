@@ -48,6 +48,7 @@ def test_fsync_before_and_of_the_directory_after_the_rename_keeps_it(tmp_path: P
     assert ran.status == 0 and not ran.findings and tried(ran) >= 5, ran.said()
 
 
+@pytest.mark.slow
 def test_a_disk_that_lies_is_no_fault_of_the_program(tmp_path: Path) -> None:
     ran = cut(tmp_path / "service", "durable", "--model", "fsync-lies", trials=6)
     assert ran.status == 0 and ran.findings and {f["label"] for f in ran.findings} == {"note"}, ran.said()
@@ -137,6 +138,7 @@ done
 GETS = f"ETCDCTL_API=3 etcdctl --endpoints 127.0.0.1:{CLIENT} get key --prefix --keys-only | sed -n 's/^key/have key/p'"
 
 
+@pytest.mark.slow
 @pytest.mark.needs("etcd", "etcdctl")
 def test_a_consensus_store_on_a_directory_that_it_knows_keeps_its_word(tmp_path: Path) -> None:
     """Begun by itself once: its very first start does not always recover, which is known and true."""

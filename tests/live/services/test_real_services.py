@@ -117,6 +117,7 @@ KEYS = f"for n in 1 2 3; do {ASK} put key$n value$n >/dev/null 2>&1 && echo ok k
 KEPT = f"{ASK} get --prefix key --keys-only | sed -n 's/^key/have key/p'; {ASK} endpoint health >/dev/null 2>&1"
 
 
+@pytest.mark.slow
 @pytest.mark.needs("etcd", "etcdctl")
 def test_a_store_that_syncs_its_log_keeps_what_it_acknowledged(tmp_path: Path) -> None:
     """Not from its first start: killed in that before its log has a first entry, it does not start again."""
