@@ -36,7 +36,7 @@ def test_a_clean_run_that_works_says_nothing() -> None:
 
 
 def test_a_program_that_never_ends_is_asked_for_an_end() -> None:
-    error = refused(run(how=DEADLINE, wait=Wait(state="blocked", call="accept")))
+    error = refused(run(how=DEADLINE, wait=Wait(state="blocked", call="accept"), elapsed_s=30.02))
     assert "did not end within 30 s (it waits in accept)" in error.what
     assert "--once" in error.next_step
 
