@@ -248,11 +248,11 @@ def state_directories(changed: Iterable[str]) -> tuple[list[str], list[str]]:
             new, directory = directory, os.path.dirname(directory)
         if directory in ("/", *REPLACED) or is_installation(path):
             continue
-        is_there = os.path.lexists(new)
-        if (is_there and not (os.path.isfile(new) and large(directory))) or (not is_there and small(directory)):
-            found[directory] = None
-        else:
+        is_alone = large(directory) if os.path.isfile(new) else not (os.path.lexists(new) or small(directory))
+        if is_alone:
             made[new] = directory
+        else:
+            found[directory] = None
     inner = [d for d in found if not _is_below(d, found)]
     return sorted(inner), sorted(new for new, directory in made.items() if not _is_below(f"{directory}/", found))
 

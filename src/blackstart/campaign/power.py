@@ -5,8 +5,6 @@ Its own clean run, since keeping every byte costs more than the others should pa
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import msgspec
 
 from blackstart.campaign.budget import CALIBRATION_SHARE, Budget
@@ -17,9 +15,6 @@ from blackstart.core.history import EXITED, STOPPED
 from blackstart.power import OUTPUT, Builder, Explorer, Recording, State, model
 from blackstart.power.states import cuts
 from blackstart.trials.taping import tape_start
-
-if TYPE_CHECKING:
-    pass
 
 ANSWERS_MAX, MORE_PATIENCE = 16, 4.0
 
