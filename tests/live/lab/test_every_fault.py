@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from itertools import pairwise
 
 import pytest
 
@@ -55,4 +56,9 @@ def test_the_faults_that_some_packets_meet(name: str, pair: Lab, chaos: NetworkC
         with chaos.apply(LINK, PARTLY[name]):
             yield
 
-    check_fault(injected, lambda: measure(pair["client"], pair["server"], count=30, quiet_s=0.5).numbers)
+    def arrived() -> tuple[list[int], bool]:
+        """Which ones, and whether any was overtaken by more than the few that two processors' queues swap."""
+        numbers = measure(pair["client"], pair["server"], count=30, quiet_s=0.5).numbers
+        return sorted(numbers), any(before - after > 3 for before, after in pairwise(numbers))
+
+    check_fault(injected, arrived)
