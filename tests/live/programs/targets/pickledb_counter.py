@@ -1,4 +1,4 @@
-"""Counts visits with pickledb: a file that it cannot look at is taken for one that is not there."""
+"""Counts visits with pickledb: the temporary file is renamed over the old one without having been synced."""
 
 from pickledb import PickleDB
 
