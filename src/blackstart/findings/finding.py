@@ -186,6 +186,8 @@ def _advice(failure: Failure, call: str) -> str:
         return power_advice(cuts, verdict.consequence, verdict.label, verdict.paths, appended=appended)
     if call.startswith("symlink") and verdict.consequence in ("lost", "silent"):
         return LINKED
+    if verdict.oracle == "together":
+        return TOGETHER
     if len(verdict.paths) > 1 and any(text.startswith("the check answers") for text in verdict.evidence[:1]):
         return TOGETHER
     is_read = failure.operation is not None and (failure.operation.reads or _is_opening(failure.operation))

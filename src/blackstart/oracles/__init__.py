@@ -27,6 +27,7 @@ from blackstart.oracles import (
     restart,
     state,
     stopping,
+    together,
 )
 
 Judge = Callable[[History, Calibration], tuple[Verdict, ...]]
@@ -38,6 +39,7 @@ JOB_ORACLES: Mapping[str, Judge] = {
     restart.NAME: restart.judge,
     acknowledged.NAME: acknowledged.judge,
     answer.NAME: answer.judge,
+    together.NAME: together.judge,
     power.NAME: power.judge,
     left.NAME: left.judge,
 }

@@ -1,0 +1,63 @@
+"""Two files that clean runs change together: the program that leaves them apart is told in a note, its twin is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.live.programs.running import PYTHON, run
+
+pytestmark = pytest.mark.live
+HEAD = """
+import json, os
+def load(path, default):
+    return json.load(open(path)) if os.path.exists(path) else default
+def save(path, value):
+    with open(path + ".tmp", "w") as file:
+        json.dump(value, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.rename(path + ".tmp", path)
+    os.sync()
+"""
+APART = """
+accounts, ledger = load("accounts.json", {"a": 100, "b": 0}), load("ledger.json", [])
+accounts["a"] -= 10
+accounts["b"] += 10
+save("accounts.json", accounts)
+save("ledger.json", [*ledger, 10])
+print("moved", accounts["b"])
+"""
+# What is to be done is noted first, and whoever finds the note does the rest of it.
+FINISHED = """
+if os.path.exists("todo.json"):
+    for path, value in load("todo.json", {}).items():
+        save(path, value)
+    os.unlink("todo.json")
+accounts, ledger = load("accounts.json", {"a": 100, "b": 0}), load("ledger.json", [])
+accounts["a"] -= 10
+accounts["b"] += 10
+save("todo.json", {"accounts.json": accounts, "ledger.json": [*ledger, 10]})
+save("accounts.json", accounts)
+save("ledger.json", [*ledger, 10])
+os.unlink("todo.json")
+print("moved", accounts["b"])
+"""
+
+
+@pytest.mark.parametrize("body", [APART, FINISHED], ids=["apart", "finished"])
+def test_files_that_a_kill_leaves_apart(tmp_path: Path, body: str) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / "bank.py").write_text(HEAD + body)
+    ran = run([PYTHON, "-S", "bank.py"], work, "--only", "kill", budget="3m")
+    notes = [one for one in ran.findings if "clean runs leave" in one["evidence"][0]]
+    assert ran.status == 0 and not ran.defects, ran.said()
+    if body is FINISHED:
+        assert not notes, ran.said()
+        return
+    assert notes, ran.said()
+    said = notes[0]["evidence"][0]
+    assert "$CWD/accounts.json has what 2 clean runs leave and $CWD/ledger.json has what 1 clean run leaves" in said
+    assert "one transaction" in notes[0]["advice"]
