@@ -33,6 +33,7 @@ needs=(
     curl=curl
     etcd=etcd-server
     etcdctl=etcd-client
+    docker-compose=docker-compose
     "/usr/lib/postgresql/*/bin/initdb=postgresql"
 )
 

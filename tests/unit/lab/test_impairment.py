@@ -89,13 +89,19 @@ def test_the_profiles_that_were_asked_for_are_there() -> None:
 def test_a_compose_file_has_a_profile_for_each() -> None:
     read = yaml.safe_load(compose("web", image="tools"))
     assert {tuple(service["profiles"]) for service in read["services"].values()} == {(name,) for name in PROFILES}
-    one = read["services"]["chaos-loss-30"]
+    assert read["services"].keys() == {f"net-{name}" for name in PROFILES}  # a project may have a `wifi` of its own
+    one = read["services"]["net-chaos-loss-30"]
     assert one["network_mode"] == "service:web" and one["cap_add"] == ["NET_ADMIN"] and one["image"] == "tools"
-    assert "netem limit 10000 loss 30%" in one["command"][2] and "tc qdisc del dev eth0 root" in one["command"][2]
+    assert "command" not in one and one["entrypoint"][:2] == ["sh", "-c"]  # whatever the image's own entrypoint is
+    script = one["entrypoint"][2]
+    assert "netem limit 10000 loss 30%" in script and "tc qdisc del dev eth0 root" in script
+    assert "$" not in script.replace("$$", "")
 
 
-@pytest.mark.parametrize("words", [{"service": "web; rm"}, {"service": "web", "interface": "eth0 && reboot"}])
-def test_a_compose_file_takes_no_shell_from_names(words: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    "words", [{"service": "web; rm"}, {"service": "web", "interface": "eth0 && reboot"}, {"service": "net-wifi"}]
+)
+def test_a_compose_file_takes_no_shell_from_names_and_no_name_of_its_own(words: dict[str, str]) -> None:
     with pytest.raises(LabError):
         compose(**words)
 
