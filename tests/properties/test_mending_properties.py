@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from blackstart.sandbox.copying import Copier, copy_tree
@@ -126,6 +126,8 @@ def differs_from(first: Path, image: Path, kin: Kin) -> None:
 
 
 @settings(max_examples=150, deadline=None)
+@example([("mkdir", "f", "a")], [("rename", "f", "d/b")], [], [("rename", "d", "f")])
+@example([("link", "a", "d/b")], [], [], [("rename", "d", "d-b")])
 @given(HISTORIES, HISTORIES, HISTORIES, HISTORIES)
 def test_an_image_mended_into_another_is_equal_to_it(
     before: list[tuple[str, str, str]],

@@ -16,6 +16,7 @@ from functools import cached_property
 
 import msgspec
 
+from blackstart.core.answering import Answering
 from blackstart.core.trace import FILE as REGULAR
 from blackstart.core.trace import Operation
 from blackstart.power import micro as kinds
@@ -27,9 +28,7 @@ from blackstart.power.spill import Spill
 from blackstart.power.tree import DIRECTORY, Node, StartEntry, Tree
 
 COMPARED_BYTES = 256 << 20
-_WRITES = frozenset("write pwrite64 writev pwritev pwritev2".split())
 _COPIES = frozenset("sendfile copy_file_range splice".split())
-_OUTPUTS = _WRITES | {"sendto", "sendmsg", "sendmmsg"}
 
 WORKLOAD = "workload"
 
@@ -141,6 +140,7 @@ class Tape:
         self._failing = failing
         self._hears = hears
         self._heard = 0
+        self._answering = Answering()
         self._changes = Changes(self.recording, pieces_max, block_bytes)
         self._later: dict[int, str] = {}
         self._mapped: dict[int, dict[str, str]] = {}  # process -> path -> its masked path
@@ -153,7 +153,7 @@ class Tape:
             self._compare(path)
         if operation.fd >= 0 and operation.kind == REGULAR:
             self._descriptors[operation.process, operation.fd] = operation.path
-        if operation.call in _OUTPUTS and (operation.path == "stdout" or operation.path.startswith("socket:")):
+        if self._answering.lets_out(operation):
             if not self._hears:
                 self._output(operation)
         elif operation.call == "msync":

@@ -311,7 +311,7 @@ class Images:
             _, index, *rest = inner.split("/", 2)
             if rest:
                 path = f"{self._copies[int(index)]}/{rest[0]}"
-                found = self._rows_of(name, path, inside=inner not in kin.marks)
+                found = self._rows_of(name, path, inside=False)
                 rows.extend(found)
                 gone.extend(() if found else [path])
         return {"first": first, "family": kin.family, "rows": rows, "gone": gone}

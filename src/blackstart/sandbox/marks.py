@@ -13,7 +13,8 @@ import stat
 import sys
 import time
 
-from blackstart.sandbox.copying import opened
+from blackstart.sandbox.copying import TooMuch, opened
+from blackstart.sandbox.listing import DEPTH_MAX
 
 # For each directory, by its path below the image, a mark for each name; no entry has the mark NEVER.
 Marks = dict[str, dict[str, int]]
@@ -44,31 +45,34 @@ def take(here: int, path: str, marks: Marks) -> None:
 
 
 def differing(here: int, path: str, marks: Marks) -> set[str]:
-    """Paths whose entry is new, gone or changed since the marks were taken; of a new directory only itself, of one that
-    is gone everything that was known below it."""
+    """Paths whose entry is new, gone or changed since the marks were taken: of a directory that was none then, or is
+    none now, with everything below it. Raises TooMuch below the deepest level.
+    """
     found: set[str] = set()
     _differing(here, path, marks, found)
     return found
 
 
-def _differing(here: int, path: str, marks: Marks, found: set[str]) -> None:
-    known, names, inner = marks[path], set(), []
+def _differing(here: int, path: str, marks: Marks, found: set[str], depth: int = 0) -> None:
+    if depth > DEPTH_MAX:
+        raise TooMuch(f"directories are nested deeper than {DEPTH_MAX} at {path[:200]}")
+    known, names, inner = marks.get(path, {}), set(), []
     with os.scandir(here) as entries:
         for entry in entries:
-            info = entry.stat(follow_symlinks=False)
+            info, below = entry.stat(follow_symlinks=False), f"{path}/{entry.name}"
             names.add(entry.name)
-            if known.get(entry.name) != mark_of(info):
-                found.add(f"{path}/{entry.name}")
-            if f"{path}/{entry.name}" in marks:
-                if stat.S_ISDIR(info.st_mode):
-                    inner.append((entry.name, info))
-                else:
-                    _gone(f"{path}/{entry.name}", marks, found)
+            is_directory = stat.S_ISDIR(info.st_mode)
+            if known.get(entry.name) != mark_of(info) or (is_directory and below not in marks):
+                found.add(below)
+            if is_directory:
+                inner.append((entry.name, info))
+            elif below in marks:
+                _gone(below, marks, found)
     for name in known.keys() - names:
         _gone(f"{path}/{name}", marks, found)
     for name, info in inner:
-        with opened(here, name, _DIRECTORY, info, force=True) as below:
-            _differing(below, f"{path}/{name}", marks, found)
+        with opened(here, name, _DIRECTORY, info, force=True) as inside:
+            _differing(inside, f"{path}/{name}", marks, found, depth + 1)
 
 
 def _gone(path: str, marks: Marks, found: set[str]) -> None:

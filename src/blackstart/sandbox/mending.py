@@ -30,14 +30,17 @@ def mend(source: int, theirs: set[str], target: int, ours: set[str], marks: Mark
     directories: set[str] = set()
     try:
         for path in sorted(theirs | ours, key=lambda path: path.split("/")):
+            wanted = _look(source, path)
             if replaced and path.startswith(replaced[-1] + "/"):
+                if _has_other_names(wanted):
+                    raise CannotMend(path)
                 continue
             directories.add(os.path.dirname(path))
-            wanted, present = _look(source, path), _look(target, path)
+            present = _look(target, path)
             if wanted and present and stat.S_ISDIR(wanted.st_mode) and stat.S_ISDIR(present.st_mode):
                 directories.add(path)
                 continue
-            if any(info and not stat.S_ISDIR(info.st_mode) and info.st_nlink > 1 for info in (wanted, present)):
+            if _has_other_names(wanted) or _has_other_names(present):
                 raise CannotMend(path)
             _replace(source, target, path, copier)
             replaced.append(path)
@@ -52,6 +55,8 @@ def mend(source: int, theirs: set[str], target: int, ours: set[str], marks: Mark
 def disown(theirs: set[str], known: Marks, marks: Marks) -> None:
     """Let the marks of a fresh copy tell also what differed in the image that was copied, whose marks are `known`."""
     for path in theirs:
+        if path not in known:
+            marks.pop(path, None)
         parent, name = os.path.split(path)
         if name in known.get(parent, ()):
             marks.setdefault(parent, {})[name] = NEVER
@@ -103,6 +108,10 @@ def _look(top: int, path: str) -> os.stat_result | None:
         return None
     finally:
         os.close(directory)
+
+
+def _has_other_names(info: os.stat_result | None) -> bool:
+    return info is not None and not stat.S_ISDIR(info.st_mode) and info.st_nlink > 1
 
 
 def _remember(target: int, paths: Iterable[str], marks: Marks) -> None:

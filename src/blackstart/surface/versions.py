@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
+from blackstart.core.answering import STDOUT, Answering
 from blackstart.core.calibration import Acknowledgement
 from blackstart.core.masking import BEFORE, UNREAD, Masker, same
 from blackstart.core.reading import FileState, Image
@@ -28,7 +29,6 @@ _RENAMES = ("rename", "renameat", "renameat2", "link", "linkat")
 _REMOVALS = ("unlink", "unlinkat", "rmdir")
 _TRUNCATIONS = ("truncate", "ftruncate")
 _APPEND = 0o2000
-_WRITES = ("write", "pwrite64", "writev", "pwritev", "pwritev2", "sendto", "sendmsg", "send", "sendfile", "splice")
 
 
 class Versions(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,27 +77,32 @@ class VersionReader:
         self._committing: set[tuple[int, str]] = set()  # (thread, log): the page that ends a transaction comes next
         self._events: list[Acknowledgement] = []
         self._has_news = False
+        self._answering = Answering()
 
     def before(self, operation: Operation) -> None:
         """Called while the caller waits just before `operation`."""
         waiting = self._pending.pop(operation.thread, None)
         if waiting:
             self._read(waiting)
-        events = output_events(operation)
-        if events:
+        if self._answering.lets_out(operation):
             self._read({*self._dirty, *(path for paths in self._pending.values() for path in paths)})
-            reached = {path: len(states) - 1 for path, states in self._versions.items()}
-            # Lines that left together were buffered: a run that fails may let the first of them out earlier, so only
-            # the last of them acknowledges what stood when they left.
-            before = self._events[-1].versions if self._events else {}
-            for left in range(events - 1, -1, -1):
-                versions = before if left else reached
-                nth = len(self._events) + 1
-                self._events.append(Acknowledgement(nth=nth, versions=versions, at_s=operation.at_s))
+            self._acknowledge(operation)
         if self._has_news and not self._pending and self._dirty.keys() <= self._appending:
             self.settled_versions += 1
             self._has_news = False
         self._note(operation)
+
+    def _acknowledge(self, operation: Operation) -> None:
+        """Lines on stdout acknowledge: they can be counted in a run that fails, answers on sockets cannot."""
+        lines = (operation.data.count(b"\n") if operation.data else 1) if operation.path == STDOUT else 0
+        reached = {path: len(states) - 1 for path, states in self._versions.items()}
+        # Lines that left together were buffered: a run that fails may let the first of them out earlier, so only
+        # the last of them acknowledges what stood when they left.
+        before = self._events[-1].versions if self._events else {}
+        for left in range(lines - 1, -1, -1):
+            versions = before if left else reached
+            nth = len(self._events) + 1
+            self._events.append(Acknowledgement(nth=nth, versions=versions, at_s=operation.at_s))
 
     def finish(self, image: Image) -> Versions:
         """The run has ended and left `image`: its contents are the last versions."""
@@ -186,15 +191,6 @@ class VersionReader:
             if not same(known[-1], state):
                 known.append(state)
                 self._has_news = True
-
-
-def output_events(operation: Operation) -> int:
-    """How many output events the operation is: lines on stdout, or one answer on a socket."""
-    if operation.call not in _WRITES:
-        return 0
-    if operation.path == "stdout":
-        return operation.data.count(b"\n") if operation.data else 1
-    return int(operation.path.startswith("socket:"))
 
 
 def boundary_rerun(before: Image, after: Image, masker: Masker, paths: Iterable[str]) -> dict[str, FileState]:

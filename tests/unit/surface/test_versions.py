@@ -233,3 +233,14 @@ def test_a_boundary_rerun_holds_both_ends() -> None:
     images = [{p: s for p in w.files if (s := w.state(p)) is not None} for w in (before, after)]
     entry = boundary_rerun(*images, Masker(rooted(Mask(), "/w", "")), ["$CWD/a.json", "$CWD/b"])
     assert set(entry) == {"$CWD/a.json", "before:$CWD/a.json", "before:$CWD/b"}
+
+
+def test_an_answer_on_a_socket_reads_but_only_lines_are_counted() -> None:
+    world = World({A: "[1]"})
+    world.do("accept4", "socket:inet:0.0.0.0:80", kind="socket")
+    world.open(A)
+    world.write(A, "[2]")
+    world.do("sendto", "socket:", kind="socket", data=b"saved")
+    world.say("saved\n")
+    found = world.reader.finish({A: world.state(A)})
+    assert [event.versions[A] for event in found.acknowledgements] == [1]
