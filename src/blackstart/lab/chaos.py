@@ -71,7 +71,7 @@ class NetworkChaos:
 
     def apply(self, where: Where, impairment: Impairment, *, one_way: bool = False, duration_s: float = 0.0) -> Applied:
         """Any impairment; duration_s: healed after so long by itself (0: never)."""
-        return self._apply(_pairs(self.lab, where, one_way), impairment, duration_s, f"{impairment!r} {where!r}")
+        return self._apply(paths(self.lab, where, one_way), impairment, duration_s, f"{impairment!r} {where!r}")
 
     def apply_delay(
         self, where: Where, delay_ms: float, jitter_ms: float = 0.0, distribution: Distribution = "uniform",
@@ -240,8 +240,20 @@ def _impairment(**fields: Any) -> Impairment:
     return Impairment(**fields)
 
 
+def paths(lab: Lab, where: Where, one_way: bool) -> list[tuple[str, str]]:
+    """(sender, receiver) of each directed path that is meant; the lab may be closed.
+
+    Raises LabError for hosts that are not there, and where nothing could pass in any case.
+    """
+    found = _pairs(lab, where, one_way)
+    networks = {host.name: {one.network for one in host.interfaces} for host in lab}
+    if not any(networks[sender] & networks[receiver] for sender, receiver in found):
+        step = "; ".join(f"{name} has {', '.join(hosts)}" for name, hosts in lab.networks.items())
+        raise LabError(f"{where!r} means no path: no two of its hosts are on one network", next_step=step)
+    return found
+
+
 def _pairs(lab: Lab, where: Where, one_way: bool) -> list[tuple[str, str]]:
-    """(sender, receiver) of each directed path that is meant."""
     if where == ALL:
         return list(permutations(lab.hosts, 2))
     if isinstance(where, str | Host):

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -29,12 +29,13 @@ class HostDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """command: what runs there from the beginning; ready: the TCP port on which it then listens."""
 
     command: list[str] = []
-    ready: int = 0
+    ready: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 0
 
 
 class Bad(msgspec.Struct, frozen=True):
-    """One bad link: where (a host, a pair, "all"), one_way, and what is done to its packets."""
+    """One bad link: where (a host, a pair, "all"), one_way, what is done to its packets, and where in the file."""
 
+    place: str
     where: str | tuple[str, str]
     impairment: Impairment
     one_way: bool = False
@@ -75,6 +76,10 @@ def read_description(path: Path) -> Description:
         raise LabError(f"the lab's description is no text: {error}", where=str(path)) from None
     step = "a lab has hosts, networks, roles, chaos, seed and engine; a host has command and ready"
     found = from_toml(text, _File, what="this lab's description", where=str(path), next_step=step)
+    idle = next((name for name, host in found.hosts.items() if host.ready and not host.command), "")
+    if idle:
+        what = f"host {idle!r} is to listen on port {found.hosts[idle].ready}, and no command runs there"
+        raise LabError(what, where=str(path), next_step="give it a command, or leave `ready` out")
     on_networks = {host for hosts in found.networks.values() for host in hosts}
     if found.networks and on_networks != found.hosts.keys():
         lost = sorted(on_networks ^ found.hosts.keys())[0]
@@ -90,15 +95,17 @@ def read_description(path: Path) -> Description:
 def _bad(entry: Mapping[str, Any], where: str) -> Bad:
     rest = dict(entry)
     try:
-        place = msgspec.convert(rest.pop("where", None), str | tuple[str, str])
+        if "where" not in rest:
+            raise LabError("it is not said where", next_step='give `where`: a pair of hosts, one of them, or "all"')
+        place = msgspec.convert(rest.pop("where"), str | tuple[str, str])
         one_way = msgspec.convert(rest.pop("one_way", False), bool)
         named = profile(msgspec.convert(rest.pop("profile"), str)) if "profile" in rest else None
         if named and rest:
             raise LabError(f"both a profile and {sorted(rest)[0]}", next_step="give one of them")
         wish = named or msgspec.convert(rest, Impairment)
-        if wish == Impairment():
+        if wish.is_nothing:
             raise LabError("nothing is wrong with this link", next_step="give a profile, or keys such as loss_percent")
-        return Bad(place, wish, one_way)
+        return Bad(where, place, wish, one_way)
     except msgspec.ValidationError as error:
         keys = ", ".join(field.name for field in msgspec.structs.fields(Impairment))
         raise LabError(

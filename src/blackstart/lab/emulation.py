@@ -11,11 +11,10 @@ from collections.abc import Callable, Iterator, Sequence
 
 from blackstart.core.randomness import Source
 from blackstart.core.rule import Counter, parse
+from blackstart.lab.distribution import SIGMAS_MAX, table
 from blackstart.lab.impairment import Burst, Impairment
 
 COUNTED = ("seen", "dropped", "overflowed", "delayed", "duplicated", "corrupted", "reordered")
-# netem's tables for these end there, in standard deviations.
-_SIGMAS_MAX = 4.0
 _PARETO_SHAPE = 3.0
 
 
@@ -150,8 +149,12 @@ def _jitter(wish: Impairment, random: Source) -> Callable[[], float]:
     if wish.distribution == "uniform":
         draws = _correlated(random, wish.delay_correlation_percent)
         return lambda: wish.jitter_ms * (2 * next(draws) - 1)
+    if wish.delay_correlation_percent:
+        # As netem has it: the correlated draw is a place in the table of the distribution.
+        draws, quantiles = _correlated(random, wish.delay_correlation_percent), table(wish.distribution)
+        return lambda: wish.jitter_ms * quantiles[int(next(draws) * len(quantiles))]
     shape = {"normal": _normal, "pareto": _pareto, "paretonormal": _pareto_normal}[wish.distribution]
-    return lambda: wish.jitter_ms * max(-_SIGMAS_MAX, min(_SIGMAS_MAX, shape(random)))
+    return lambda: wish.jitter_ms * max(-SIGMAS_MAX, min(SIGMAS_MAX, shape(random)))
 
 
 def _normal(random: Source) -> float:

@@ -98,6 +98,8 @@ class Impairment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
             raise LabError(
                 "reorder_percent needs a delay: packets overtake the ones that are delayed", next_step="give delay_ms"
             )
+        if self.burst is not None and self.loss_percent:
+            raise LabError("both loss_percent and burst, two models of one loss", next_step="give one of them")
         if self.port and self.protocol not in ("tcp", "udp"):
             raise LabError(f"port {self.port} without a protocol that has ports", next_step="give protocol tcp or udp")
         if self.when:
@@ -113,6 +115,12 @@ class Impairment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
         """Whether single packets matter, so that none may stand for many of them (offloads are then off)."""
         plain = Impairment(delay_ms=self.delay_ms, queue_packets=self.queue_packets)
         return self != plain
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether nothing happens to any packet, whatever the fields say that only narrow or shape a fault."""
+        happens = (self.delay_ms, self.jitter_ms, self.loss_percent, self.duplicate_percent, self.corrupt_percent)
+        return not (any(happens) or self.rate_kbit or self.burst is not None or self.forgets_connections)
 
     def rule(self) -> str:
         """The text of the rule whose hits are the packets that this acts on; `` for all."""

@@ -229,6 +229,7 @@ class Keeper:
     def _become(
         self, namespace: int, argv: Sequence[str], env: Mapping[str, str], cwd: str, streams: list[int], failed: int
     ) -> None:
+        failing = f"host {argv[0]} is to run on cannot be entered"
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -242,13 +243,16 @@ class Keeper:
                 with contextlib.suppress(OSError):  # it is another session's, and stays that
                     fcntl.ioctl(0, 0x540E, 0)  # TIOCSCTTY
             _enter(namespace)
+            failing = f"{cwd} cannot be entered"
             os.chdir(wire.raw(cwd))
+            failing = f"{argv[0] or argv} cannot be started"
             if self._is_own_user_namespace:
                 kernel.pass_on_capabilities(_NETWORK_RIGHTS)
             variables = {wire.raw(name): wire.raw(value) for name, value in env.items()}
             os.execvpe(wire.raw(argv[0]), [wire.raw(word) for word in argv], variables)
-        except OSError as error:
-            os.write(failed, f"{argv[0]} cannot be started: {error.strerror}".encode("utf-8", "surrogateescape"))
+        except (OSError, ValueError) as error:  # ValueError: words and variables that no program can have
+            why = getattr(error, "strerror", None) or str(error)
+            os.write(failed, f"{failing}: {why}".encode("utf-8", "surrogateescape"))
         finally:
             os._exit(EXEC_FAILED)
 

@@ -71,17 +71,34 @@ def addressed(networks: Mapping[str, Sequence[str]]) -> dict[str, tuple[Interfac
             raise LabError(f"host {twice!r} stands twice in network {network!r}", next_step="name each host once")
         block = int(_FIRST_NETWORK.network_address) + (at << 16)
         for number, name in enumerate(hosts, 1):
-            if not isinstance(name, str) or not _NAME.fullmatch(name):
-                raise LabError(f"{name!r} is no name for a host", next_step="use letters, digits and inner hyphens")
+            _check_name(name)
             address = str(ipaddress.IPv4Address(block + number // 250 * 256 + number % 250 + 1))
             mac = bytes([2, 0, at, 0, number >> 8, number & 255]).hex()
             found.setdefault(name, []).append(Interface(network, address, _FIRST_NETWORK.prefixlen, mac))
+    seen: dict[str, str] = {}
+    for name in found:
+        if (other := seen.setdefault(name.lower(), name)) != name:
+            what = f"hosts {other!r} and {name!r} have one name: upper and lower case are the same there"
+            raise LabError(what, next_step="name them apart")
     if not found:
         raise LabError("a lab without hosts", next_step='name some: Lab("client", "server")')
     if len(found) > HOSTS_MAX or len(networks) > 100:
         limits = f"at most {HOSTS_MAX} hosts, and 100 networks"
         raise LabError(f"{len(found)} hosts in {len(networks)} networks are too many", next_step=limits)
     return {name: tuple(interfaces) for name, interfaces in found.items()}
+
+
+def _check_name(name: object) -> None:
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise LabError(f"{name!r} is no name for a host", next_step="use letters, digits and inner hyphens")
+    if name.lower() in (ALL, "localhost"):
+        meant = "every host" if name.lower() == ALL else "each host itself"
+        raise LabError(f"{name!r} is no name for a host: it means {meant}", next_step="give it another")
+    try:
+        socket.inet_aton(name)
+    except OSError:
+        return
+    raise LabError(f"{name!r} is no name for a host: it is read as an address", next_step="begin it with a letter")
 
 
 class Host:
@@ -108,6 +125,8 @@ class Host:
 
         Raises LabError where it cannot be started.
         """
+        if not argv:
+            raise LabError("no program to start", where=self.name, next_step="name one, and then its arguments")
         with contextlib.ExitStack() as ours:
             pipes: list[BinaryIO | None] = []
             streams: list[int] = []

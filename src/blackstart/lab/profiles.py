@@ -53,6 +53,8 @@ def netem(wish: Impairment) -> str:
         raise LabError("netem picks no single packets and no ports", next_step="use the lab, or leave `when` out")
     if wish.forgets_connections:
         raise LabError("netem knows no connections", where="forgets_connections", next_step="use the lab")
+    if wish.keeps_order and wish.jitter_ms:
+        raise LabError("netem lets packets overtake each other", where="keeps_order", next_step="use the lab")
     words = [f"limit {wish.queue_packets}"]
     if wish.delay_ms or wish.jitter_ms:
         words.append(f"delay {wish.delay_ms:g}ms" + (f" {wish.jitter_ms:g}ms" if wish.jitter_ms else ""))

@@ -1,6 +1,6 @@
 """An impairment as the kernel's netem takes it: the options of a queueing discipline, byte for byte.
 
-Parameters and meaning are those of tc-netem(8) and linux/pkt_sched.h; tables of distributions are computed here, with
+Parameters and meaning are those of tc-netem(8) and linux/pkt_sched.h; tables of distributions have
 netem's scale of 8192 to a standard deviation. What netem cannot do (picking packets, ports, connections, several
 copies, keeping the order under jitter) is told apart by `can`. Times are given in nanoseconds too (LATENCY64), and the
 seed of its draws, which kernels before 6.6 leave aside.
@@ -9,8 +9,8 @@ seed of its draws, which kernels before 6.6 leave aside.
 from __future__ import annotations
 
 import struct
-from functools import cache
 
+from blackstart.lab.distribution import table as quantiles
 from blackstart.lab.impairment import Distribution, Impairment
 
 _CORRELATION, _TABLE, _REORDER, _CORRUPT, _LOSS, _RATE, _RATE64 = 1, 2, 3, 4, 5, 6, 8
@@ -18,7 +18,7 @@ _LATENCY64, _JITTER64, _SEED = 10, 11, 14
 _BURSTS = 2  # NETEM_LOSS_GE, within the attribute of losses
 _NESTED = 0x8000
 _WHOLE = 0xFFFFFFFF
-_SCALE, _TABLE_LENGTH, _SHORT_MAX = 8192, 4096, 32767
+_SCALE, _SHORT_MAX = 8192, 32767
 _TICK_NS = 64
 
 
@@ -56,25 +56,9 @@ def options(wish: Impairment, seed: int = 0) -> bytes:
     return body + _attribute(_SEED, struct.pack("=Q", seed))
 
 
-@cache
 def table(distribution: Distribution) -> bytes:
-    """Quantiles of the distribution, evenly spaced, as signed 16-bit numbers."""
-    from statistics import NormalDist  # slow to import, and seldom needed
-
-    quantiles = [(place + 0.5) / _TABLE_LENGTH for place in range(_TABLE_LENGTH)]
-    normal = [NormalDist().inv_cdf(q) for q in quantiles]
-    pareto = [((1 - q) ** (-1 / 3) - 1.5) * 4 / 3 for q in quantiles]
-    if distribution == "uniform":
-        values = [2 * q - 1 for q in quantiles]
-    elif distribution == "normal":
-        values = normal
-    elif distribution == "pareto":
-        values = pareto
-    else:  # a sum of two draws has no such simple quantiles: it is drawn along a grid of both, and sorted
-        side = int(_TABLE_LENGTH**0.5)
-        coarse = range(side // 2, _TABLE_LENGTH, side)
-        values = sorted(0.25 * normal[a] + 0.75 * pareto[b] for a in coarse for b in coarse)
-    shorts = [max(-_SHORT_MAX, min(_SHORT_MAX, round(value * _SCALE))) for value in values]
+    """The distribution's quantiles as signed 16-bit numbers."""
+    shorts = [max(-_SHORT_MAX, min(_SHORT_MAX, round(value * _SCALE))) for value in quantiles(distribution)]
     return struct.pack(f"={len(shorts)}h", *shorts)
 
 

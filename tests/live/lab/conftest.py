@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
 
-from blackstart.lab import Lab, LabUnavailable, NetworkChaos
+from blackstart.lab import Applied, Lab, LabUnavailable, NetworkChaos
 
 
 @contextmanager
@@ -21,6 +22,19 @@ def opened(*hosts: str, **options: Any) -> Iterator[Lab]:
         pytest.skip(f"needs namespaces: {error.what}")
     with closing(lab):
         yield lab
+
+
+def until(met: Callable[[], object], deadline_s: float = 20.0) -> None:
+    """Wait for it; fails past the deadline, in seconds."""
+    end = time.monotonic() + deadline_s
+    while not met():
+        assert time.monotonic() < end, "not within the deadline"
+        time.sleep(0.01)
+
+
+def fired(applied: Applied) -> bool:
+    """Whether it did anything to any packet."""
+    return any(number for fate, number in applied.counts().items() if fate != "seen")
 
 
 @pytest.fixture(scope="module")

@@ -55,6 +55,10 @@ class Terminal:
                     self._stream.feed(os.read(self._master, 65536))
         return [line.rstrip() for line in self._screen.display]
 
+    def cells(self) -> list[list[tuple[object, ...]]]:
+        """All of the screen: each character with its colours and how it is written."""
+        return [[tuple(self._screen.buffer[row][column]) for column in range(COLUMNS)] for row in range(ROWS)]
+
     def until(self, met: Callable[[list[str]], bool], limit_s: float) -> float:
         """Seconds until the screen is so; fails past the limit."""
         begun = time.monotonic()

@@ -5,17 +5,15 @@ from __future__ import annotations
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
 from blackstart.lab import PROFILES, Lab, Process
 from blackstart.lab.compose import compose
-from tests.live.lab.conftest import opened
+from tests.live.lab.conftest import opened, until
 
 pytestmark = pytest.mark.live
 PROJECT = """
@@ -92,13 +90,6 @@ def end(process: Process) -> tuple[int | None, str]:
 
 def qdisc(lab: Lab) -> str:
     return lab["web"].run(["tc", "qdisc", "show", "dev", "eth0"], check=True).stdout
-
-
-def until(met: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + 30
-    while not met():
-        assert time.monotonic() < deadline, "not within the deadline"
-        time.sleep(0.02)
 
 
 @pytest.mark.needs("tc")

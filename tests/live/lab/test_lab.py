@@ -9,14 +9,13 @@ import socket
 import subprocess
 import sys
 import textwrap
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from blackstart.lab import Lab, LabError, NetworkChaos
-from tests.live.lab.conftest import opened
+from tests.live.lab.conftest import opened, until
 from tests.live.sandbox.people import person
 
 pytestmark = pytest.mark.live
@@ -27,13 +26,6 @@ ASK = (
     "s.sendto(b'hi', ('{to}', 9)); print(s.recv(9).decode())"
 )
 ECHO = "import socket\ns = socket.socket(2, 2); s.bind(('', 9))\nwhile True: d, a = s.recvfrom(99); s.sendto(d, a)"
-
-
-def until(met: Callable[[], object], deadline_s: float = 20.0) -> None:
-    end = time.monotonic() + deadline_s
-    while not met():
-        assert time.monotonic() < end, "not within the deadline"
-        time.sleep(0.01)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -75,6 +67,13 @@ def test_large_streams_both_ways(pair: Lab) -> None:
 def test_what_cannot_be_started_is_said(pair: Lab) -> None:
     with pytest.raises(LabError, match="no-such-program cannot be started: No such file"):
         pair["client"].run(["no-such-program"])
+    for words, more, said in (
+        ([], {}, "no program to start"), ([""], {}, "argv first element cannot be empty"),
+        (["a\0b"], {}, "null"), (["true"], {"env": {"A=B": ""}}, "environment variable"),
+        (["true"], {"cwd": "/no-such-place"}, "^/no-such-place cannot be entered: No such file"),
+    ):  # fmt: skip
+        with pytest.raises(LabError, match=said):
+            pair["client"].run(words, **more)  # type: ignore[arg-type]
     with pytest.raises(LabError, match="no host 'nobody'"):
         pair["nobody"]
     with pytest.raises(LabError, match="nothing listens on tcp port 1 "):

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from blackstart.lab import Lab, NetworkChaos
+from blackstart.lab import Applied, Lab, NetworkChaos
+from tests.live.lab.conftest import fired
 from tests.live.lab.terminal import Terminal, direct, roaming
 
 pytestmark = [pytest.mark.live, pytest.mark.needs("mosh-server", "mosh-client", "bash")]
@@ -26,6 +27,7 @@ PAINT = (
 )
 
 Measured = Callable[[str, float], None]
+Screen = list[list[tuple[object, ...]]]
 
 
 @pytest.fixture(scope="module")
@@ -42,23 +44,24 @@ def session(pair: Lab, home: Path) -> Iterator[Terminal]:
 
 
 @pytest.fixture(scope="module")
-def reference(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Screen]:
     terminal = direct(tmp_path_factory.mktemp("reference"))
     terminal.answers(30)
     yield painted(terminal, 30)
     terminal.close()
 
 
-def painted(terminal: Terminal, limit_s: float) -> list[str]:
-    """The screen after it was painted and has settled."""
+def painted(terminal: Terminal, limit_s: float) -> Screen:
+    """The screen, colours too, after it was painted and has settled."""
     terminal.type(PAINT)
     terminal.until(lambda screen: "END" in screen and screen[screen.index("END") + 1] == "$", limit_s)
-    return terminal.look(0.1)
+    terminal.look(0.1)
+    return terminal.cells()
 
 
 @pytest.fixture
 def converged(
-    session: Terminal, reference: list[str], chaos: NetworkChaos, home: Path, record_property: Measured
+    session: Terminal, reference: Screen, chaos: NetworkChaos, home: Path, record_property: Measured
 ) -> Iterator[Callable[[], None]]:
     """Call it with the fault in place: commands show their results in time, and both ends are as they should be."""
     file = home / "applied"
@@ -75,8 +78,8 @@ def converged(
     yield check
 
 
-CONDITIONS: dict[str, Callable[[NetworkChaos], object]] = {
-    "nothing": lambda chaos: None,
+CONDITIONS: dict[str, Callable[[NetworkChaos], Applied]] = {
+    "nothing": lambda chaos: chaos.apply_loss(LINK, 0),
     "loss 10 %": lambda chaos: chaos.apply_loss(LINK, 10),
     "loss 30 %": lambda chaos: chaos.apply_profile(LINK, "chaos-loss-30"),
     "loss 50 %": lambda chaos: chaos.apply_profile(LINK, "chaos-loss-50"),
@@ -93,8 +96,9 @@ CONDITIONS: dict[str, Callable[[NetworkChaos], object]] = {
 
 @pytest.mark.parametrize("name", CONDITIONS)
 def test_it_converges_and_both_ends_agree(chaos: NetworkChaos, converged: Callable[[], None], name: str) -> None:
-    CONDITIONS[name](chaos)
+    applied = CONDITIONS[name](chaos)
     converged()
+    assert fired(applied) == (name != "nothing")
 
 
 @pytest.mark.parametrize("seconds", [5, 10])
@@ -120,8 +124,9 @@ def test_a_partition_in_mid_transfer_loses_nothing(
     session: Terminal, chaos: NetworkChaos, converged: Callable[[], None]
 ) -> None:
     flood(session)
-    chaos.partition("client", "server", duration_s=2)
+    cut = chaos.partition("client", "server", duration_s=2)
     session.until(lambda screen: "D42" in screen and "L3000" in screen, LIMIT_S + 2)
+    assert fired(cut)
     converged()
 
 

@@ -75,6 +75,16 @@ def test_other_distributions_keep_the_mean_and_never_go_back_in_time(distributio
     assert min(d for _, d, _ in sent(stage(delay_ms=1, jitter_ms=50, distribution=distribution))) == 0
 
 
+@pytest.mark.parametrize("distribution", ["uniform", "normal", "pareto", "paretonormal"])
+def test_correlated_delays_follow_the_one_before_in_each_distribution(distribution: str) -> None:
+    def likeness(correlation: float) -> float:
+        wish = {"delay_ms": 100, "jitter_ms": 10, "distribution": distribution}
+        delays = [delay for _, delay, _ in sent(stage(**wish, delay_correlation_percent=correlation))]
+        return statistics.correlation(delays, delays[1:] + delays[:1])
+
+    assert abs(likeness(0)) < 0.05 and likeness(60) > 0.3
+
+
 def test_jitter_reorders_unless_order_is_kept() -> None:
     def overtaken(**wish: object) -> int:
         due = [100 + n * 0.001 + delay for n, delay, _ in sent(stage(**wish), 2000)]

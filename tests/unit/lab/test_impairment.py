@@ -18,13 +18,13 @@ from blackstart.lab.compose import compose
 from blackstart.lab.description import Bad, read_description
 
 percent = st.floats(0, 100, allow_nan=False)
-impairments = st.builds(
-    Impairment,
-    delay_ms=st.floats(1, 1000), jitter_ms=st.floats(0, 100), loss_percent=percent, duplicate_percent=percent,
-    corrupt_percent=percent, reorder_percent=percent, gap=st.integers(1, 10), copies=st.integers(1, 3),
-    burst=st.none() | st.builds(Burst, enter_percent=percent, leave_percent=percent),
-    when=st.sampled_from(["", "@3", "20%", "2*@4+", "@10+5"]),
-)  # fmt: skip
+rest = {
+    "delay_ms": st.floats(1, 1000), "jitter_ms": st.floats(0, 100), "duplicate_percent": percent,
+    "corrupt_percent": percent, "reorder_percent": percent, "gap": st.integers(1, 10), "copies": st.integers(1, 3),
+    "when": st.sampled_from(["", "@3", "20%", "2*@4+", "@10+5"]),
+}  # fmt: skip
+bursts = st.builds(Burst, enter_percent=percent, leave_percent=percent)
+impairments = st.builds(Impairment, loss_percent=percent, **rest) | st.builds(Impairment, burst=bursts, **rest)
 
 
 @given(impairments)
@@ -44,6 +44,7 @@ def test_json_and_repr_come_back_equal(wish: Impairment) -> None:
         ({"reorder_percent": 10}, "delay"), ({"port": 80}, "protocol"), ({"port": 99999, "protocol": "tcp"}, "port"),
         ({"distribution": "gauss"}, "distribution"), ({"protocol": "sctp"}, "protocol"), ({"copies": 1.5}, "copies"),
         ({"port": 80.0, "protocol": "tcp"}, "port"), ({"when": "@"}, "when"), ({"when": "sometimes"}, "when"),
+        ({"loss_percent": 5, "burst": Burst(enter_percent=1, leave_percent=10)}, "both loss_percent and burst"),
     ],
 )  # fmt: skip
 def test_values_without_a_meaning_are_refused_by_name(fields: dict[str, Any], word: str) -> None:
@@ -69,7 +70,13 @@ def test_netem_gets_what_it_would_be_told_by_hand() -> None:
     assert netem(PROFILES["3g"]).endswith("delay 250ms loss 1.5% rate 750kbit")
 
 
-@pytest.mark.parametrize("fields", [{"when": "@3", "loss_percent": 1}, {"duplicate_percent": 1, "copies": 2}])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"when": "@3", "loss_percent": 1}, {"duplicate_percent": 1, "copies": 2},
+        {"delay_ms": 5, "jitter_ms": 1, "keeps_order": True},
+    ],
+)  # fmt: skip
 def test_what_netem_cannot_do_is_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(LabError):
         netem(Impairment(**fields))
@@ -114,7 +121,10 @@ def test_a_file_describes_hosts_networks_and_links(tmp_path: Path) -> None:
     )
     found = read_description(file)
     assert list(found.hosts) == ["a", "b"] and found.hosts["b"].ready == 80 and found.seed == 4
-    assert found.chaos == (Bad(("a", "b"), Impairment(loss_percent=30), True), Bad("all", PROFILES["3g"]))
+    assert found.chaos == (
+        Bad(f"{file}: chaos 1", ("a", "b"), Impairment(loss_percent=30), True),
+        Bad(f"{file}: chaos 2", "all", PROFILES["3g"]),
+    )
 
 
 @pytest.mark.parametrize(
@@ -127,6 +137,10 @@ def test_a_file_describes_hosts_networks_and_links(tmp_path: Path) -> None:
         ('[hosts.a]\n[networks]\nlan=["a","b"]', "'b'"),
         ('[hosts.a]\n[[chaos]]\nwhere="a"\nprofile="3g"\ndelay_ms=1', "both"),
         ('[hosts.a]\n[[chaos]]\nwhere="a"\none_way=true', "nothing is wrong"),
+        ('[hosts.a]\n[[chaos]]\nwhere="a"\nwhen="@3"\ncopies=2', "nothing is wrong"),
+        ('[hosts.a]\n[[chaos]]\nprofile="3g"', "it is not said where"),
+        ('[hosts.a]\nready=80', "no command runs there"), ('[hosts.a]\ncommand=["x"]\nready=70000', "ready"),
+        ('[hosts.a]\ncommand=["x"]\nready=-1', "ready"),
     ],
 )  # fmt: skip
 def test_a_bad_file_is_refused_with_its_name_and_the_key(tmp_path: Path, text: str, word: str) -> None:

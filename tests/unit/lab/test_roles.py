@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from blackstart.lab import Lab, LabError, NetworkChaos
-from blackstart.lab.chaos import _pairs
+from blackstart.lab.chaos import _pairs, paths
 from blackstart.lab.description import read_description
 
 ROLES = {"primary": ["a"], "replica": ["b", "c"]}
@@ -39,6 +39,16 @@ def test_a_role_alone_is_all_that_its_hosts_send_and_get_each_path_once() -> Non
     assert len(pairs) == len(set(pairs)) == 10
     assert not {pair for pair in pairs if not {"b", "c"} & set(pair)}
     assert len(_pairs(Told(roles=ROLES), "replica", True)) == 6
+
+
+def test_a_fault_on_hosts_that_are_on_no_network_together_is_refused() -> None:
+    lab = Lab(networks={"front": ["a", "b"], "back": ["b", "c"]}, roles={"ends": ["a", "c"]})
+    with pytest.raises(LabError, match="no two of its hosts are on one network") as refused:
+        NetworkChaos(lab).apply_loss(("a", "c"), 10)
+    assert "back has b, c" in refused.value.next_step
+    assert paths(lab, "ends", True) and paths(lab, "all", False) and paths(lab, ("b", "c"), False)
+    with pytest.raises(LabError, match="means no path"):
+        paths(Lab("alone"), "all", False)
 
 
 def test_a_partition_by_role() -> None:

@@ -69,7 +69,9 @@ def test_each_host_has_an_address_of_its_own_on_each_network() -> None:
     assert len({i.mac for hosts in many.values() for i in hosts}) == 600
 
 
-@pytest.mark.parametrize("networks", [{}, {"lan": ["a", "a"]}, {"lan": ["a b"]}, {"lan": ["-a"]}, {"lan": [""]}])
+@pytest.mark.parametrize("networks", [{}, {"lan": ["a", "a"]}, {"lan": ["a b"]}, {"lan": ["-a"]}, {"lan": [""]},
+    {"lan": ["localhost"]}, {"lan": ["All"]}, {"lan": ["A", "a"]}, {"lan": ["10"]}, {"lan": ["0x7f"]},
+])  # fmt: skip
 def test_names_that_are_none_are_refused(networks: dict[str, list[str]]) -> None:
     with pytest.raises(LabError):
         addressed(networks)
