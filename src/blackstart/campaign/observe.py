@@ -321,7 +321,7 @@ class Observer:
             zygote=self.zygote,
             bench=bench,
             calibration=calibration,
-            surface=surface(traces, found, chain[-1].files, uncovered),
+            surface=surface(traces, found, chain[-1].files, uncovered, bench.peers),
             clean_runs=self.runs,
             notes=[*self.notes, *crossings(traces[0], self.layout, masker)],
         )

@@ -80,7 +80,8 @@ class Life(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     again_s: it was ready after that; stop_s: it was told to stop; held_up: what it did when it had not stopped in time;
     tried: whether it used the processor or wrote anything between healing and the end of the time to settle;
     again: what the workload said the last time that it ran after that, if it did; again_workload: how that one ended;
-    connects: how often the service connected to anything after healing; connected: how often it had connected to the
+    connects: how often the service connected to anything once what broke was back (at healing; at the fault, if that
+    hit one connection and no more); connected: how often it had connected to the
     same before the fault; idle_s: how long before that workload it connected last, or was healed; pause_s: the longest
     wait with a limit of its own that it was seen in at the end of that;
     census: just before it was told to stop; effects: what it did by itself after it was ready again, where that was

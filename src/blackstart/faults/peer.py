@@ -75,7 +75,8 @@ _AT_CONNECT: tuple[str, ...]
 _AT_SEND: tuple[str, ...]
 _AT_CONNECT = (SILENT, REFUSED, RESET, PARTIAL, CLOSED, SLOW, UNANSWERED)
 _AT_SEND = (SILENT, REFUSED, RESET, PARTIAL)
-_OF_STREAMS = (RESET, PARTIAL, CLOSED, UNANSWERED)
+_BRIEF = (RESET, PARTIAL)
+_OF_STREAMS = (*_BRIEF, CLOSED, UNANSWERED)
 
 
 class Peer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="peer", tag_field="fault"):
@@ -93,9 +94,14 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="p
         """Healed before the restart."""
         return False
 
+    @property
+    def is_brief(self) -> bool:
+        """It hits one connection, and who connects after that is served, before anything is healed."""
+        return self.how in _BRIEF
+
     def __str__(self) -> str:
         peer = self.point.path.removeprefix("socket:")
-        back = f", for {self.back_s:.0f} s" if self.back_s and self.how not in (RESET, PARTIAL) else ""
+        back = f", for {self.back_s:.0f} s" if self.back_s and not self.is_brief else ""
         return f"{peer} {_WORDS[self.how]}{back}, from {self.point.call} @{self.point.nth} on{during(self.phase)}"
 
     @contextmanager
@@ -241,7 +247,7 @@ class _Breaking:
             deafness = Toxic("deafness", UPSTREAM, _Deafness())
             deafness.shared[_BACK] = asyncio.Event()
             return [deafness, Toxic("silence", DOWNSTREAM, _Silence())]
-        if how in (RESET, PARTIAL):
+        if how in _BRIEF:
             number = await self._number(client, proxy)
             return [_Chosen(_Cut(reset=how == RESET), lambda one: one == number)]
         faults: dict[str, Fault] = {

@@ -39,7 +39,8 @@ def signed(value: int) -> int:
 
 class Reader:
     """Makes Operations. data_max: how many bytes written are kept of each; positions: whether offsets of plain writes
-    are asked for (a look into /proc each); connects: when, and to what; connected: the latter, not masked.
+    are asked for (a look into /proc each); connects: when, and to what; connected: the latter, not masked, and
+    where else something was sent to an address.
     """
 
     def __init__(
@@ -84,6 +85,8 @@ class Reader:
         if call.address >= 0 and name == "connect":
             self.connected.add(path)
             self.connects.append((at_s, masked))
+        elif call.address >= 0 and name == "sendto" and event[call.address] and len(self.connected) < _CONNECTS_MAX:
+            self.connected.add(path)
         nth = counts[name] = counts.get(name, 0) + 1
         # The first seven by place: of more than fifteen by name CPython makes a dictionary, which takes as long as all
         # the rest.

@@ -45,8 +45,8 @@ _RECEIVE, _SEND = notify.RECEIVE, notify.SEND
 class Recorder(msgspec.Struct, frozen=True):
     """What is kept of each operation. mask: run-specific path -> masked path; data: the bytes written, at most
     `data_max` of each and `data_total_max` of all; sites: where in the program the calls are made that change or sync
-    something or go to what was connected, all below `roots`; offsets: of plain writes too, which have no such argument;
-    roots: keep only what happens below these paths, and to streams and sockets (none: all); limit: how many are kept.
+    something or go to a peer, all below `roots`; offsets: of plain writes too, which have no such argument; roots: keep
+    only what happens below these paths, and to streams and sockets (none: all); limit: how many are kept.
     """
 
     mask: Callable[[str], str] | None = None

@@ -123,7 +123,8 @@ class Api:
             plain = {"content-type": _TEXT, "x-content-type-options": "nosniff"}
             return Answer(403, b"User agent not allowed\n", plain)
         shown = headers.get("authorization", "").removeprefix("Bearer ")
-        if self._token and not hmac.compare_digest(shown.encode(), self._token.encode()):
+        wanted = self._token.encode(errors="surrogateescape")
+        if wanted and not hmac.compare_digest(shown.encode("latin-1"), wanted):
             return _failure(ApiError(401, "this server wants its token: Authorization: Bearer TOKEN"))
         return None
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import ipaddress
 import json
+import logging
 import resource
 import signal
 import socket
@@ -20,6 +21,9 @@ from blackstart.proxy import listener
 from blackstart.proxy.address import TCP, Address, AddressError, of_socket
 from blackstart.proxy.api import Api
 from blackstart.proxy.proxies import PopulateError, Proxies
+from blackstart.proxy.wire import unread
+
+log = logging.getLogger("blackstart.proxy")
 
 
 class ServeOptions(msgspec.Struct, frozen=True):
@@ -128,9 +132,12 @@ async def _bind(options: ServeOptions) -> socket.socket:
     try:
         return await listener.bind(Address(TCP, options.host, options.port))
     except AddressError as error:
+        is_host = error.what.endswith(("no such host", "cannot assign requested address"))
         raise BlackstartError(
             f"the API cannot listen at {options.host}:{options.port}: {error.what}",
-            next_step="choose another --port; 0 takes a free one",
+            next_step="give --host an address of this machine"
+            if is_host
+            else "choose another --port; 0 takes a free one",
         ) from error
 
 
@@ -145,6 +152,8 @@ async def _populate(proxies: Proxies, config: str) -> None:
         raise BlackstartError(f"{config} is no JSON: {error}", where=config) from error
     try:
         await proxies.populate(described)
+        for sentence in unread(described):
+            log.warning("%s: %s", config, sentence)
     except PopulateError as error:
         failed = len(error.made) + 1
         raise BlackstartError(f"proxy {failed} of {config}: {error.what}", where=config) from error

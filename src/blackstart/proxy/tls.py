@@ -28,7 +28,7 @@ class Tls(msgspec.Struct, frozen=True):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         try:
             context.load_cert_chain(self.certificate, self.key or None)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise AddressError(
                 f"certificate {self.certificate}: {error}", next_step="give files in PEM form"
             ) from error
@@ -45,6 +45,6 @@ class Tls(msgspec.Struct, frozen=True):
             return context
         try:
             context.load_verify_locations(self.ca)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise AddressError(f"certificates {self.ca}: {error}", next_step="give a file in PEM form") from error
         return context

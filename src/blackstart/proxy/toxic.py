@@ -72,7 +72,13 @@ def parse_rule(text: str) -> rules.Rule | None:
     if not text.strip():
         return None
     terms = [term if term.split()[-1:] == ["off"] else f"{term} yield" for term in text.split("->")]
-    return rules.parse("->".join(terms))
+    try:
+        return rules.parse("->".join(terms))
+    except BlackstartError as error:
+        # The verb is ours, and nobody wrote it.
+        raise ToxicError(
+            error.what.replace(" yield", ""), next_step="a rule of a toxic says only when: @3, 3*, 20%, 2* off -> @5+"
+        ) from error
 
 
 class Toxic:

@@ -8,13 +8,15 @@ number must be written as one (`100.0` is refused). Beyond it: `toxics`, `upstre
 from __future__ import annotations
 
 import json
+import re
 import struct
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
 from blackstart.core.errors import BlackstartError
+from blackstart.core.verbs import near
 from blackstart.proxy.interfaces import Fault
 from blackstart.proxy.tls import Tls
 from blackstart.proxy.toxic import DOWNSTREAM, STREAMS, Toxic
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from blackstart.proxy.proxy import Proxy
 
 NAME_CHARACTERS_MAX = 1000
+# Halves of a pair that stand alone, without those that stand for a byte of a file's name.
+_HALVES = re.compile(r"[\ud800-\udc7f\udd00-\udfff]")
 _KINDS: dict[str, tuple[type, ...]] = {
     "string": (str,),
     "bool": (bool,),
@@ -132,8 +136,17 @@ def _fields(value: Any, kinds: dict[str, str], what: str) -> dict[str, Any]:
         fits = isinstance(given, _KINDS[kind]) and (kind == "bool" or not isinstance(given, bool))
         if not fits or not _is_in_range(given, kind):
             raise _bad(f"json: cannot unmarshal {_go_kind(given)} into Go struct field {what}.{name} of type {kind}")
-        found[name] = given
+        found[name] = _whole(given)
     return found
+
+
+def _whole(value: Any) -> Any:
+    """A value as Go reads it: half a character becomes the sign for what is none."""
+    if isinstance(value, str):
+        return _HALVES.sub("\ufffd", value)
+    if isinstance(value, list):
+        return [_whole(one) for one in value]
+    return {_whole(key): _whole(one) for key, one in value.items()} if isinstance(value, dict) else value
 
 
 def _is_in_range(value: Any, kind: str) -> bool:
@@ -213,6 +226,30 @@ def merged(fault: msgspec.Struct, attributes: dict[str, Any] | None) -> msgspec.
     kinds = {one.name: _GO[cast(type, one.type)] for one in msgspec.structs.fields(fault)}
     given = _fields(attributes, kinds, f"{type(fault).__name__}Toxic.attributes")
     return msgspec.structs.replace(fault, **given)
+
+
+def unread(described: Any) -> list[str]:
+    """What a list of proxies that could be read says in vain, a sentence each: keys that nobody reads, a name twice."""
+    found: list[str] = []
+    names: set[str] = set()
+    for one in described or ():
+        name = str(proxy_body(one).name)
+        if name in names:
+            found.append(f"there are two proxies {name!r}, and only the last one is made")
+        names.add(name)
+        found += _unknown(one, (*_PROXY, "Logger"), f"proxy {name!r}")
+        for toxic in proxy_body(one).toxics or ():
+            body = ToxicBody(**_fields(toxic, _TOXIC, "ToxicWrapper"))
+            kind, where = known()[body.type or ""], f"toxic {body.type} of proxy {name!r}"
+            found += _unknown(toxic, _TOXIC, where)
+            attributes = [field.name for field in msgspec.structs.fields(kind)]
+            found += _unknown(body.attributes or {}, attributes, f"{where}, attributes")
+    return found
+
+
+def _unknown(given: Any, names: Collection[str], where: str) -> list[str]:
+    known_names = {name.lower(): name for name in names}
+    return [f"{where}: nobody reads {key!r}{near(key, names)}" for key in given or () if key.lower() not in known_names]
 
 
 def proxy_out(proxy: Proxy) -> dict[str, Any]:

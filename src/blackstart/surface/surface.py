@@ -12,8 +12,8 @@ from blackstart.core.trace import Operation
 
 
 class Surface(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """files: masked path -> role; databases: those of them that are SQLite; peers: addresses connected to; ports:
-    addresses listened on; programs: what was executed; signals: those sent inside; uncovered: thing -> why.
+    """files: masked path -> role; databases: those of them that are SQLite; peers: addresses connected or sent to;
+    ports: addresses listened on; programs: what was executed; signals: those sent inside; uncovered: thing -> why.
     """
 
     files: dict[str, str] = {}
@@ -30,8 +30,10 @@ def surface(
     files: Mapping[str, str],
     image: Image,
     uncovered: Mapping[str, str] | None = None,
+    peers: Iterable[str] = (),
 ) -> Surface:
-    """files: the measured roles; image: a masked image in which contents were read."""
+    """files: the measured roles; image: a masked image in which contents were read; peers: known to be some, such as
+    those to which datagrams are sent without a connect."""
     traces = list(traces)
     seen: dict[str, dict[str, None]] = {"connect": {}, "bind": {}}
     signals: dict[str, None] = {}
@@ -45,7 +47,7 @@ def surface(
     return Surface(
         files=dict(sorted(files.items())),
         databases=tuple(sorted(databases)),
-        peers=_sockets(seen["connect"]),
+        peers=_sockets({**seen["connect"], **dict.fromkeys(peers)}),
         ports=_sockets(seen["bind"]),
         programs=tuple(dict.fromkeys(path for trace in traces for path in _executed(trace))),
         signals=tuple(signals),

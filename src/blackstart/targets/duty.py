@@ -32,7 +32,8 @@ class Duty(msgspec.Struct, frozen=True, kw_only=True):
     works: whether the workload runs; asks: whether the check does; acknowledged: ids that the check is told; heal:
     ends the faults that do not end by themselves (None: there are none); settle_s: how long it then has to be well
     again; signals_at_stop: sent just after TERM; works_again: whether the workload runs once more after healing, and
-    again for at most again_max_s until all is done; when_ready: done as soon as it is ready, again until it is true or
+    again for at most again_max_s until all is done; is_brief: what breaks is well again once it has been broken, before
+    that healing; when_ready: done as soon as it is ready, again until it is true or
     a second has passed; hold_s: how long at least after that the faults stay; watch_s: how long it is watched when it
     is ready again, or shorter, until it did something of each of `effects` by itself (none: of what it did at all);
     heard: called with what the workload says, before the target's next recorded operation is done; again:
@@ -49,6 +50,7 @@ class Duty(msgspec.Struct, frozen=True, kw_only=True):
     signals_at_stop: tuple[int, ...] = ()
     works_again: bool = False
     again_max_s: float = 60.0
+    is_brief: bool = False
     when_ready: Callable[[], bool] | None = None
     hold_s: float = 0.0
     watch_s: float = 0.0

@@ -220,13 +220,14 @@ class _Serving(Start):
         A pause that grows with each vain try is about as long as all the tries before it.
         """
         began_s, healed_s = self.elapsed_s(), self.life.healed_s
+        back_s = self.life.fired_s if self.duty.is_brief else healed_s
         outage_s = max(0.0, healed_s - self.life.fired_s) if self.life.fired_s >= 0 else 0.0
         enough_s = began_s + max(self.duty.settle_s, 2 * outage_s + 5.0)
         connects = self.supervisor.connects if self.supervisor else ()
         while not self.is_down:
             begins_s = self.elapsed_s()
             found, told = self._use(workload)
-            after = [(at_s, to) for at_s, to in connects if at_s > healed_s]
+            after = [(at_s, to) for at_s, to in connects if at_s > back_s]
             once = [to for at_s, to in connects if at_s <= self.life.fired_s and to in {to for _, to in after}]
             self.life = msgspec.structs.replace(
                 self.life, again=found, again_workload=told, connects=len(after), connected=len(once),

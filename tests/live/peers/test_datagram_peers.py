@@ -97,8 +97,10 @@ def test_where_a_clean_run_turns_to_is_learnt_and_an_abstract_name_is_said_to_be
     stage.runs(TO_NOBODY.replace("LIMIT", "None").replace("TRIES", "1") + abstract)
     bench = stage.bench
     with bench.image_from("S0") as image, bench.zygote.sandbox(image) as sandbox:
-        recorder = Recorder(mask=bench.masker)
+        recorder = Recorder(mask=bench.masker, sites=True)
         run, seen = bench.start(sandbox, image, "clean", calls=OBSERVED, recorder=recorder, patience=PATIENT)
     assert run.end.code == 0 and bench.peers == {PATH: "udp"}
+    sites = [o.site for o in seen.trace if o.call == "sendto" and o.path == PATH]
+    assert sites == [("<string>:<module>:9",)] * 3
     assert "abstract" in seen.uncovered["socket:unix:@blackstart-abstract"]
     assert "datagrams" in seen.uncovered[f"socket:unix:{stage.cwd}/log"]

@@ -131,11 +131,17 @@ def judge(history: History) -> Verdict:
         ("MODE = 'good'" + PAHO, SILENT, "passed"),
         ("MODE = 'bad'" + PAHO, REFUSED, FAILED),
         ("MODE = 'bad'" + PAHO, SILENT, FAILED),
+        ("MODE = 'good'" + PAHO, RESET, "passed"),
+        # Connected again within a second, long before the outage of the others would be over.
+        ("MODE = 'bad'" + PAHO, RESET, FAILED),
+        ("MODE = 'bad'" + PAHO, PARTIAL, FAILED),
         (AIOMQTT, REFUSED, "passed"),
         (AIOMQTT, SILENT, "passed"),
+        (AIOMQTT, RESET, "passed"),
     ],
-    ids=["paho", "paho and silence", "never subscribes anew", "never, and silence", "aiomqtt", "aiomqtt and silence"],
-)
+    ids=["paho", "paho and silence", "never subscribes anew", "never, and silence", "paho, reset", "never, and reset",
+         "never, and cut", "aiomqtt", "aiomqtt and silence", "aiomqtt, reset"],
+)  # fmt: skip
 def test_a_broker_that_restarts(stage: Stage, script: str, how: str, outcome: str) -> None:
     history, verdict = judged(stage, script, how, nth=4)
     life = history.runs[0].life

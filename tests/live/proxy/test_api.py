@@ -293,6 +293,9 @@ def test_a_token_is_wanted_where_one_was_given(serving: Callable[..., Api]) -> N
     assert api.ask("GET", "/version")[0] == 401
     assert api.ask("GET", "/version", Authorization="Bearer wrong")[0] == 401
     assert api.ask("GET", "/version", Authorization="Bearer s3cret")[0] == 200
+    umlaut = serving("--token", "schlüssel")
+    shown = "Bearer schlüssel".encode().decode("latin-1")  # as a client that sends UTF-8 puts it on the wire
+    assert umlaut.ask("GET", "/version", Authorization=shown)[0] == 200
 
 
 def test_it_ends_in_order_on_a_signal(serving: Callable[..., Api], echo: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.proxy.conftest import Api, connect, read
+from tests.live.proxy.conftest import Api, connect, read, stop
 
 pytestmark = pytest.mark.live
 
@@ -48,6 +48,7 @@ def test_the_config_file_makes_proxies_with_toxics(serving: Callable[..., Api], 
         ('[{"name": "a", "upstream": "x:1", "listen": "nowhere"}]', "missing port in address"),
         ('[{"name": "a", "upstream": "x:1", "toxics": [{"type": "no"}]}]', "invalid toxic type"),
         ('[{"name": "a", "upstream": "x:1", "toxics": [{"type": "noop", "rule": "@"}]}]', "needs the number of a hit"),
+        ('[{"name": "a\\ud800", "upstream": "x:1", "listen": "nowhere"}]', "missing port in address"),
     ],
 )
 def test_a_wrong_config_file_is_named(tmp_path: Path, text: str, said: str) -> None:
@@ -56,6 +57,29 @@ def test_a_wrong_config_file_is_named(tmp_path: Path, text: str, said: str) -> N
     error = refused("--port", "0", "--config", str(config))
     assert said in error
     assert str(config) in error
+
+
+def test_what_a_config_file_says_in_vain_is_told(serving: Callable[..., Api], tmp_path: Path) -> None:
+    """As Toxiproxy does, the server starts; a toxic that is milder than meant would be taken for a good program."""
+    config = tmp_path / "proxies.json"
+    toxics = [{"type": "latency", "attributes": {"latncy": 5}}, {"type": "noop", "toxcity": 0.5}]
+    proxy = {"name": "a", "LISTEN": "127.0.0.1:0", "upstream": "127.0.0.1:1", "Logger": {}}
+    config.write_text(json.dumps([proxy, proxy | {"toxics": toxics, "upstreem": "x"}]))
+    api = serving("--config", str(config))
+    assert len(api.json("GET", "/proxies/a/toxics")) == 2
+    said = stop(api)
+    assert said.splitlines() == [
+        f"{config}: there are two proxies 'a', and only the last one is made",
+        f"{config}: proxy 'a': nobody reads 'upstreem'; did you mean 'upstream'?",
+        f"{config}: toxic latency of proxy 'a', attributes: nobody reads 'latncy'; did you mean 'latency'?",
+        f"{config}: toxic noop of proxy 'a': nobody reads 'toxcity'; did you mean 'toxicity'?",
+    ]
+
+
+def test_the_advice_fits_what_is_wrong_with_the_address() -> None:
+    for host in ("host.invalid", "192.0.2.1"):
+        error = refused("--host", host, "--port", "0", "--no-token")
+        assert "give --host an address of this machine" in error and "another --port" not in error
 
 
 def test_a_file_that_is_not_there_and_a_port_that_is_taken(tmp_path: Path) -> None:

@@ -45,6 +45,9 @@ def make(api: Api, echo: str, name: str = "good") -> str:
         (b'{"name": "s", "upstream": "a:1", "listen": "127.0.0.1:0", "toxics": {}}', 400),
         (b'{"name": "s", "upstream": "a:1", "listen": "127.0.0.1:0", "upstreams": [1]}', 400),
         (b'{"name": "s", "upstream": "a:1", "listen": "127.0.0.1:0", "tls": {"certificate": 1}}', 400),
+        (b'{"name": "s", "upstream": "a:1", "listen": "127.0.0.1:0", "tls": {"certificate": "\\u0000"}}', 500),
+        (b'{"name": "s", "upstream": "a:1", "listen": "127.0.0.1:0", "tls": {"upstream": true, "ca": "\\u0000"}}', 500),
+        (b'{"name": "half \\ud800", "upstream": "\\ud800:1", "listen": "127.0.0.1:0"}', 201),
     ],
     ids=lambda value: str(value)[:24],
 )
@@ -52,6 +55,17 @@ def test_a_hostile_body_has_its_answer_and_harms_nobody(api: Api, echo: str, bod
     listen = make(api, echo)
     assert api.ask("POST", "/proxies", body)[0] == status
     assert works(api, listen)
+
+
+def test_half_a_character_is_the_sign_for_none_as_in_go(api: Api, echo: str) -> None:
+    toxics = [{"type": "noop", "name": "\udfff"}]
+    body = {"name": "\ud83d\ude00\ud800", "upstream": echo, "listen": "127.0.0.1:0", "toxics": toxics}
+    made = api.json("POST", "/proxies", body)
+    assert (made["name"], made["toxics"][0]["name"]) == ("\U0001f600\ufffd", "\ufffd")
+    assert works(api, made["listen"])
+    with connect(made["listen"]) as sock:
+        sock.sendall(b"x")
+        assert read(sock, 1) == b"x"
 
 
 def test_a_name_of_a_megabyte_in_the_path(api: Api, echo: str) -> None:

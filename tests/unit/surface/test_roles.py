@@ -239,8 +239,11 @@ def test_the_surface_lists_files_peers_ports_and_programs() -> None:
     ]  # fmt: skip
     content = Content(form="sqlite", digest="d")
     seen = surface(
-        [trace], {"/d/n": "state"}, {"/d/n": FileState(path="/d/n", content=content)}, {"/d/m": "shared mapping"}
-    )
-    assert (seen.databases, seen.peers, seen.ports) == (("/d/n",), ("inet:1.2.3.4:80",), ("inet:0.0.0.0:8080",))
+        [trace], {"/d/n": "state"}, {"/d/n": FileState(path="/d/n", content=content)}, {"/d/m": "shared mapping"},
+        peers=["socket:inet:127.0.0.1:53", "socket:inet:1.2.3.4:80"],
+    )  # fmt: skip
+    assert (seen.databases, seen.ports) == (("/d/n",), ("inet:0.0.0.0:8080",))
+    # To the second only datagrams were sent, without a connect.
+    assert seen.peers == ("inet:1.2.3.4:80", "inet:127.0.0.1:53")
     assert seen.signals == ("SIGTERM",)
     assert (seen.programs, seen.uncovered) == (("/usr/bin/sort",), {"/d/m": "shared mapping"})
