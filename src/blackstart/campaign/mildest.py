@@ -28,13 +28,15 @@ SOFTEN_MIN_S, SOFTEN_MAX_S = 10.0, 30.0
 
 
 def harm(plan: Plan) -> tuple[float, ...]:
-    """Small where little is broken: how many faults, whether the last one stays, how little it leaves, how early."""
+    """Small where little is broken: how many faults, a kill before all else (it happens to every program, and needs no
+    words), whether the last one stays, how little it leaves, how early.
+    """
     fault = plan.faults[-1]
     stays = getattr(fault, "persistent", False) or not getattr(fault, "freed", True)
     leaves = getattr(fault, "most", 0) + getattr(fault, "room", 0)
     point = getattr(fault, "point", None)
     place = point.operation.index if point is not None and point.operation is not None else 0
-    return len(plan.faults), stays, -leaves, -place
+    return len(plan.faults), plan.kind != "kill", stays, -leaves, -place
 
 
 def postponed(tasks: deque[Task], hung: Plan) -> deque[Task]:
@@ -47,7 +49,7 @@ def postponed(tasks: deque[Task], hung: Plan) -> deque[Task]:
 
 
 def _stays(plan: Plan) -> bool:
-    return bool(plan.faults) and bool(harm(plan)[1])
+    return bool(plan.faults) and bool(harm(plan)[2])
 
 
 def soften(campaign: Campaign, shop: Workshop) -> None:

@@ -82,6 +82,7 @@ class Tally:
     muted: dict[str, str] = field(default_factory=dict)
     unknown: dict[str, int] = field(default_factory=dict)
     appended: frozenset[str] = frozenset()  # files that clean runs only append to
+    takes: bool = False  # whether clean runs take files away that they never write
     nulls: int = 0
     chosen: int = 0
     cut: int = 0
@@ -96,7 +97,8 @@ class Tally:
 
     def failure(self, trial: str, outcome: Outcome, verdict: Verdict) -> Failure:
         """A failing verdict of a trial, with what is known of the files."""
-        return Failure(trial=trial, history=outcome.history, verdict=verdict, appended=self.appended)
+        history, appended, takes = outcome.history, self.appended, self.takes
+        return Failure(trial=trial, history=history, verdict=verdict, appended=appended, takes=takes)
 
     def is_explained(self, plan: Plan, failure: Failure) -> bool:
         """Whether the crash alone, or the fault that fell into recovery from it alone, is known to do the same."""

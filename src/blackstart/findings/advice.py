@@ -65,6 +65,10 @@ TOGETHER = (
     "Keep in one file, or change in one transaction of a database, what must change together; or note first what is to "
     "be done, and let a start that finds the note finish it or take it back."
 )
+TAKEN = (
+    "Take a task away (remove, move, or mark it as done) only after what came of it is written and synced, and let it "
+    "do no harm if it is done twice: what was taken first is gone when the program dies in between."
+)
 _BY_CONSEQUENCE = {
     "lost": _ATOMIC + " Acknowledge (print, answer) only after that.",
     "corrupt": _ATOMIC,
@@ -95,7 +99,9 @@ def power_advice(
     lost = set(cut.lost_kinds)
     names_only = lost == {"entry"}
     renames = cut.moved and not lost & {"entry", "dropped"} and not set(hurt) & set(cut.paths)
-    if "dropped" in lost and not cut.again:
+    if consequence == "stuck" and "dropped" in lost:
+        found = _BY_CONSEQUENCE["stuck"]
+    elif "dropped" in lost and not cut.again:
         found = _KEPT
     elif "dropped" in lost:
         found = (

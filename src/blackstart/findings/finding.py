@@ -15,7 +15,7 @@ from blackstart.core.frames import shown_name
 from blackstart.core.history import EXITED, History, Injected
 from blackstart.core.trace import OPENING, Operation
 from blackstart.core.verdict import DEFECT, FAILED, NOTE, POLICY, Verdict
-from blackstart.findings.advice import LINKED, MOVED, TOGETHER, UNCHECKED, advice, power_advice
+from blackstart.findings.advice import LINKED, MOVED, TAKEN, TOGETHER, UNCHECKED, advice, power_advice
 from blackstart.findings.fingerprint import context, fingerprint
 
 CRITICAL, MAJOR, MINOR, LOW = "critical", "major", "minor", "low"
@@ -30,13 +30,14 @@ _SHARED = re.compile(r"\.so[.:]")
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One failing verdict of one trial; trial: its id, empty if it has none yet; appended: masked paths of the files
-    that clean runs only append to.
+    that clean runs only append to; takes: whether clean runs take files away that they never write (tasks).
     """
 
     history: History
     verdict: Verdict
     trial: str = ""
     appended: frozenset[str] = frozenset()
+    takes: bool = False
 
     @property
     def injected(self) -> Injected | None:
@@ -181,6 +182,8 @@ def _advice(failure: Failure, call: str) -> str:
     appended = bool(verdict.paths) and failure.appended.issuperset(verdict.paths)
     if verdict.consequence == "stuck" and any("nothing of its content is" in text for text in verdict.evidence):
         return MOVED
+    if any(text.startswith("each of these files is whole by itself") for text in verdict.evidence):
+        return TOGETHER
     if injected is not None and injected.cut is not None:
         cuts = [one.cut for one in failure.history.injected if one.cut is not None]
         return power_advice(cuts, verdict.consequence, verdict.label, verdict.paths, appended=appended)
@@ -191,6 +194,8 @@ def _advice(failure: Failure, call: str) -> str:
     if len(verdict.paths) > 1 and any(text.startswith("the check answers") for text in verdict.evidence[:1]):
         return TOGETHER
     is_read = failure.operation is not None and (failure.operation.reads or _is_opening(failure.operation))
+    if failure.takes and verdict.consequence == "lost" and failure.history.kind in ("kill", "signal"):
+        return TAKEN
     has_said = any(text.startswith("it says that") for text in verdict.evidence[:1])
     kind = failure.history.kind
     if kind in ("errno", "disk", "limit", "kill-one") and not is_read and _is_unchecked(failure):

@@ -77,7 +77,7 @@ def judge_all(
         if name == fired.NAME and any(verdict.outcome != PASSED for verdict in found):
             return tuple(verdicts)
     verdicts = [_muted(verdict, calibration.muted) for verdict in verdicts]
-    return _one_per_file(power.relabel(verdicts, history))
+    return _one_per_file(power.relabel(verdicts, history, calibration))
 
 
 def mute(nulls: Mapping[str, tuple[Verdict, ...]] | list[tuple[Verdict, ...]]) -> dict[str, str]:

@@ -25,6 +25,16 @@ def only_appended(calibration: Calibration) -> frozenset[str]:
     return frozenset(path for path in judged - replaced if _grows(calibration, path))
 
 
+def taken_away(calibration: Calibration) -> frozenset[str]:
+    """The masked paths of files that clean runs take away and never write: tasks of a queue."""
+    masker = Masker(calibration.mask)
+    trace = [one for run in calibration.chain for one in run.trace]
+    removed = {one.masked or masker(one.path) for one in trace if one.call.startswith("unlink")}
+    made = {masker(one.path2) for one in trace if one.path2}
+    made |= {one.masked or masker(one.path) for one in trace if one.changes and not one.call.startswith("unlink")}
+    return frozenset(path for path in removed - made if calibration.roles.get(path) in JUDGED_ROLES)
+
+
 def _replaced(operation: Operation, masker: Masker) -> str:
     """The file that loses what it held by this operation; `` if none does."""
     call = operation.call

@@ -10,9 +10,10 @@ import msgspec
 
 from blackstart.core.calibration import Calibration
 from blackstart.core.frames import shown_place
-from blackstart.core.history import Cut, History
+from blackstart.core.history import EXITED, Cut, History
 from blackstart.core.verdict import DEFECT, FAILED, NOTE, POLICY, Verdict
 from blackstart.oracles.answers import before_restart
+from blackstart.oracles.growth import only_appended
 from blackstart.oracles.view import View
 
 NAME = "power"
@@ -35,12 +36,34 @@ def _paths(view: View) -> tuple[str, ...]:
     return tuple(path for path in judged if path in missing) or judged
 
 
-def relabel(verdicts: list[Verdict], history: History) -> list[Verdict]:
+def relabel(verdicts: list[Verdict], history: History, calibration: Calibration) -> list[Verdict]:
     """The same verdicts with the cuts in their evidence, and with the label that they deserve."""
     cuts = [one.cut for one in history.injected if one.cut is not None]
     if history.kind != KIND or not cuts:
         return verdicts
-    return [_labelled(verdict, cuts) if verdict.outcome == FAILED else verdict for verdict in verdicts]
+    view = View(history, calibration)
+    found = [_unpromised(view, one, cuts[-1]) if one.outcome == FAILED else one for one in verdicts]
+    return [_labelled(verdict, cuts) if verdict.outcome == FAILED else verdict for verdict in found]
+
+
+def _unpromised(view: View, verdict: Verdict, cut: Cut) -> Verdict:
+    """A note where nothing is hurt but the end of a file that the program only appends to and never reads, and that end
+    was promised to nobody: the cut fell right behind the write of it, or the program had reported the failing sync.
+    """
+    hurt, roles = set(verdict.paths), view.calibration.roles
+    if verdict.oracle != "state" or verdict.consequence != "corrupt" or not hurt:
+        return verdict
+    if any(roles.get(path) != "output" for path in hurt) or not hurt <= only_appended(view.calibration):
+        return verdict
+    if "dropped" in cut.lost_kinds:
+        end, clean = (view.first.end if view.first else None), view.clean
+        is_open = end is not None and end.how == EXITED and end.code not in (0, clean.code if clean else 0)
+    else:
+        is_open = cut.before is not None and cut.after is not None and cut.after.masked in hurt
+    if not is_open:
+        return verdict
+    text = "what is damaged had not been promised to anybody yet, and no start of the program reads this file"
+    return msgspec.structs.replace(verdict, label=NOTE, evidence=(*verdict.evidence, text))
 
 
 def _labelled(verdict: Verdict, cuts: list[Cut]) -> Verdict:

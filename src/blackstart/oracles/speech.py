@@ -30,6 +30,8 @@ _TROUBLE = re.compile(
 _WORDS = re.compile(r"\w\w")
 # What an exception is told by, where a stack or a version may follow it.
 _EXCEPTION = re.compile(r"(Uncaught |Unhandled )?([\w.$]*(Error|Exception)|panic)\b[^:]{0,40}:")
+# A line of a stack that follows what was said.
+_FRAME = re.compile(r"\s+(from|at)\s")
 _NUMBER = re.compile(r"[-+]?\d+([.,:]\d+)*")
 _QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
 # `name: value` and `name = value`, as settings and sums are printed.
@@ -65,7 +67,8 @@ def spoke(view: View, run: Run) -> bool | None:
 def saying(view: View, run: Run) -> str:
     """`, saying: …` with the exception that ended it, else the last line on stderr that has words; `` if none."""
     lines = [line.rstrip() for line in view.text(run, "stderr").splitlines() if _WORDS.search(line)]
-    chosen = [line for line in lines if _EXCEPTION.match(line)] or lines
+    told = [line for line in lines if not _FRAME.match(line)] or lines
+    chosen = [line for line in told if _EXCEPTION.match(line)] or told
     return f", saying: {chosen[-1].strip()[:200]}" if chosen else ""
 
 

@@ -19,9 +19,11 @@ from blackstart.oracles.compare import is_broken
 from blackstart.oracles.legal import CORRUPT, LEGAL, LOST, legal_after, legal_unrecovered, versions_of
 from blackstart.oracles.once import judge_once
 from blackstart.oracles.outputs import reached
+from blackstart.oracles.tearing import torn
 from blackstart.oracles.view import CLOCK_KINDS, DAMAGE_KINDS, PEER_KINDS, View
 
 NAME = "state"
+WHOLE = "each of these files is whole by itself"
 _DIGITS = re.compile(r"[0-9]+")
 
 
@@ -57,11 +59,28 @@ def _by_check(view: View, last: Run) -> tuple[Verdict, ...]:
         return ()
     if answer.code != 0:
         said = f": {answer.text.strip().splitlines()[-1][:200]}" if answer.text.strip() else ""
-        return (failed(NAME, "corrupt", f"the check fails after the restart ({answer.how}{said})"),)
+        text = f"the check fails after the restart ({answer.how}{said})"
+        whole = _whole(view, last)
+        if len(whole) > 1:
+            each = f"{WHOLE}: {', '.join(whole)}; so it may be that they no longer fit together"
+            return (failed(NAME, "corrupt", text, each, paths=whole),)
+        return (failed(NAME, "corrupt", text),)
     legal = {one.text for run in (view.clean, *view.later[: view.reruns]) if (one := view.check_of(run))}
     if answer.text.strip() and answer.text in legal:
         return (passed(NAME, "the check gives an answer of a clean run"),)
     return ()
+
+
+def _whole(view: View, last: Run) -> tuple[str, ...]:
+    """The files that the clean run from here changes; () if one of them is less than clean runs leave there."""
+    paths = tuple(path for path in view.judged() if len(versions_of(view, path)) > 1)
+    for path in paths:
+        state, legal = view.state(last, path), legal_after(view, path)
+        if is_broken(state, legal.known) or (state is not None and torn(state, legal.known)):
+            return ()
+        if state is None and legal.low is not None:
+            return ()
+    return paths
 
 
 def _by_content(view: View, last: Run) -> tuple[Verdict, ...]:

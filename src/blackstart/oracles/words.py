@@ -29,7 +29,10 @@ def _difference(path: str, seen: FileState | None, expected: FileState | None, w
     if is_empty(seen):
         return f"{path} is empty; clean runs leave {amount(expected)} in it"
     place, have, want = _first_difference(seen, expected)
-    start = f"{path} holds {amount(seen)}, clean runs leave {amount(expected)}"
+    have_much, want_much = amount(seen), amount(expected)
+    start = f"{path} holds {have_much}, clean runs leave {want_much}"
+    if have_much == want_much:
+        start = f"{path} holds other content than clean runs leave ({want_much} in both)"
     if have or want:
         return f"{start}; first difference at {place}: {have} instead of {want}"
     return f"{start}; first difference at {place}" if place else start

@@ -224,12 +224,15 @@ def _is_code(path: str) -> bool:
 
 def _with_product(found: dict[str, str], used: Mapping[str, Use], records: Callable[[str], bool]) -> dict[str, str]:
     """What is appended to is an output where it is all that the job makes: the only file, nothing being told on stdout
-    either; or, where something is told there, a file of records and no account of what happened when.
+    either; or, where something is told there, a file of records and no account of what happened when. What the job
+    only takes away (a queue of tasks) it does not make; beside that, only a file of records is an output.
     """
     logs = [path for path, role in found.items() if role == "log"]
-    if {"state", "output", "cache"} & set(found.values()):
+    kept = {path for path, role in found.items() if role in ("state", "output", "cache")}
+    eaten = {path for path in kept if used[path].removed and not (used[path].written or used[path].moved_onto)}
+    if kept - eaten:
         return found
-    is_only = len(logs) == 1 and not used.get("stdout", Use()).filled
+    is_only = len(logs) == 1 and not eaten and not used.get("stdout", Use()).filled
     return {**found, **{path: "output" for path in logs if is_only or records(path)}}
 
 

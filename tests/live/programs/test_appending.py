@@ -34,3 +34,13 @@ def test_orders_kept_with_care_and_a_log_kept_without_give_nothing(mode: str, ro
     found, ran = ordered(tmp_path, mode)
     assert found == role
     assert not ran.defects and ran.status == 0, ran.said()
+
+
+@pytest.mark.parametrize(("mode", "found"), [("first", {"lost"}), ("last", set())])
+def test_a_task_that_is_taken_away_before_it_is_done_is_lost(mode: str, found: set[str], tmp_path: Path) -> None:
+    (tmp_path / "work" / "queue").mkdir(parents=True)
+    for number in (1, 2):
+        (tmp_path / "work" / "queue" / f"{number}.task").write_text(f"nail {number}\n")
+    ran = run([PYTHON, str(TARGETS / "taking.py"), mode], tmp_path / "work", "--only", "kill", budget="30s")
+    assert {finding["consequence"] for finding in ran.defects} == found, ran.said()
+    assert all("Take a task away" in finding["advice"] for finding in ran.defects), ran.said()

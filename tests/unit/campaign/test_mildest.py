@@ -45,6 +45,12 @@ def test_what_is_milder(milder: list[Any], worse: list[Any]) -> None:
     assert harm(first) < harm(second)
 
 
+def test_a_kill_is_shown_before_all_else() -> None:
+    kill = Plan(kind="kill", start="S0", faults=(Kill(point=POINT),))
+    for kind, fault in (("limit", Limit(what=SIZE, most=99)), ("errno", Errno(point=POINT, error="EIO"))):
+        assert harm(kill) < harm(Plan(kind=kind, start="S0", faults=(fault,)))
+
+
 def test_faults_that_stay_come_last_once_one_has_made_it_retry_without_end() -> None:
     stays, passes = (
         Plan(kind="errno", start="S0", faults=(Errno(point=POINT, error="EIO", persistent=stays),))

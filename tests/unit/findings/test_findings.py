@@ -263,6 +263,12 @@ def test_who_only_appends_is_not_told_to_rename(consequence: str) -> None:
     assert "rename" not in told and ("fsync a file after appending" in told) == (consequence == "lost")
 
 
+def test_who_takes_a_task_away_before_it_is_done_is_told_so() -> None:
+    for takes in (True, False):
+        (finding,) = group([msgspec.structs.replace(failure(kind="kill"), takes=takes)])
+        assert finding.advice.startswith("Take a task away") == takes
+
+
 def test_the_function_of_a_native_program_is_near_until_its_stack_was_read() -> None:
     guess = ("/usr/lib/libacl.so.1:acl_get_file:0", "/usr/bin/task:_ZN4File5closeEv:0")
     found = failure(site=guess)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from blackstart.core.trace import Operation
-from blackstart.oracles.growth import only_appended
+from blackstart.oracles.growth import only_appended, taken_away
 from tests.unit.oracles.build import calibration, clean, file
 
 PATH = "$CWD/orders.txt"
@@ -46,3 +47,11 @@ def test_a_file_whose_lines_change_is_rewritten_and_a_log_is_nobodys() -> None:
     for after, role in ((file(b"1 hammer\n2 nuts\n3 saw\n", PATH), "state"), (file(LINES + b"3 saw\n", PATH), "log")):
         one = clean(1, versions={PATH: (before, after)}, files={PATH: after}, trace=(OPENS,))
         assert only_appended(calibration(roles={PATH: role}, chain=(one,))) == set()
+
+
+@pytest.mark.parametrize(("call", "is_taken"), [("unlinkat", True), ("write", False)])
+def test_a_task_is_taken_away_and_never_written(call: str, is_taken: bool) -> None:
+    one = Operation(index=1, call=call, path="/w/orders.txt", masked=PATH, size=4, kind="file")
+    trace = (one, msgspec.structs.replace(one, call="unlink", index=2))[: 2 if call == "write" else 1]
+    known = calibration(roles={PATH: "state"}, chain=(clean(1, trace=trace),))
+    assert taken_away(known) == (frozenset({PATH}) if is_taken else frozenset())

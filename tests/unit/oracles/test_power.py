@@ -5,14 +5,14 @@ from __future__ import annotations
 import msgspec
 
 from blackstart.core.calibration import Calibration
-from blackstart.core.history import KILLED, Cut, End, History, Injected
+from blackstart.core.history import EXITED, KILLED, Cut, End, History, Injected
 from blackstart.core.reading import Reading
 from blackstart.core.trace import Operation
 from blackstart.core.verdict import DEFECT, FAILED, NOTE, POLICY, Verdict
 from blackstart.oracles import judge_all
 from blackstart.oracles.power import in_words
 
-from .build import NOTES, calibration, clean, notes, run, write
+from .build import NOTES, calibration, clean, file, notes, run, write
 
 REAL = Cut(model="xfs", models=("xfs", "posix"), never=("ext4",), is_real=True, after=write(), before=write(),
            missing=("write $CWD/notes.json @1",), lost_kinds=("data",), steps=1, paths=(NOTES,))  # fmt: skip
@@ -84,3 +84,41 @@ def test_two_calls_that_look_alike_are_told_apart_by_their_numbers() -> None:
     first, second = (Operation(index=nth, call="write", masked="stdout", nth=nth) for nth in (1, 2))
     between = in_words(Cut(model="ext4", models=("ext4",), after=first, before=second))[0]
     assert between == "the cut fell between write stdout @1 and @2"
+
+
+LINES = "$CWD/lines.txt"
+
+
+def appended(cut: Cut, *, role: str = "output", code: int = 0) -> list[Verdict]:
+    """The power goes while a line is appended to a file, and the next start appends behind what was left of it."""
+    texts = [file(b"".join(b"line %d\n" % n for n in range(1, k + 1)), LINES) for k in range(1, 6)]
+    opens = write(LINES, flags=0o2001)
+    opens = msgspec.structs.replace(opens, call="openat")
+    chain = tuple(
+        clean(k, files={LINES: texts[k + 1]}, versions={LINES: (texts[k], texts[k + 1])}, trace=(opens,), stdout="",
+              acknowledgements=())
+        for k in range(3)
+    )  # fmt: skip
+    known = calibration(chain=chain, roles={LINES: role})
+    end = End(how=EXITED, code=code) if code else End(how=KILLED)
+    left = file(b"line 1\nline 2\n" + bytes(7) + b"line 3\n", LINES)
+    runs = (run("run", {LINES: file(b"line 1\nline 2\n" + bytes(7), LINES)}, end=end), run("restart", {LINES: left}))
+    injected = Injected(fault="power cut", kind="power", hits=1, fired=1, cut=cut)
+    history = History(start="S1", kind="power", injected=(injected,), runs=runs)
+    return [verdict for verdict in judge_all(history, known) if verdict.outcome == FAILED]
+
+
+def test_zeros_behind_what_was_synced_in_a_file_that_nobody_reads_are_a_note() -> None:
+    last, sync = write(LINES), msgspec.structs.replace(write(LINES), call="fsync")
+    unsynced = msgspec.structs.replace(REAL, after=last, before=sync, lost_kinds=("data",), paths=(LINES,))
+    assert [(v.consequence, v.label) for v in appended(unsynced)] == [("corrupt", NOTE)]
+    assert [v.label for v in appended(unsynced, role="state")] == [DEFECT]  # a start reads it, and could cut it off
+    told = msgspec.structs.replace(unsynced, after=write("stdout"))
+    ended = msgspec.structs.replace(unsynced, before=None)
+    assert [v.label for cut in (told, ended) for v in appended(cut)] == [DEFECT, DEFECT]
+
+
+def test_who_reports_a_sync_that_fails_has_promised_nothing() -> None:
+    dropped = msgspec.structs.replace(REAL, before=None, lost_kinds=("dropped",), paths=(LINES,))
+    assert [v.label for v in appended(dropped, code=5)] == [NOTE]
+    assert [v.label for v in appended(dropped)] == [DEFECT]

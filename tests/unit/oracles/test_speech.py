@@ -67,6 +67,8 @@ def test_the_last_line_with_words_is_what_it_says() -> None:
          "panic: runtime error: index out of range"),
         ("Traceback (most recent call last):\n  File \"a.py\", line 3\njson.decoder.JSONDecodeError: Extra data\n",
          "json.decoder.JSONDecodeError: Extra data"),
+        ("/usr/lib/a.rb:9:in `load': data too short (ArgumentError)\n\tfrom s.rb:3:in `<main>'\n",
+         "/usr/lib/a.rb:9:in `load': data too short (ArgumentError)"),
         ("warning: old format\nDatabase appears to be locked\n", "Database appears to be locked"),
     ],
 )  # fmt: skip

@@ -6,7 +6,7 @@ import json
 
 import msgspec
 
-from blackstart.core.calibration import Calibration
+from blackstart.core.calibration import Calibration, CleanRun
 from blackstart.core.history import KILLED, End, History, Reset
 from blackstart.core.masking import UNREAD
 from blackstart.core.reading import FileState, Reading
@@ -198,6 +198,32 @@ def test_the_check_decides_first() -> None:
     failing = judge(checked("1\nnotes are damaged\n", notes(2)), yardstick)
     assert failing.consequence == "corrupt" and "notes are damaged" in failing.evidence[0]
     assert judge(checked("0\n7 notes\n", notes(1)), yardstick).consequence == "lost"
+
+
+def test_files_that_are_whole_but_fail_the_check_may_not_fit_together() -> None:
+    total = "$CWD/total.json"
+
+    def sums(count: int) -> FileState:
+        return file(json.dumps({"notes": count}).encode(), total)
+
+    def both(k: int) -> CleanRun:
+        files = {NOTES: notes(k + 1), total: sums(k + 1)}
+        return clean(k, files=files, versions={p: (None, s) for p, s in files.items()}, check=f"0\n{k + 1} notes\n")
+
+    yardstick = calibration(
+        chain=tuple(both(k) for k in range(3)), roles={NOTES: "state", total: "state"}, has_check=True
+    )
+
+    def failing(content: FileState) -> Verdict:
+        reading = Reading(name="check", value="1\ntotals differ\n")
+        files = {NOTES: content, total: sums(2)}
+        return judge(
+            history("kill", (run("run", files), run("restart", files, readings=(reading,)))), yardstick
+        )
+
+    apart = failing(notes(3))
+    assert apart.paths == (NOTES, total) and apart.evidence[1].startswith(state.WHOLE)
+    assert failing(file(b'{"notes": ["no')).paths == ()  # one of them alone is damaged
 
 
 def answered(left: str, now: str, *, said: bytes = b"", content: FileState | None = None) -> History:

@@ -193,6 +193,9 @@ def test_of_a_job_that_tells_something_the_only_file_is_its_product_if_it_holds_
     beside = [*trace, opened("/d/n"), op("read", "/d/n"), opened("/d/n", WRITE | CREATE), wrote("/d/n")]
     both = [{**one, **image("/d/n")} for one in images]
     assert role("/d/kept", beside, *both, moments=[NOON]) == "log"
+    eaten = [*trace, opened("/d/task"), op("read", "/d/task"), op("unlink", "/d/task")]
+    fewer = [{**images[0], **image("/d/task")}, images[1]]
+    assert role("/d/kept", eaten, *fewer, moments=[NOON]) == expected  # what is only taken away is not made
 
 
 @pytest.mark.parametrize(
