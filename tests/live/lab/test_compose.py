@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from blackstart.lab import PROFILES, Lab, Process
+from blackstart.lab import PROFILES, Lab, Process, netem
 from blackstart.lab.compose import compose
 from tests.live.lab.conftest import opened, until
 
@@ -120,3 +120,14 @@ def test_without_netem_it_ends_and_says_what_to_do(container: Lab) -> None:
     running = start(container, entrypoint(("root netem", "root nettem")))  # a kind that no kernel has
     status, said = end(running)
     assert status == 1 and "modprobe sch_netem" in said and qdisc(container) == before, said
+
+
+@pytest.mark.needs("tc")
+def test_tc_reads_the_words_of_each_profile(container: Lab) -> None:
+    for name, wish in PROFILES.items():
+        words = ["tc", "qdisc", "add", "dev", "eth0", "root", "netem", *netem(wish).split()]
+        done = container["other"].run(words)
+        if done.returncode == 0:
+            container["other"].run(["tc", "qdisc", "del", "dev", "eth0", "root"], check=True)
+        else:  # it read them, and the kernel has no netem
+            assert "qdisc kind is unknown" in done.stderr, (name, done)
