@@ -87,15 +87,12 @@ class Campaign:
         left_s = self.budget.lasting_s
         directories, made, service = scout(self.options, target, opened, isolation, service, companions, left_s)
         layout = ground.layout(self.options, target, directories, opened, made)
-        if layout.made:
-            where = ", ".join(layout.made)
-            self._leave_out("power", f"no power cuts: the state {where} lies in a directory too large to be copied")
         observer = Observer(layout, isolation, target, check, self.budget, service)
         observer.bench.companions = companions
         try:
             seen = observer.observe(self.progress)
             # The answers of a check while a run is under way are made of such a recording, too.
-            asks = check is not None and "kill" in self.kinds and not layout.made and service is None
+            asks = check is not None and "kill" in self.kinds and service is None
             if "power" in self.kinds or asks:
                 starts, only = self.starts(seen.calibration), self.options.only
                 self._leave_out("power", with_recordings(seen, starts, self.options.models, self.budget, only))

@@ -63,14 +63,14 @@ def disk(
 def write_state(zygote: Zygote, layout: Layout, image: str, place: str, copier: Copier) -> list[tuple[str, str]]:
     """Copy the state directories of an image below `place`, by their paths; (path on the machine, where it is now)."""
     found = []
-    for root in (*layout.copies, *layout.made):
+    for root in (*layout.copies, *layout.made, *_beside(zygote, layout, image)):
         target = os.path.join(place, root.strip("/"))
         try:
             os.makedirs(os.path.dirname(target), exist_ok=True)
             source = zygote.path(image, root) if root in layout.copies else None
             if source is not None:
                 copy_tree(source, target, root, copier)
-            elif root in layout.made:
+            elif root not in layout.copies:
                 _write_made(zygote, image, root, target, copier)
         except OSError as error:
             what = f"the state cannot be written: {error.strerror}"
@@ -80,8 +80,16 @@ def write_state(zygote: Zygote, layout: Layout, image: str, place: str, copier: 
     return found
 
 
+def _beside(zygote: Zygote, layout: Layout, image: str) -> list[str]:
+    """The files that stand beside the state in an upper layer, as a journal does when the power goes."""
+    layered = {os.path.dirname(path) for path in layout.made}
+    entries = zygote.walk(image) if layered else ()
+    files = (entry.path for entry in entries if entry.kind == "file" and entry.path not in layout.made)
+    return [path for path in files if os.path.dirname(path) in layered]
+
+
 def _write_made(zygote: Zygote, image: str, path: str, target: str, copier: Copier) -> None:
-    """What is new in a directory that is too large to be copied; nothing where it is not there yet."""
+    """What stands in an upper layer over a directory that is too large to be copied; nothing where it is not there."""
     try:
         outer = zygote.open_in(image, os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY)
     except OSError:

@@ -29,6 +29,7 @@ def with_recordings(
         seen.notes.append(why)
         return why
     chain = []
+    seen.bench.calibration = seen.calibration
     for clean in seen.calibration.chain:
         recording = record(seen, clean.start) if clean.start in starts else None
         if recording is not None:
@@ -46,7 +47,7 @@ def with_recordings(
 
 def record(seen: Observation, start: str) -> Recording | None:
     """One clean run from this start with all that it writes; None if it then ends otherwise than the others."""
-    bench, roots = seen.bench, seen.layout.copies
+    bench, roots = seen.bench, seen.layout.directories
     patience = patience_of(seen.calibration)
     # Keeping every byte takes longer, and the machine may be busy just then.
     more = {name: MORE_PATIENCE * getattr(patience, name) for name in ("deadline_s", "hard_s", "work_s")}

@@ -15,7 +15,7 @@ from blackstart.power.models import MODELS, Model, Order, model
 from blackstart.power.recording import WORKLOAD, Event, Failing, Recording, Tape
 from blackstart.power.spill import Spill
 from blackstart.power.states import Explorer, State, crash_states
-from blackstart.power.tree import StartEntry, scan
+from blackstart.power.tree import StartEntry, look, scan
 
 __all__ = [
     "CLOSE",
@@ -42,6 +42,7 @@ __all__ = [
     "State",
     "Tape",
     "crash_states",
+    "look",
     "model",
     "scan",
 ]

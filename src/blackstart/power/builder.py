@@ -7,6 +7,7 @@ is never written through one that stands there: it may have another name as well
 from __future__ import annotations
 
 import os
+import stat
 import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
@@ -34,6 +35,7 @@ class Builder:
         self._names = names
         self._roots = {root: os.open(place, _DIRECTORY_FLAGS) for root, place in places.items()}
         self._nodes = recording.tree.nodes
+        self._layered = recording.layered
         self._now: dict[str, tuple[int, int]] = {
             path: (inode, contents.digest(inode, 0) if self._nodes[inode].kind == FILE else 0)
             for path, inode in names.start.items()
@@ -104,13 +106,21 @@ class Builder:
             return
         try:
             _remove_all(directory, name)
+            if self._is_over_another(path):
+                os.mknod(name, stat.S_IFCHR, dir_fd=directory)  # tells an overlay that what lies below is gone
         finally:
             os.close(directory)
+
+    def _is_over_another(self, path: str) -> bool:
+        """Whether something of the machine's own would come to light if nothing stood at this path."""
+        return os.path.dirname(path) in self._layered and os.path.lexists(path)
 
     def _make(self, path: str, inode: int, state: State, made: Mapping[int, str]) -> None:
         node = self._nodes[inode]
         directory, name = self._parent(path)
         try:
+            if self._is_over_another(path):
+                _remove_all(directory, name)
             if node.kind == DIRECTORY:
                 os.mkdir(name, node.mode or 0o755, dir_fd=directory)
                 _give(directory, name, node)

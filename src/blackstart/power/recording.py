@@ -61,7 +61,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 class Recording:
     """start: the entries before the run; operations: those that changed, synced or said something, without their bytes;
     micros: in order; events: the outputs; uncovered: path -> why a power cut's effect on it is not known; models: the
-    file systems asked for; dropped: what a sync that reported an error should have written; it is not among the micros.
+    file systems asked for; dropped: what a sync that reported an error should have written; it is not among the micros;
+    layered: the roots of which only what changed is ours, and stands in a layer over the machine's own.
     """
 
     start: list[StartEntry]
@@ -73,6 +74,7 @@ class Recording:
     uncovered: dict[str, str] = field(default_factory=dict)
     models: tuple[str, ...] = ()
     dropped: list[Micro] = field(default_factory=list)
+    layered: frozenset[str] = frozenset()
     _orders: dict[str, Order] = field(default_factory=dict)
 
     @cached_property

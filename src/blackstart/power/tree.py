@@ -50,33 +50,47 @@ class Node:
 
 
 def scan(roots: Mapping[str, str]) -> list[StartEntry]:
-    """All entries below these directories (target path -> where it stands for us), parents first."""
+    """All entries below these directories (target path -> where it stands for us), parents first; of a directory that
+    lies inside another of them only once.
+    """
     found: list[StartEntry] = []
     for path, place in roots.items():
         info = os.stat(place)
         found.append(StartEntry(path=path, kind=DIRECTORY, mode=0o755, owner=(info.st_uid, info.st_gid)))
-        found.extend(_scan(path, place))
+        found.extend(_scan(path, place, roots))
     return found
 
 
-def _scan(path: str, place: str) -> Iterator[StartEntry]:
+def _scan(path: str, place: str, roots: Mapping[str, str]) -> Iterator[StartEntry]:
     with os.scandir(place) as entries:
-        ordered = sorted(entries, key=lambda e: e.name)
-    for entry in ordered:
-        info = entry.stat(follow_symlinks=False)
-        kind = _kind(info.st_mode)
-        yield StartEntry(
-            path=f"{path}/{entry.name}",
-            kind=kind,
-            size=info.st_size if kind == FILE else 0,
-            mode=stat.S_IMODE(info.st_mode),
-            target=os.readlink(entry.path) if kind == SYMLINK else "",
-            source=entry.path if kind == FILE else "",
-            identity=info.st_ino if info.st_nlink > 1 and kind == FILE else 0,
-            owner=(info.st_uid, info.st_gid),
-        )
-        if kind == DIRECTORY:
-            yield from _scan(f"{path}/{entry.name}", entry.path)
+        names = sorted(entry.name for entry in entries)
+    for name in names:
+        entry = None if f"{path}/{name}" in roots else look(f"{path}/{name}", f"{place}/{name}")
+        if entry is not None:
+            yield entry
+            if entry.kind == DIRECTORY:
+                yield from _scan(entry.path, f"{place}/{name}", roots)
+
+
+def look(path: str, place: str) -> StartEntry | None:
+    """What the target sees at `path` and stands for us at `place`; None if an upper layer says that it is gone.
+
+    Raises FileNotFoundError where nothing stands.
+    """
+    info = os.lstat(place)
+    if stat.S_ISCHR(info.st_mode) and info.st_rdev == 0:
+        return None
+    kind = _kind(info.st_mode)
+    return StartEntry(
+        path=path,
+        kind=kind,
+        size=info.st_size if kind == FILE else 0,
+        mode=stat.S_IMODE(info.st_mode),
+        target=os.readlink(place) if kind == SYMLINK else "",
+        source=place if kind == FILE else "",
+        identity=info.st_ino if info.st_nlink > 1 and kind == FILE else 0,
+        owner=(info.st_uid, info.st_gid),
+    )
 
 
 def _kind(mode: int) -> str:
@@ -93,21 +107,25 @@ class Tree:
         self.roots: dict[str, int] = {}
         self._block_bytes = block_bytes
         self._ghosts: dict[str, int] = {}
-        identities: dict[int, int] = {}
+        self._identities: dict[int, int] = {}
         for entry in start:
-            place = self.place(entry.path)
-            if place is None:
-                self.roots[entry.path] = self.new(DIRECTORY).number
-                continue
-            directory, name = place
-            if entry.identity and entry.identity in identities:
-                self.nodes[directory].entries[name] = identities[entry.identity]
-                continue
-            node = self.new(entry.kind, size=entry.size, mode=entry.mode, target=entry.target, source=entry.source)
-            node.owner = entry.owner
-            self.nodes[directory].entries[name] = node.number
-            if entry.identity:
-                identities[entry.identity] = node.number
+            self.add(entry)
+
+    def add(self, entry: StartEntry) -> None:
+        """What stood there at the start; a root, if it lies in none."""
+        place, identities = self.place(entry.path), self._identities
+        if place is None:
+            self.roots[entry.path] = self.new(DIRECTORY).number
+            return
+        directory, name = place
+        if entry.identity and entry.identity in identities:
+            self.nodes[directory].entries[name] = identities[entry.identity]
+            return
+        node = self.new(entry.kind, size=entry.size, mode=entry.mode, target=entry.target, source=entry.source)
+        node.owner = entry.owner
+        self.nodes[directory].entries[name] = node.number
+        if entry.identity:
+            identities[entry.identity] = node.number
 
     def new(self, kind: str, *, size: int = 0, mode: int = 0, target: str = "", source: str = "") -> Node:
         """A new inode, in no directory yet."""

@@ -38,6 +38,7 @@ class Images:
         self._host = host
         self._copies: list[str] = layout["copies"]
         self._made: list[str] = layout.get("made", [])
+        self._layered = {os.path.dirname(path) for path in self._made}
         self._omit = frozenset(layout["omit"])
         self._plan = plan
         self._limit = limit_bytes
@@ -95,13 +96,13 @@ class Images:
 
     def _lift(self, name: str, path: str, copier: Copier) -> None:
         """Put the host's file that belongs to the state, if there is one, into the upper layer over its directory."""
-        with contextlib.suppress(FileNotFoundError), _opened(self._host + os.path.dirname(path)) as outer:
-            os.stat(os.path.basename(path), dir_fd=outer, follow_symlinks=False)
-            inner, last = self._parent(name, path, make=True)
-            try:
+        inner, last = self._parent(name, path, make=True)
+        try:
+            with contextlib.suppress(FileNotFoundError), _opened(self._host + os.path.dirname(path)) as outer:
+                os.stat(last, dir_fd=outer, follow_symlinks=False)
                 copier.one(outer, inner, last, path)
-            finally:
-                os.close(inner)
+        finally:
+            os.close(inner)
 
     def copy(self, source: str, name: str) -> dict[str, Any]:
         """A new image equal to another one; one of many files is mended from one that was dropped, if there is any."""
@@ -239,7 +240,7 @@ class Images:
         parent, last = self._parent(name, path)
         try:
             remove_tree(parent, last)
-            if path in self._made and os.path.lexists(self._host + path):
+            if os.path.dirname(path) in self._layered and os.path.lexists(self._host + path):
                 os.mknod(last, stat.S_IFCHR, 0, dir_fd=parent)
         finally:
             os.close(parent)
@@ -327,14 +328,21 @@ class Images:
         return []
 
     def walk(self, name: str) -> list[list[Any]]:
-        """All entries of the copies, the fresh directories and what was made: path, kind, size, mode, links, target."""
+        """All entries of copies and fresh directories, what was made and the files beside it; rows as of a listing."""
         return self._walk_all(name, COPIES, self._copies) + self._walk_others(name)
 
     def _walk_others(self, name: str) -> list[list[Any]]:
         rows = self._walk_all(name, "fresh", FRESH)
-        for path in self._made:
+        for path in (*self._made, *self._beside(name)):
             rows.extend(self._rows_of(name, path))
         return rows
+
+    def _beside(self, name: str) -> Iterator[str]:
+        """The files that came to stand beside what was made, such as a journal or a lock that was left."""
+        for directory in sorted(self._layered):
+            with _opened(self.locate(name, directory) or "") as top, os.scandir(top) as entries:
+                names = sorted(entry.name for entry in entries if entry.is_file(follow_symlinks=False))
+            yield from (path for one in names if (path := os.path.join(directory, one)) not in self._made)
 
     def _walk_all(self, name: str, kind: str, roots: Sequence[str]) -> list[list[Any]]:
         rows: list[list[Any]] = []

@@ -34,6 +34,16 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     hostname: str = "blackstart"
     umask: int = 0o022
 
+    @property
+    def directories(self) -> tuple[str, ...]:
+        """The directories in which the state lies, whole or in part; those inside of others first."""
+        layered = {os.path.dirname(path) for path in self.made} - set(self.copies)
+        return (*self.copies, *sorted(layered, key=_depth, reverse=True))
+
+    def is_layered(self, directory: str) -> bool:
+        """Whether of this directory of the state only some entries are, which stand in an upper layer."""
+        return directory not in self.copies
+
     @classmethod
     def of(
         cls,

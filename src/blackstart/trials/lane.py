@@ -107,6 +107,8 @@ def clear(plan: Plan, bench: Bench, recording: Recording) -> History | None:
     """The history of this power cut as far as a lane tells it; None where a trial of its own is needed."""
     if bench.service is not None or bench.companions or not plan.rerun:
         return None
+    if recording.layered:  # what changes in an upper layer while it is mounted need not be seen
+        return None
     if len(plan.faults) != 1 or not isinstance(plan.faults[0], PowerCut):
         return None
     fault = plan.faults[0]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -11,7 +12,7 @@ import msgspec
 from blackstart.core.history import Run
 from blackstart.core.trace import LOOKING
 from blackstart.gate import DEFAULT, Recorder, Tamper
-from blackstart.power import Failing, Recording, Spill, Tape, scan
+from blackstart.power import Failing, Recording, Spill, StartEntry, Tape, look, scan
 from blackstart.sandbox import Sandbox, Zygote
 from blackstart.targets import Conducted, Duty, Patience
 from blackstart.trials.bench import Bench
@@ -42,8 +43,10 @@ def tape_start(
     zygote = bench.zygote
     hears = bench.service is not None and bench.service.workload is not None
     places = {root: place for root in roots if (place := zygote.path(start, root)) is not None}
+    layered = frozenset(root for root in places if zygote.layout.is_layered(root))
+    entries = [*scan(places), *_beneath(bench, {root: places[root] for root in layered})]
     read_now, look_now = _readers(zygote, image)
-    tape = Tape(scan(places), Spill(), read_now=read_now, look_now=look_now, failing=failing, hears=hears)
+    tape = Tape(entries, Spill(), read_now=read_now, look_now=look_now, failing=failing, hears=hears)
     recorder = Recorder(mask=bench.masker, sites=True, data=True, offsets=True, data_max=DATA_MAX_BYTES, limit=0)
     run, conducted = bench.start(
         sandbox,
@@ -57,10 +60,24 @@ def tape_start(
         duty=Duty(works=works, asks=False, heard=tape.heard if hears else None),
     )
     recording = tape.finish()
+    recording.layered = layered
     recording.operations = [
         msgspec.structs.replace(o, path2=bench.masker(o.path2)) if o.path2 else o for o in recording.operations
     ]
     return run, conducted, recording
+
+
+def _beneath(bench: Bench, layered: Mapping[str, str]) -> Iterator[StartEntry]:
+    """What is the machine's own in these directories (target path -> its upper layer in the start state) and was
+    changed in a clean run: it shows through the layer as long as nothing stands over it there.
+    """
+    traces = (operation for clean in bench.calibration.chain for operation in clean.trace if operation.changes)
+    for path in sorted({path for operation in traces for path in (operation.path, operation.path2)}):
+        upper = layered.get(os.path.dirname(path))
+        if upper is not None and not os.path.lexists(os.path.join(upper, os.path.basename(path))):
+            with suppress(OSError):
+                if (entry := look(path, path)) is not None:
+                    yield entry
 
 
 def _readers(

@@ -78,3 +78,20 @@ def test_what_the_target_does_to_it_stays_in_the_image(world: World, zygote: Zyg
         assert seen(world, zygote, image, file) == expected
         assert bool(listed(zygote, image, file)) == (image != "removed")
     assert file.read_text() == "old\n"
+
+
+def test_what_comes_to_stand_beside_it_is_part_of_the_image(world: World, zygote: Zygote, file: Path) -> None:
+    journal = file.parent / "journal"
+    (file.parent / "other").write_text("of the machine")
+    zygote.copy("S0", "trial")
+    with zygote.sandbox("trial") as sandbox:
+        world.shell(sandbox, f"echo begun >{journal}; mkdir {file.parent}/directory")
+    assert [entry.path for entry in zygote.walk("trial") if entry.path.startswith(f"{file.parent}/")] == [
+        str(file),
+        str(journal),
+    ]
+    zygote.put("trial", str(journal), "S0")
+    assert not listed(zygote, "trial", journal)
+    zygote.remove("trial", str(file.parent / "other"))
+    with zygote.sandbox("trial") as sandbox:
+        assert world.shell(sandbox, f"ls {file.parent}") == "directory\n"
