@@ -204,7 +204,7 @@ class Trial:
             heal=passing.close if passing else None,
             works_again=again_s > 0,
             again_max_s=again_s,
-            is_brief=all(getattr(fault, "is_brief", False) for fault in self.plan.faults),
+            is_brief={getattr(fault, "is_brief", False) for fault in self.plan.faults} == {True},
             works_after=self.plan.measures and (phase == RUN or self.runs[0].end.how == KILLED),
             signals_at_stop=tuple(scene.signals_at_stop),
             when_ready=_all_of(scene.when_ready) if scene.when_ready else None,
