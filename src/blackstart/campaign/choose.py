@@ -14,6 +14,10 @@ from blackstart.core.calibration import Calibration
 from blackstart.core.clock import SYSTEM, Clock
 from blackstart.faults import KINDS, Candidate
 
+# They damage what stands there at the start: of a service's own files that is the re-run alone, and nothing tells it
+# earlier.
+STANDING = frozenset({"file", "db"})
+
 
 def candidates(
     calibration: Calibration,
@@ -56,7 +60,8 @@ def order(found: Iterable[Candidate], starts: Sequence[str]) -> list[Candidate]:
     for index, candidate in enumerate(sorted(found, key=lambda c: (starts.index(c.start), c.rank))):
         put_back = seen[candidate.cause]
         seen[candidate.cause] += 1
-        late = starts.index(candidate.start)
+        is_told_earlier = put_back or candidate.fault.kind not in STANDING
+        late = starts.index(candidate.start) if is_told_earlier else 0
         key = (candidate.rank[0] + 2 * put_back + 2 * late, *candidate.rank[1:])
         keyed.append((key, index, candidate))
     return [candidate for _, _, candidate in sorted(keyed, key=lambda item: item[:2])]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,8 @@ from blackstart.cli.ending import finish
 
 # What a test arms failpoints with. `arm` is a method of the fixture only: alone the word may be anybody's.
 _ARMING = frozenset({"arm", "armed", "sweep", "storm", "in_children"})
+# What stands in a file that has a failpoint.
+_PLACES = frozenset({"failpoint:", "failpoint("})
 
 
 def add(app: typer.Typer) -> None:
@@ -33,7 +36,7 @@ def add(app: typer.Typer) -> None:
 
 
 def run(paths: list[str], tests: list[str]) -> int:
-    """Print; 0, or 1 where a name is wrong, stands twice, or is armed and nowhere."""
+    """Print; 0, or 1 where a name is wrong, stands twice, or is armed and nowhere, or a file cannot be read."""
     from blackstart.inprocess import places_of, sites_below
 
     roots = [*map(_existing, paths)]
@@ -47,6 +50,9 @@ def run(paths: list[str], tests: list[str]) -> int:
         lines += [(name, str(site), f"  ({remark})" if remark else "") for site in sites]
     for name, where, remark in sorted(lines):
         typer.echo(f"{name}  {where}{remark}")
+    for path, fault in [*_unreadable(roots, _PLACES), *_unreadable(map(_existing, tests), _ARMING)]:
+        wrong += 1
+        typer.echo(f"{path}: cannot be read: {fault}")
     there = {*places, *(name for name, _ in called)}
     for test in tests:
         for name, where in armed_in(_existing(test)):
@@ -63,10 +69,10 @@ def armed_in(root: Path) -> list[tuple[str, str]]:
 
 def _named_in(root: Path, names: Callable[[ast.expr], bool]) -> list[tuple[str, str]]:
     """The texts in first arguments of the calls below `root` whose function names something, each with its place."""
+    from blackstart.inprocess.sites import files_below
+
     found = []
-    for path in [root] if root.is_file() else sorted(root.rglob("*.py")):
-        if any(part.startswith(".") for part in path.relative_to(root).parts):
-            continue
+    for path in files_below(root):
         try:
             data = path.read_bytes()
             tree = ast.parse(data, str(path)) if names is not _is_place or b"failpoint(" in data else ast.Module([], [])
@@ -78,6 +84,15 @@ def _named_in(root: Path, names: Callable[[ast.expr], bool]) -> list[tuple[str, 
                     if isinstance(name, ast.Constant) and isinstance(name.value, str):
                         found.append((name.value, f"{path}:{name.lineno}"))
     return found
+
+
+def _unreadable(roots: Iterable[Path], words: Iterable[str]) -> list[tuple[Path, str]]:
+    """The files in which one of these words stands, but nobody can read how; each with the reason."""
+    from blackstart.inprocess.sites import fault_of, files_below
+
+    wanted = re.compile(b"|".join(rb"\b" + re.escape(word.encode()) for word in words))
+    files = [path for root in roots for path in files_below(root) if wanted.search(path.read_bytes())]
+    return [(path, fault) for path in files if (fault := fault_of(path))]
 
 
 def _is_place(function: ast.expr) -> bool:

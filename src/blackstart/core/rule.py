@@ -174,22 +174,24 @@ class Counter:
         self.fired = 0
         self._random = random
         self._left = [term.times for term in rule.terms]
-        self._lock = threading.Lock()
+        # One that a signal handler in the middle of a hit does not wait for.
+        self._lock = threading.RLock()
 
     def hit(self) -> Term | None:
         """Count one hit; the term to perform now, or None."""
         with self._lock:
             self.hits += 1
+            number = self.hits
             for index, term in enumerate(self.rule.terms):
-                if self._fires(index, term):
+                if self._fires(index, term, number):
                     acts = term.verb != "off"
                     self.fired += acts
                     return term if acts else None
             return None
 
-    def _fires(self, index: int, term: Term) -> bool:
+    def _fires(self, index: int, term: Term, number: int) -> bool:
         left = self._left[index]
-        if left == 0 or not term.may_fire_on(self.hits):
+        if left == 0 or not term.may_fire_on(number):
             return False
         if term.percent is not None and self._random.random() * 100 >= term.percent:
             return False

@@ -115,7 +115,7 @@ def must_be_there(names: Sequence[str]) -> list[tuple[ModuleType, Site]]:
     if any(name not in commented for name in names):
         commented = modules.known_sites(look_again=True)
     called = {name for name in names if name not in commented and function.is_called(name)}
-    return [modules.find(name, commented) for name in names if name not in called]
+    return [one for name in names if name not in called for one in modules.find(name, commented)]
 
 
 def _arm(point: Point) -> None:

@@ -138,6 +138,12 @@ def _held(path: str) -> _Held:
     found = underlying(resolve(path))
     if isinstance(found, _Replaced):
         found = found.original
+    if isinstance(found, FunctionType) and modules.is_ours(found.__code__.co_filename):
+        raise NotArmable(
+            f"{path} is a part of blackstart, which would break itself", next_step="break what the program calls"
+        )
+    if isinstance(found, type):
+        raise NotArmable(f"{path} is a class and has no Python code", next_step=f"{path}.__init__; or {_INSTEAD}")
     if not isinstance(found, FunctionType | BuiltinFunctionType):
         raise NotArmable(f"{path} is a {type(found).__name__} and has no Python code", next_step=_INSTEAD)
     if id(found) in _functions:
@@ -191,8 +197,10 @@ def _copy(function: FunctionType) -> FunctionType:
 def _hooked(inner: FunctionType, point: _Held) -> CodeType:
     """Code for the function of which `inner` is a copy: it asks `point` first."""
     original = inner.__code__
-    if original.co_flags & (inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR):
-        hook: Any = _asynchronous(inner, point)
+    if original.co_flags & inspect.CO_ASYNC_GENERATOR:
+        hook: Any = _Begun(inner, point)
+    elif original.co_flags & inspect.CO_COROUTINE:
+        hook = _asynchronous(inner, point)
     elif original.co_flags & inspect.CO_GENERATOR:
         hook = _generating(inner, point)
     else:
@@ -221,16 +229,6 @@ def _generating(inner: Callable[..., Any], point: _Held) -> Callable[..., Any]:
 
 
 def _asynchronous(inner: Callable[..., Any], point: _Held) -> Callable[..., Any]:
-    if inspect.isasyncgenfunction(inner):
-
-        async def generate(*arguments: Any, **named: Any) -> Any:
-            __tracebackhide__ = True
-            if await point.reach_in_task() is None:
-                async for value in inner(*arguments, **named):
-                    yield value
-
-        return generate
-
     async def hook(*arguments: Any, **named: Any) -> Any:
         __tracebackhide__ = True
         answer = await point.reach_in_task()
@@ -239,7 +237,43 @@ def _asynchronous(inner: Callable[..., Any], point: _Held) -> Callable[..., Any]
     return hook
 
 
-def _with_hook(code: CodeType, hook: Callable[..., Any]) -> CodeType:
+class _Begun:
+    """What an asynchronous generator asks when it begins: whether a rule ends it there, else for the generator."""
+
+    __slots__ = ("inner", "point")
+
+    def __init__(self, inner: Callable[..., Any], point: _Held) -> None:
+        self.inner = inner
+        self.point = point
+
+    async def ends(self) -> bool:
+        __tracebackhide__ = True
+        return await self.point.reach_in_task() is not None
+
+
+# All that is sent, thrown and closed goes through, as `yield from` does it for other generators.
+_THROUGH = f"""
+ if await {_MARK!r}.ends():
+  return
+ _0inner = {_MARK!r}.inner(PASSED)
+ try:
+  _0value = await _0inner.asend(None)
+  while True:
+   try:
+    _0sent = yield _0value
+   except GeneratorExit:
+    await _0inner.aclose()
+    raise
+   except BaseException as _0error:
+    _0value = await _0inner.athrow(_0error)
+   else:
+    _0value = await _0inner.asend(_0sent)
+ except StopAsyncIteration:
+  return
+""".replace("_0", "_blackstart_")
+
+
+def _with_hook(code: CodeType, hook: Any) -> CodeType:
     """Code with the arguments, kind, name and free variables of `code`, which calls `hook` with its arguments."""
     signature, passed = _arguments(code)
     call = f"{_MARK!r}({passed})"
@@ -247,7 +281,7 @@ def _with_hook(code: CodeType, hook: Callable[..., Any]) -> CodeType:
     if code.co_flags & inspect.CO_COROUTINE:
         kind, body = "async def", f"return await {call}"
     elif code.co_flags & inspect.CO_ASYNC_GENERATOR:
-        kind, body = "async def", f"async for _ in {call}: yield _"
+        kind, body = "async def", _THROUGH.replace("PASSED", passed)
     elif code.co_flags & inspect.CO_GENERATOR:
         body = f"return (yield from {call})"
     with warnings.catch_warnings():

@@ -32,10 +32,14 @@ _BETWEEN = re.compile(r";(?=[a-z0-9][a-z0-9._/-]*=)")
 
 @dataclass(frozen=True)
 class Children:
-    """environment: for the processes to be started; the rest is read from what they wrote."""
+    """environment: for the processes to be started; the rest is read from what they wrote.
+
+    begins_at: how many bytes of the ledger are older than this, and of others.
+    """
 
     environment: dict[str, str]
     ledger: Path
+    begins_at: int = 0
 
     def hits(self, name: str) -> int:
         """How often all children together reached this failpoint."""
@@ -46,15 +50,17 @@ class Children:
         return sum(what != "off" for what in self._lines(name))
 
     def _lines(self, name: str) -> list[str]:
-        text = self.ledger.read_text(encoding="utf-8") if self.ledger.exists() else ""
-        rows = [line.split("\t") for line in text.splitlines()]
+        rows = [line.split("\t") for line in self._text().splitlines()]
         return [row[2] for row in rows if row[0] == name and row[1] != "seen"]
+
+    def _text(self) -> str:
+        return self.ledger.read_bytes()[self.begins_at :].decode() if self.ledger.exists() else ""
 
     def must_have_fired(self, name: str) -> None:
         """NeverFired, saying whether a child had imported its module at all."""
         if self.fired(name):
             return
-        seen = self.ledger.exists() and f"{name}\tseen" in self.ledger.read_text(encoding="utf-8")
+        seen = f"{name}\tseen" in self._text()
         reached = f"it was reached {self.hits(name)} times" if seen else "no child imported a module that has it"
         raise NeverFired(
             f"{name} never fired in a child process", next_step=f"{reached}; may_miss=True if that is meant"
@@ -75,7 +81,7 @@ def in_children(
     environment[RULES] = written(parsed)
     environment[LEDGER] = str(ledger.absolute())
     environment[SEED] = str(seed)
-    children = Children(environment, ledger)
+    children = Children(environment, ledger, ledger.stat().st_size if ledger.exists() else 0)
     yield children
     if not may_miss:
         for name, rule in parsed.items():

@@ -4,7 +4,8 @@
 
 Both know counts and chances but no n-th hit, so `@3 panic` becomes `2*off->1*panic`. What they cannot do is refused: a
 failpoint there returns a value or acts; it never raises, and a kill or an exit would be a part of the program.
-`Gofail` sets failpoints of a running program through the HTTP endpoint that it opens (`GOFAIL_HTTP`).
+`Gofail` sets failpoints of a running program through the HTTP endpoint that it opens (`GOFAIL_HTTP`); they are healed
+though the process that set them dies.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from itertools import groupby
 from blackstart.core.randomness import Seed
 from blackstart.core.rule import Rule, RuleError, Term, parse, refuse
 from blackstart.core.verbs import near
-from blackstart.inprocess.errors import NeverFired, NotArmable, UnknownFailpoint
+from blackstart.inprocess import rescue
+from blackstart.inprocess.errors import AlreadyArmed, NeverFired, NotArmable, UnknownFailpoint
 
 FAIL_RS = frozenset("off return sleep delay panic print pause yield".split())
 GOFAIL = frozenset("off return sleep panic print".split())
@@ -147,8 +149,13 @@ class Gofail:
 
     def names(self) -> list[str]:
         """The failpoints that the program has."""
+        return list(self._rules())
+
+    def _rules(self) -> dict[str, str]:
+        """Name -> what it follows now, in gofail's words; empty where nothing is set."""
         _, text = self._ask("GET", "")
-        return [line.partition("=")[0] for line in text.splitlines() if line.strip()]
+        pairs = [line.partition("=") for line in text.splitlines() if line.strip()]
+        return {name: rule.strip() for name, _, rule in pairs}
 
     def count(self, name: str) -> int | None:
         """How often it acted since it was set; None where this version of gofail does not tell."""
@@ -157,23 +164,31 @@ class Gofail:
 
     @contextmanager
     def armed(self, name: str, rule: str | Rule, *, may_miss: bool = False) -> Iterator[None]:
-        """This failpoint follows this rule inside the block; UnknownFailpoint, with the nearest name.
+        """This failpoint follows this rule inside the block; UnknownFailpoint, with the nearest name, or AlreadyArmed.
 
         NeverFired at the end where this version of gofail counts, and it counted nothing.
         """
         text = gofail(rule)
-        known = self.names()
+        known = self._rules()
         if name not in known:
             raise UnknownFailpoint(f"no failpoint {name!r} at {self.address}{near(name, known)}")
-        try:
-            status, said = self._ask("PUT", name, text)
-            if status >= 300:
-                raise NotArmable(f"{self.address} refuses {text!r} for {name!r}: {said.strip()}")
-            yield
-            if self.count(name) == 0 and not may_miss:
-                raise NeverFired(f"the rule {str(rule)!r} at {name} never fired", next_step="may_miss=True if meant")
-        finally:
-            self._heal(name)
+        if known[name]:
+            raise AlreadyArmed(
+                f"{name!r} at {self.address} is armed already, with {known[name]!r}",
+                next_step="chain two rules with `->`, and leave it out of GOFAIL_FAILPOINTS",
+            )
+        host, _, port = self.address.rpartition(":")
+        with rescue.of_resource(host, int(port), f"/{name}"):
+            try:
+                status, said = self._ask("PUT", name, text)
+                if status >= 300:
+                    raise NotArmable(f"{self.address} refuses {text!r} for {name!r}: {said.strip()}")
+                yield
+                if not may_miss and self.count(name) == 0 and set(text.split("->")) != {"off"}:
+                    what = f"the rule {str(rule)!r} at {name} never fired"
+                    raise NeverFired(what, next_step="may_miss=True if meant")
+            finally:
+                self._heal(name)
 
     def _heal(self, name: str) -> None:
         try:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from blackstart.core.randomness import Seed
@@ -86,28 +86,42 @@ def good(path: str | Path) -> bytes:
 
 @contextmanager
 def _replaced(path: Path, content: bytes | None) -> Iterator[None]:
-    """The file with this content, or none."""
+    """The file with this content, or none; of a link the file that it leads to."""
+    path = Path(os.path.realpath(path))  # the program may change its directory meanwhile
     before = good(path)
     status = path.stat()
     if content == before:
         raise NotArmable(f"{path} would be as it was")
     with rescue.of_content(path, content):
         try:
-            if content is None:
-                path.unlink()
-            else:
-                path.write_bytes(content)
+            try:
+                if content is None:
+                    path.unlink()
+                else:
+                    path.write_bytes(content)
+            except PermissionError as error:
+                step = "this user may not write there; run the test as its owner"
+                raise NotArmable(f"{path} cannot be broken: {error.strerror}", next_step=step) from None
             yield
         finally:
             now = path.read_bytes() if path.is_file() else None
             if now == content and not path.is_dir():
                 path.write_bytes(before)
+                if content is None:
+                    _give_back(path, status)
                 os.chmod(path, stat.S_IMODE(status.st_mode))
                 os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
+def _give_back(path: Path, status: os.stat_result) -> None:
+    """A file that was made anew belongs to whom it belonged to, where this process may say so."""
+    with suppress(PermissionError):
+        os.chown(path, status.st_uid, status.st_gid)
+
+
 @contextmanager
 def _forbidden(path: Path, mode: int, access: int) -> Iterator[None]:
+    path = Path(os.path.realpath(path))
     if not path.exists():
         raise NotArmable(f"{path} is not there, so it cannot be forbidden")
     before = stat.S_IMODE(path.stat().st_mode)

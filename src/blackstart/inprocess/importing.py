@@ -11,6 +11,7 @@ import importlib.util
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
@@ -18,7 +19,7 @@ from blackstart.core.verbs import near
 from blackstart.inprocess import arming, modules, weaving
 from blackstart.inprocess.errors import NotArmable, UnknownFailpoint
 from blackstart.inprocess.point import Point
-from blackstart.inprocess.sites import MARK, Site, places_of, sites_in
+from blackstart.inprocess.sites import MARK, Site, fault_of, places_of, sites_in
 
 # Called with each wanted failpoint that a module brought in.
 _seen: list[Callable[[str], None]] = []
@@ -114,6 +115,8 @@ def _check_names(module: str, point: Point) -> None:
     if type(loader) is not importlib.machinery.SourceFileLoader:
         kind = type(loader).__name__
         raise NotArmable(f"module {module} is loaded by {kind}, not from a plain source file", where=str(spec.origin))
+    if fault := fault_of(Path(str(spec.origin))):
+        raise NotArmable(f"module {module} cannot be read: {fault}", where=str(spec.origin), next_step="mend it")
     places = places_of(sites_in(loader.get_source(module) or "", str(spec.origin)))
     for name in point.names:
         found: list[Site] = places.get(name, [])

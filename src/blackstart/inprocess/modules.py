@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import os
 import sys
 import sysconfig
 import threading
@@ -22,7 +23,7 @@ from blackstart.core.verbs import near
 from blackstart.inprocess import holders, weaving
 from blackstart.inprocess.errors import NotArmable, UnknownFailpoint
 from blackstart.inprocess.placing import Place
-from blackstart.inprocess.sites import MARK, Site, places_of, read_source, sites_in
+from blackstart.inprocess.sites import MARK, Site, fault_of, places_of, read_source, sites_in
 
 # One at a time arms or disarms; hits never take it.
 LOCK = threading.RLock()
@@ -33,7 +34,8 @@ _STANDARD = tuple({sysconfig.get_paths()["stdlib"], sysconfig.get_paths()["plats
 _PACKAGES = tuple({sysconfig.get_paths()["purelib"], sysconfig.get_paths()["platlib"]})
 _OURS = str(Path(__file__).parents[1])
 _read: dict[str, tuple[object, list[Site]]] = {}
-_live: dict[str, LiveModule] = {}
+# By name and path: a file that was loaded under two names is two modules.
+_live: dict[tuple[str, str], LiveModule] = {}
 # How many functions with the code of another were made by arming its calls.
 _copies = [0]
 
@@ -61,12 +63,12 @@ def known_sites(look_again: bool = False) -> dict[str, list[tuple[ModuleType, Si
     look_again: also at files that had none when they were read.
     """
     found: dict[str, list[tuple[ModuleType, Site]]] = {}
-    seen: set[str] = set()
+    seen: set[int] = set()
     for module in list(sys.modules.values()):
         path = getattr(module, "__file__", None)
-        if not isinstance(path, str) or path in seen or not _may_have_sites(path):
+        if not isinstance(path, str) or id(module) in seen or not may_have_sites(path):
             continue
-        seen.add(path)
+        seen.add(id(module))
         if not look_again and path in _read and not _read[path][1]:
             continue
         for name, sites in places_of(_sites_of(module, path)).items():
@@ -74,10 +76,20 @@ def known_sites(look_again: bool = False) -> dict[str, list[tuple[ModuleType, Si
     return found
 
 
-def _may_have_sites(path: str) -> bool:
-    if path.startswith(_OURS) or path.endswith(".so"):
+def is_ours(path: str) -> bool:
+    """Whether this file is one of blackstart's own."""
+    return _is_below(path, (_OURS,))
+
+
+def may_have_sites(path: str) -> bool:
+    """Whether a file may be one of a program: neither the standard library's nor blackstart's own."""
+    if is_ours(path) or path.endswith(".so"):
         return False
-    return path.startswith(_PACKAGES) or not path.startswith(_STANDARD)
+    return _is_below(path, _PACKAGES) or not _is_below(path, _STANDARD)
+
+
+def _is_below(path: str, directories: tuple[str, ...]) -> bool:
+    return path.startswith(tuple(directory + os.sep for directory in directories))
 
 
 def _sites_of(module: ModuleType, path: str) -> list[Site]:
@@ -96,13 +108,17 @@ def _sites_of(module: ModuleType, path: str) -> list[Site]:
     return sites
 
 
-def find(name: str, known: dict[str, list[tuple[ModuleType, Site]]]) -> tuple[ModuleType, Site]:
-    """The one place where this failpoint stands; else UnknownFailpoint with the nearest name, or NotArmable."""
+def find(name: str, known: dict[str, list[tuple[ModuleType, Site]]]) -> list[tuple[ModuleType, Site]]:
+    """The one place where this failpoint stands, in each module that was loaded of its file.
+
+    Else UnknownFailpoint with the nearest name, or NotArmable.
+    """
     found = known.get(name, [])
-    if len(found) > 1:
-        both = " and ".join(str(site) for _, site in found[:2])
+    places = list(dict.fromkeys(str(site) for _, site in found))
+    if len(places) > 1:
+        both = " and ".join(places[:2])
         raise NotArmable(
-            f"failpoint {name!r} stands in {len(found)} places: {both}", next_step="give each its own name"
+            f"failpoint {name!r} stands in {len(places)} places: {both}", next_step="give each its own name"
         )
     if not found:
         nearest = near(name, known)
@@ -110,13 +126,25 @@ def find(name: str, known: dict[str, list[tuple[ModuleType, Site]]]) -> tuple[Mo
             if f"{suggestion!r}" in nearest:
                 nearest = nearest.removesuffix("?") + f" ({known[suggestion][0][1]})?"
         raise UnknownFailpoint(
-            f"no failpoint {name!r}{nearest}",
+            f"no failpoint {name!r}{nearest}{_unreadable(name)}",
             next_step="write `# failpoint: NAME` in the source; import the module before its failpoint is armed, "
             "or name it (module=...) to arm it at its import" + _without_source(),
         )
     if found[0][1].fault:
         raise NotArmable(f"{name!r} cannot be the name of a failpoint: {found[0][1].fault}", where=str(found[0][1]))
-    return found[0]
+    return found
+
+
+def _unreadable(name: str) -> str:
+    """The files of loaded modules that have this name and can no longer be read, each with the reason."""
+    said = {}
+    for module in list(sys.modules.values()):
+        path = getattr(module, "__file__", None)
+        if isinstance(path, str) and path.endswith(".py") and may_have_sites(path) and Path(path).is_file():
+            data = Path(path).read_bytes()
+            if MARK in data and name.encode() in data and (fault := fault_of(Path(path))):
+                said[path] = f"; {path} cannot be read: {fault}"
+    return "".join(said.values())
 
 
 def _without_source() -> str:
@@ -124,7 +152,7 @@ def _without_source() -> str:
     names = []
     for name, module in list(sys.modules.items()):
         path = getattr(module, "__file__", None)
-        is_code = isinstance(path, str) and path.endswith((".py", ".pyc")) and _may_have_sites(path)
+        is_code = isinstance(path, str) and path.endswith((".py", ".pyc")) and may_have_sites(path)
         if is_code and not Path(str(path)).with_suffix(".py").exists() and not source_of(module):
             names.append(name)
     return f"; loaded without source: {', '.join(sorted(names)[:5])}" if names else ""
@@ -270,13 +298,16 @@ class LiveModule:
 def live(module: ModuleType) -> LiveModule:
     """The record of a module; NotArmable if it has no source."""
     path = str(getattr(module, "__file__", module.__name__))
-    known = _live.get(path)
+    known = _live.get((module.__name__, path))
     if known is None or known.module is not module or (not known.sites and known.source != source_of(module)):
         if source_of(module) is None:
             raise NotArmable(
                 f"module {module.__name__} has no source", next_step="break its calls by their dotted path"
             )
-        known = _live[path] = LiveModule(module)
+        try:
+            known = _live[module.__name__, path] = LiveModule(module)
+        except SyntaxError:
+            raise NotArmable(f"{path} cannot be read: {fault_of(Path(path))}", next_step="mend it") from None
     return known
 
 

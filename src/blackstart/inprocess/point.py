@@ -63,6 +63,7 @@ class Point:
         _refuse_after(self.rule, mechanism)
         self.scope = scope
         self.notes: list[str] = []
+        self._outside = 0
         self._before = before
         self._healing = Healing()
         self._effects = Effects(self.rule, f"{mechanism.removeprefix('a ')} {self._shown}", self._healing)
@@ -104,6 +105,7 @@ class Point:
     def decide(self) -> Term | None:
         """Count one hit, if it is in scope; the term to be done now, written to the log."""
         if self.scope == CONTEXT and id(self) not in _inside.get():
+            self._outside += 1
             return None
         term = self._counter.hit()
         if self._before is not None:
@@ -153,6 +155,8 @@ class Point:
 
     def _why(self) -> str:
         reached = f"the place was reached {self.hits} times" if self.hits else "the place was not reached"
+        if self._outside:
+            reached += f" in the context that armed it, and outside of it {self._outside} times"
         return "; ".join([reached, *self.notes, "pass may_miss=True if that is meant"])
 
 

@@ -1,8 +1,8 @@
 """What a test broke for a while is put back though its process dies in that while: by SIGKILL, by os._exit.
 
-A shell waits at the end of a pipe that this process holds. A line through it says that all is well and nothing is to
-be done; the end of the pipe without a line, that nobody else is left who could. What the program wrote meanwhile is
-kept, as at the end of the fault. A power cut takes the shell as well.
+A shell waits at the end of a pipe that this process holds; an interpreter, where HTTP is to be spoken. A line through
+it says that all is well and nothing is to be done; the end of the pipe without a line, that nobody else is left who
+could. What the program wrote meanwhile is kept, as at the end of the fault. A power cut takes the shell as well.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from blackstart.inprocess.errors import NotArmable
@@ -25,6 +26,14 @@ rm -r "$2"
 """
 # $2 and $3: the permissions that it has now, and those that it had.
 _MODE = 'read -r over && exit; [ "$(stat -c %a "$1" || stat -f %Lp "$1")" = "$2" ] && chmod "$3" "$1"'
+# The words after it: host, port, path.
+_DELETE = """
+import http.client, sys
+if not sys.stdin.readline():
+    connection = http.client.HTTPConnection(sys.argv[1], int(sys.argv[2]), timeout=10)
+    connection.request("DELETE", sys.argv[3])
+    connection.getresponse()
+"""
 _PATH = "/usr/bin:/bin"
 
 
@@ -34,9 +43,12 @@ def of_content(path: Path, broken: bytes | None) -> Iterator[None]:
     kept = Path(tempfile.mkdtemp(prefix="blackstart-good-"))
     try:
         shutil.copy2(path, kept / "good")
+        status = path.stat()
+        with suppress(PermissionError):  # whose it is, `cp -p` restores too
+            os.chown(kept / "good", status.st_uid, status.st_gid)
         if broken is not None:
             (kept / "broken").write_bytes(broken)
-        with _waiting(path, _CONTENT, [str(kept)]):
+        with _waiting(f"{path} would stay broken", _shell(_CONTENT, path, str(kept))):
             yield
     finally:
         shutil.rmtree(kept, ignore_errors=True)
@@ -45,23 +57,35 @@ def of_content(path: Path, broken: bytes | None) -> Iterator[None]:
 @contextmanager
 def of_mode(path: Path, broken: int, good: int) -> Iterator[None]:
     """Inside, these permissions become the good ones again if this process dies."""
-    with _waiting(path, _MODE, [f"{broken:o}", f"{good:o}"]):
+    with _waiting(f"{path} would stay broken", _shell(_MODE, path, f"{broken:o}", f"{good:o}")):
         yield
 
 
 @contextmanager
-def _waiting(path: Path, script: str, arguments: Sequence[str]) -> Iterator[None]:
+def of_resource(host: str, port: int, path: str) -> Iterator[None]:
+    """Inside, what a program has at this path of its HTTP endpoint is deleted if this process dies."""
+    command = [sys.executable, "-I", "-c", _DELETE, host, str(port), path]
+    with _waiting(f"http://{host}:{port}{path} would stay set", command):
+        yield
+
+
+def _shell(script: str, path: Path, *arguments: str) -> list[str]:
+    return ["/bin/sh", "-c", script, "sh", os.path.abspath(path), *arguments]
+
+
+@contextmanager
+def _waiting(without: str, command: Sequence[str]) -> Iterator[None]:
     waiting: subprocess.Popen[bytes] | None = None
     try:
         try:
             # A session of its own: an interrupt from the terminal is not meant for it.
             waiting = subprocess.Popen(
-                ["/bin/sh", "-c", script, "sh", os.path.abspath(path), *arguments], stdin=subprocess.PIPE,
+                command, stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={"PATH": _PATH}, start_new_session=True,
             )  # fmt: skip
         except OSError as error:
             raise NotArmable(
-                f"{path} would stay broken if this process died, for no shell can wait for that: {error.strerror}",
+                f"{without} if this process died, for nobody can be started who waits for that: {error.strerror}",
                 next_step="break it before other faults take processes or descriptors away",
             ) from None
         yield

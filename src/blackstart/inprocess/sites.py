@@ -6,6 +6,7 @@ here; nothing is imported.
 
 from __future__ import annotations
 
+import ast
 import io
 import re
 import tokenize
@@ -65,13 +66,43 @@ def read_source(path: Path) -> str:
         return ""
 
 
+def fault_of(path: Path) -> str:
+    """Why the failpoints of a source file cannot be read; `""` if they can."""
+    try:
+        with tokenize.open(path) as file:
+            source = file.read()
+    except OSError as error:
+        return error.strerror or str(error)
+    except (SyntaxError, UnicodeDecodeError):
+        return "its bytes are no text in the encoding that it declares (UTF-8 if none)"
+    return fault_in(source)
+
+
+def fault_in(source: str) -> str:
+    """Where and why a source text is no Python; `""` if it is."""
+    try:
+        ast.parse(source)
+    except SyntaxError as error:
+        return f"line {error.lineno}: {error.msg}"
+    except (ValueError, RecursionError, MemoryError) as error:
+        return str(error) or type(error).__name__
+    return ""
+
+
 def sites_below(roots: Iterable[Path]) -> Iterator[Site]:
     """The failpoints of these files, and of all Python files below these directories."""
     for root in roots:
-        for path in [root] if root.is_file() else sorted(root.rglob("*.py")):
-            hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
-            if not hidden and path.is_file() and MARK in path.read_bytes():
+        for path in files_below(root):
+            if MARK in path.read_bytes():
                 yield from sites_in(read_source(path), str(path))
+
+
+def files_below(root: Path) -> Iterator[Path]:
+    """This file, or all Python files below this directory that are not hidden there."""
+    for path in [root] if root.is_file() else sorted(root.rglob("*.py")):
+        hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
+        if not hidden and path.is_file():
+            yield path
 
 
 def places_of(sites: Iterable[Site]) -> dict[str, list[Site]]:

@@ -58,15 +58,19 @@ def garbage(path: str | Path, seed: int | Seed = 0) -> Iterator[Path]:
 @contextmanager
 def empty(path: str | Path) -> Iterator[Path]:
     """No bytes: to SQLite that is a new database without tables."""
-    with _whole(path), files.empty(path):
-        yield Path(path)
+    with _whole(path):
+        _settle(path)
+        with files.empty(path):
+            yield Path(path)
 
 
 @contextmanager
 def missing(path: str | Path) -> Iterator[Path]:
-    """No file."""
-    with _whole(path), files.missing(path):
-        yield Path(path)
+    """No file, and no write-ahead log."""
+    with _whole(path):
+        _settle(path)
+        with files.missing(path):
+            yield Path(path)
 
 
 @contextmanager
@@ -80,7 +84,8 @@ def read_only(path: str | Path) -> Iterator[Path]:
 def locked(path: str | Path, for_s: float | None = None) -> Iterator[Path]:
     """Another process holds an exclusive transaction: for `for_s` seconds, or until the end of the block.
 
-    The seconds are those of the code under test, whose clock may be replaced; a wait inside SQLite is a true one.
+    As ever with SQLite, who only reads a database with a write-ahead log is not kept out. The seconds are those of the
+    code under test, whose clock may be replaced; a wait inside SQLite is a true one.
     """
     holder: subprocess.Popen[str] | None = None
     try:
@@ -133,6 +138,6 @@ def _broken(path: str | Path, damage: Callable[[], AbstractContextManager[Path]]
 
 
 def _settle(path: str | Path) -> None:
-    """Move what stands in a write-ahead log into the file, or the log would hide the damage."""
+    """Move what stands in a write-ahead log into the file: the log would hide the damage, or be lost with it."""
     with closing(sqlite3.connect(path, timeout=1)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -64,6 +64,8 @@ def sweep(arm: Arm, what: str, *, modes: Sequence[str] = _MODES, limit: int = 10
     `@`; limit: more hits than that are an error, as are a step that is not entered and a sweep in which nothing ever
     fires.
     """
+    if not modes:
+        raise BlackstartError("a sweep of no mode breaks nothing", next_step=f"modes: {' '.join(_MODES)}")
     if wrong := [mode for mode in modes if mode not in _MODES]:
         raise BlackstartError(f"no mode {wrong[0]!r}{near(wrong[0], _MODES)}", next_step=f"modes: {' '.join(_MODES)}")
     for mode in modes:

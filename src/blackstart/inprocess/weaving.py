@@ -66,7 +66,7 @@ def weave(
 ) -> Woven:
     """The module's code objects with a call at each of these sites; `hooks` makes what is called there."""
     tree = ast.parse(source)
-    lines = source.splitlines()
+    lines = source.split("\n")  # as the parser counts them: a form feed ends none
     places = [(site, place(tree, site, lines)) for site in sites]
     bound: dict[str, Callable[[], Any]] = {}
     # From the last line to the first, so that an index found before stays right.

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from blackstart.core.clock import SYSTEM
 from blackstart.inprocess.elsewhere import Gofail, in_go
-from blackstart.inprocess.errors import UnknownFailpoint
+from blackstart.inprocess.errors import AlreadyArmed, UnknownFailpoint
 
 GOCODE = "/usr/share/gocode"
 NAME = "saver/store/saveError"
@@ -129,3 +131,39 @@ def test_the_fixture_heals_what_it_set(running: tuple[subprocess.Popen[str], str
     program, address = running
     failpoints.at_gofail(address, NAME, "1*return(no space)", may_miss=True)
     assert [said(program), said(program)] == ["failed: no space", "saved"]
+
+
+DIES = """
+import os, signal, sys
+from blackstart.inprocess.elsewhere import Gofail
+with Gofail(sys.argv[1]).armed(sys.argv[2], "return(no space)"):
+    print("set", flush=True)
+    sys.stdin.readline()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_rule_is_healed_though_the_process_that_set_it_dies(running: tuple[subprocess.Popen[str], str]) -> None:
+    program, address = running
+    dying = subprocess.Popen(
+        [sys.executable, "-c", DIES, address, NAME], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with dying:
+        assert dying.stdin and dying.stdout and dying.stdout.readline() == "set\n"
+        assert said(program) == "failed: no space"
+        dying.stdin.write("die\n")
+    assert dying.returncode == -signal.SIGKILL
+    until = SYSTEM.monotonic() + 60
+    while said(program) != "saved":
+        assert SYSTEM.monotonic() < until, "the failpoint outlived the process that set it"
+        SYSTEM.sleep(0.02)
+
+
+def test_a_second_rule_is_refused_and_the_first_holds(running: tuple[subprocess.Popen[str], str]) -> None:
+    program, address = running
+    with Gofail(address).armed(NAME, "return(no space)"):
+        with pytest.raises(AlreadyArmed, match="is armed already"), Gofail(address).armed(NAME, "panic"):
+            pass
+        assert said(program) == "failed: no space"
+    with Gofail(address).armed(NAME, "off"):
+        assert said(program) == "saved"

@@ -12,6 +12,7 @@ from blackstart.campaign import choose
 from blackstart.core.calibration import Calibration, CleanRun
 from blackstart.core.clock import ManualClock
 from blackstart.faults import KINDS, Candidate
+from blackstart.faults.file import Damage
 from blackstart.faults.kill import Kill
 from blackstart.faults.point import Point
 from tests.unit.faults.build import atomic_rewrite, calibration, clean
@@ -73,6 +74,18 @@ def test_a_cause_that_repeats_itself_falls_behind_others() -> None:
 def test_a_re_run_has_something_to_lose_and_comes_first() -> None:
     ordered = choose.order([candidate("a", start="S0"), candidate("a", start="S1")], STARTS)
     assert [c.start for c in ordered] == ["S1", "S0"]
+
+
+def test_what_stands_there_only_at_the_re_run_of_a_service_is_damaged_as_early_as_if_it_stood_there_at_first() -> None:
+    def damage(path: str, start: str) -> Candidate:
+        return Candidate(fault=Damage(path=path, damage="empty"), start=start, rank=(1, 3), cause=("file", path))
+
+    service = ("S0", "S1")
+    found = [damage("config", start) for start in service] + [damage("state", "S1")]
+    found += [candidate("write", 2, "S0"), candidate("late write", 1, "S1")]
+    ordered = [(c.cause[-1], c.start) for c in choose.order(found, service)]
+    assert ordered[:3] == [("config", "S0"), ("state", "S1"), ("write", "S0")]
+    assert set(ordered[3:]) == {("late write", "S1"), ("config", "S1")}
 
 
 def test_only_the_kinds_that_were_asked_for() -> None:

@@ -52,3 +52,17 @@ def test_a_failpoint_that_is_a_call_is_one(tmp_path: Path, capsys: pytest.Captur
     assert failpoints.run([str(tmp_path / "store.py")], [str(tmp_path / "test_store.py")]) == 0
     shown = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
     assert shown == ["as-a-call", "save-end", "save-write"]
+
+
+def test_a_file_that_cannot_be_read_is_told_with_the_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "store.py").write_text(f"{SOURCE}def g(:\n")
+    (tmp_path / "latin.py").write_bytes(b"# failpoint: save-end\ns = '\xff'\n")
+    (tmp_path / "other.py").write_text("print 'none of ours'\n")
+    (tmp_path / "test_store.py").write_text("def test_it(failpoints)\n    failpoints.arm('gone', 'off')\n")
+    assert failpoints.run([str(tmp_path)], [str(tmp_path / "test_store.py")]) == 1
+    told = [line.rpartition("/")[2] for line in capsys.readouterr().out.splitlines()]
+    assert [line.partition(": cannot be read: ")[::2] for line in told] == [
+        ("latin.py", "its bytes are no text in the encoding that it declares (UTF-8 if none)"),
+        ("store.py", "line 6: invalid syntax"),
+        ("test_store.py", "line 1: expected ':'"),
+    ]

@@ -10,6 +10,7 @@ import contextvars
 import gc
 import logging
 import py_compile
+import random
 import subprocess
 import sys
 import threading
@@ -23,7 +24,7 @@ from typing import Any
 import pytest
 
 from blackstart import inprocess
-from blackstart.core.rule import RuleError
+from blackstart.core.rule import RuleError, parse
 from blackstart.inprocess import armed
 from blackstart.inprocess.point import _inside
 
@@ -506,3 +507,18 @@ def test_optimised_code_is_reached(flag: str) -> None:
     command = [sys.executable, flag, "-c", code]
     done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
     assert done.stdout == "7\n1\n", done.stderr
+
+
+def test_a_signal_handler_may_meet_the_place_that_it_interrupted() -> None:
+    """A draw stands for the moment in which the signal comes: the count is being changed."""
+
+    class Drawn(random.Random):
+        def random(self) -> float:
+            if counter.hits == 1:
+                nested.append(counter.hit())
+            return 0.0
+
+    nested: list[Any] = []
+    counter = parse("50% @1+ raise(OSError: EIO)").counter(Drawn())
+    assert counter.hit() is not None
+    assert (len(nested), counter.hits, counter.fired) == (1, 2, 2)

@@ -361,6 +361,49 @@ def test_a_storm_is_checked_whatever_it_chooses(
         pass
 
 
+def test_a_sweep_of_no_mode_is_refused(shop: ModuleType) -> None:
+    with pytest.raises(BlackstartError, match="breaks nothing"):
+        list(sweep(partial(armed, "save-open"), "raise(OSError)", modes=()))
+
+
 def test_a_sweep_knows_its_modes(shop: ModuleType) -> None:
     with pytest.raises(BlackstartError, match="no mode 'transiet'; did you mean 'transient'"):
         next(sweep(partial(armed, "in-static"), "return(0)", modes=["transiet"]))
+
+
+def test_an_asynchronous_generator_is_sent_and_thrown_what_its_user_sends(tmp_path: Path) -> None:
+    async def lines() -> Any:
+        try:
+            said = yield "a"
+            yield f"said {said}"
+        except KeyError:
+            yield "caught"
+        finally:
+            ended.append(True)
+
+    async def main() -> None:
+        one = module.lines()
+        assert [await one.asend(None), await one.asend("b")] == ["a", "said b"]
+        await one.aclose()
+        two = module.lines()
+        assert [await anext(two), await two.athrow(KeyError())] == ["a", "caught"]
+        assert [line async for line in two] == []
+        with pytest.raises(OSError, match="Input/output"):
+            await anext(module.lines())
+
+    ended: list[bool] = []
+    module: Any = ModuleType("has_lines")
+    module.lines = lines
+    sys.modules["has_lines"] = module
+    try:
+        with armed_call("has_lines.lines", "@3 raise(OSError: EIO)"):
+            asyncio.run(main())
+    finally:
+        sys.modules.pop("has_lines")
+    assert ended == [True, True]
+
+
+def test_blackstart_itself_is_no_target(monkeypatch: pytest.MonkeyPatch) -> None:
+    for path in ("blackstart.inprocess.point.Point.reach", "blackstart.core.rule.parse"):
+        with pytest.raises(inprocess.NotArmable, match="is a part of blackstart"), armed_call(path, "raise(OSError)"):
+            pass

@@ -67,3 +67,12 @@ def test_the_sites_own_customisation_still_runs(program: list[str], tmp_path: Pa
         environment = children.environment | {"PYTHONPATH": f"{children.environment['PYTHONPATH']}:{site}"}
         done = subprocess.run(program, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (7, "customised\n")
+
+
+def test_hits_of_those_before_are_not_those_of_the_next(program: list[str], tmp_path: Path) -> None:
+    with in_children({"save-end": "@1 exit(3)"}, ledger=tmp_path / "hits") as children:
+        subprocess.run(program, env=children.environment, check=False)
+    assert children.fired("save-end") == 1
+    with pytest.raises(inprocess.NeverFired, match="no child imported"):
+        with in_children({"save-end": "@1 exit(3)"}, ledger=tmp_path / "hits") as later:
+            assert (later.hits("save-end"), later.fired("save-end")) == (0, 0)

@@ -6,13 +6,14 @@ covers: R-1, R-2, M-5
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, suppress
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,23 @@ def test_a_file_is_broken_and_put_back(path: Path, damage: object, broken: objec
     with pytest.raises(KeyError), damage(path):  # type: ignore[operator]
         raise KeyError
     assert path.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("damage", [files.missing, files.truncated, files.read_only])
+def test_it_is_the_same_file_again_by_a_link_and_from_another_directory(
+    path: Path, monkeypatch: pytest.MonkeyPatch, damage: Callable[[str], AbstractContextManager[Path]]
+) -> None:
+    """covers: R-1"""
+    (link := path.with_name("link")).symlink_to(path)
+    if os.geteuid() == 0:
+        os.chown(path, 1234, 1234)
+    status = path.stat()
+    monkeypatch.chdir(path.parent)
+    with damage("link"):
+        monkeypatch.chdir("/")
+    assert link.is_symlink() and link.read_bytes() == CONTENT
+    found = path.stat()
+    assert (found.st_mode, found.st_uid, found.st_gid) == (status.st_mode, status.st_uid, status.st_gid)
 
 
 def test_what_the_program_wrote_meanwhile_is_kept(path: Path) -> None:
@@ -170,6 +188,25 @@ def test_what_stands_in_a_write_ahead_log_does_not_hide_the_damage(tmp_path: Pat
         with sqlite.header_lost(path), pytest.raises(sqlite3.Error):
             count(path)
         assert count(path) == 0
+
+
+@pytest.mark.parametrize("damage", [sqlite.empty, sqlite.missing, sqlite.truncated, sqlite.garbage])
+def test_what_stands_in_a_write_ahead_log_comes_back(
+    tmp_path: Path, damage: Callable[[Path], AbstractContextManager[Path]]
+) -> None:
+    """covers: R-2"""
+    killed, path = tmp_path / "killed.db", tmp_path / "left.db"
+    with closing(sqlite3.connect(killed)) as program:
+        program.execute("PRAGMA journal_mode=wal")
+        program.execute("CREATE TABLE jobs (id)")
+        program.executemany("INSERT INTO jobs VALUES (?)", [(number,) for number in range(2000)])
+        program.commit()
+        for end in ("", "-wal"):
+            shutil.copy(f"{killed}{end}", f"{path}{end}")
+    with damage(path), suppress(sqlite3.Error):
+        if path.exists():  # SQLite would make a new one, which is kept
+            count(path)
+    assert count(path) == 2000
 
 
 DYING = """

@@ -6,7 +6,7 @@ covers: M-4, M-5
 from __future__ import annotations
 
 import asyncio
-import importlib
+import importlib.util
 import itertools
 import sys
 import threading
@@ -17,8 +17,10 @@ from types import ModuleType
 import pytest
 
 from blackstart import inprocess
+from blackstart.core.errors import BlackstartError
 from blackstart.inprocess import AlreadyArmed, NeverFired, NotArmable, armed, armed_call
 
+ANY = "raise(KeyError)"
 NUMBERS = itertools.count()
 Load = Callable[[str], ModuleType]
 
@@ -234,3 +236,73 @@ def test_wrong_arguments_are_refused(shop: ModuleType, make: Callable[[], armed]
     with pytest.raises(NotArmable, match=says):
         make().__enter__()
     assert shop.Child.static() == 4
+
+
+@pytest.mark.parametrize(
+    ("now", "says"),
+    [
+        ("def f():\n    # failpoint: torn\n    return (1\n", "no failpoint 'torn'; .*cannot be read: line 3: "),
+        ("def f()\n    # failpoint: torn\n    return 1\n", "cannot be read: line 1: expected ':'"),
+    ],
+)
+def test_a_source_that_can_no_longer_be_read_is_named_with_the_reason(load: Load, now: str, says: str) -> None:
+    module = load("def f():\n    # failpoint: torn\n    return 1\n")
+    Path(str(module.__file__)).write_text(now)
+    with pytest.raises(BlackstartError, match=says), armed("torn", ANY):
+        pass
+
+
+def test_a_module_to_come_that_cannot_be_read_is_named_with_the_reason(tmp_path: Path, load: Load) -> None:
+    load("")  # the directory is on the path
+    (tmp_path / "misused_torn.py").write_text("def f(:\n    # failpoint: torn\n    pass\n")
+    with pytest.raises(NotArmable, match="cannot be read: line 1: invalid syntax"):
+        armed("torn", ANY, module="misused_torn").__enter__()
+
+
+def test_a_file_that_was_loaded_under_two_names_is_armed_in_both(load: Load) -> None:
+    one = load("def f():\n    # failpoint: doubled\n    return 1\n")
+    spec = importlib.util.spec_from_file_location("misused_again", str(one.__file__))
+    assert spec and spec.loader
+    other = sys.modules["misused_again"] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(other)
+        with armed("doubled", ANY) as point:
+            for module in (one, other):
+                with pytest.raises(KeyError):
+                    module.f()
+        assert (point.fired, one.f(), other.f()) == (2, 1, 1)
+    finally:
+        sys.modules.pop("misused_again")
+
+
+def test_what_ends_a_line_for_other_readers_moves_no_failpoint(load: Load) -> None:
+    module = load(
+        "def f(x):\n    s = 'a\x0cb\u2028c\x1cd'\n    \x0c\n    if x:\n        y = s\n        # failpoint: in-if\n"
+        "    else:\n        # failpoint: in-else\n        y = 2\n    return y\n"
+    )
+    for name, argument in (("in-if", 1), ("in-else", 0)):
+        with armed(name, ANY), pytest.raises(KeyError):
+            module.f(argument)
+        with armed(name, ANY, may_miss=True) as point:
+            module.f(not argument)
+        assert point.hits == 0
+
+
+def test_a_call_of_failpoint_is_found_however_it_is_imported(load: Load) -> None:
+    module = load(
+        "import blackstart.inprocess as b\ndef f():\n    return b.failpoint('by-package')\n"
+        "def g():\n    from blackstart.inprocess import failpoint\n    return failpoint('by-import')\n"
+    )
+    for name, call in (("by-package", module.f), ("by-import", module.g)):
+        with armed(name, "return(3)"):
+            assert call() == 3
+    with pytest.raises(inprocess.UnknownFailpoint), armed("by-nobody", ANY):
+        pass
+
+
+def test_hits_outside_of_the_context_are_told(load: Load) -> None:
+    module = load("def f():\n    # failpoint: elsewhere\n    return 1\n")
+    with pytest.raises(inprocess.NeverFired, match="outside of it 1 times"), armed("elsewhere", ANY, scope="context"):
+        thread = threading.Thread(target=module.f)
+        thread.start()
+        thread.join()

@@ -248,13 +248,16 @@ def test_what_never_fired_and_what_leaks_fails_a_test(tmp_path: Path) -> None:
         "import os, json, threading\n"
         "def test_misses(failpoints):\n    failpoints.call('json.loads', '@5 raise(ValueError)')\n    json.loads('1')\n"
         "def test_fails_anyway(failpoints):\n    failpoints.call('json.loads', '@5 raise(ValueError)')\n    assert 0\n"
+        "def test_keeps(faulty):\n    faulty(json, {'loads': '@5 raise(ValueError)'}).loads('1')\n"
+        "def test_may_miss(faulty):\n    faulty(json, {'loads': '@5 raise(ValueError)'}, may_miss=True)\n"
         "def test_leaks(leaks):\n    os.dup(0)\n"
         "def test_clean(leaks):\n    os.close(os.dup(0))\n",
     )
     assert "json.loads never fired" in shown
     assert "the place was reached 1 times" in shown
     assert "left behind: descriptor" in shown
-    assert "1 failed, 3 passed, 2 errors" in shown
+    assert "a faulty module never fired" in shown
+    assert "1 failed, 5 passed, 3 errors" in shown
 
 
 def test_two_workers_may_arm_one_name_and_other_plugins_work_beside(tmp_path: Path) -> None:
