@@ -6,10 +6,11 @@ a fixture refuses to work after it: nobody would undo what it does.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
@@ -63,3 +64,56 @@ def undone(request: pytest.FixtureRequest) -> Iterator[Undoing]:
                 raise TestFailed
     except TestFailed:
         pass
+
+
+class _Offered(AbstractContextManager[Any]):
+    """A context manager that knows whether it was entered."""
+
+    def __init__(self, what: str, inner: AbstractContextManager[Any]) -> None:
+        self.what = what
+        self.is_entered = False
+        self._inner = inner
+
+    def __enter__(self) -> Any:
+        self.is_entered = True
+        return self._inner.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> bool | None:
+        return self._inner.__exit__(kind, error, trace)
+
+
+Offer = Callable[[str, Callable[..., AbstractContextManager[Any]]], Callable[..., AbstractContextManager[Any]]]
+
+
+@contextmanager
+def offering(request: pytest.FixtureRequest) -> Iterator[Offer]:
+    """What makes a context manager, by its name; one that a test made and never entered broke nothing and fails it."""
+    made: list[_Offered] = []
+
+    def offer(
+        name: str, make: Callable[..., AbstractContextManager[Any]]
+    ) -> Callable[..., AbstractContextManager[Any]]:
+        @functools.wraps(make)
+        def offered(*arguments: Any, **named: Any) -> AbstractContextManager[Any]:
+            made.append(_Offered(name, make(*arguments, **named)))
+            return made[-1]
+
+        return offered
+
+    with undone(request) as stack:
+        stack.enter_context(_all_entered(made))
+        yield offer
+
+
+@contextmanager
+def _all_entered(made: list[_Offered]) -> Iterator[None]:
+    yield
+    for one in made:
+        if not one.is_entered:
+            from blackstart.core.errors import BlackstartError
+
+            raise BlackstartError(
+                f"{one.what}(...) was never entered, so it broke nothing", next_step=f"write `with {one.what}(...):`"
+            )
