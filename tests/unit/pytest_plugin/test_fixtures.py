@@ -248,6 +248,7 @@ def test_what_never_fired_and_what_leaks_fails_a_test(tmp_path: Path) -> None:
         "import os, json, threading\n"
         "def test_misses(failpoints):\n    failpoints.call('json.loads', '@5 raise(ValueError)')\n    json.loads('1')\n"
         "def test_fails_anyway(failpoints):\n    failpoints.call('json.loads', '@5 raise(ValueError)')\n    assert 0\n"
+        "import pytest\ndef test_skips(failpoints):\n    failpoints.call('json.loads', 'hang')\n    pytest.skip('no')\n"
         "def test_keeps(faulty):\n    faulty(json, {'loads': '@5 raise(ValueError)'}).loads('1')\n"
         "def test_may_miss(faulty):\n    faulty(json, {'loads': '@5 raise(ValueError)'}, may_miss=True)\n"
         "def test_leaks(leaks):\n    os.dup(0)\n"
@@ -257,7 +258,7 @@ def test_what_never_fired_and_what_leaks_fails_a_test(tmp_path: Path) -> None:
     assert "the place was reached 1 times" in shown
     assert "left behind: descriptor" in shown
     assert "a faulty module never fired" in shown
-    assert "1 failed, 5 passed, 3 errors" in shown
+    assert "1 failed, 5 passed, 1 skipped, 3 errors" in shown
 
 
 def test_what_was_made_and_never_used_fails_a_test(tmp_path: Path) -> None:
