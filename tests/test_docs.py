@@ -30,7 +30,9 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 COMMAND_PAGES = DOCS / "commands"
 FIRST_READ = [ROOT / "README.md", DOCS / "getting-started.md"]
-ORACLES = ("fired", "end", "state", "restart", "acknowledged", "answer", "together", "power", "alive", "stop", "left")
+ORACLES = (
+    "fired", "end", "state", "restart", "acknowledged", "answer", "together", "twice", "power", "alive", "stop", "left"
+)  # fmt: skip
 
 
 def page(*names: str) -> str:

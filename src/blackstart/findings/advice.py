@@ -69,6 +69,10 @@ TAKEN = (
     "Take a task away (remove, move, or mark it as done) only after what came of it is written and synced, and let it "
     "do no harm if it is done twice: what was taken first is gone when the program dies in between."
 )
+TWICE = (
+    "Write a result and that its task is done in one transaction or one rename; or give each result a key that follows "
+    "from its task, so that doing it again replaces instead of adding."
+)
 _BY_CONSEQUENCE = {
     "lost": _ATOMIC + " Acknowledge (print, answer) only after that.",
     "corrupt": _ATOMIC,

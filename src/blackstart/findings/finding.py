@@ -15,7 +15,7 @@ from blackstart.core.frames import shown_name
 from blackstart.core.history import EXITED, History, Injected
 from blackstart.core.trace import OPENING, Operation
 from blackstart.core.verdict import DEFECT, FAILED, NOTE, POLICY, Verdict
-from blackstart.findings.advice import LINKED, MOVED, TAKEN, TOGETHER, UNCHECKED, advice, power_advice
+from blackstart.findings.advice import LINKED, MOVED, TAKEN, TOGETHER, TWICE, UNCHECKED, advice, power_advice
 from blackstart.findings.fingerprint import context, fingerprint
 
 CRITICAL, MAJOR, MINOR, LOW = "critical", "major", "minor", "low"
@@ -189,11 +189,12 @@ def _advice(failure: Failure, call: str) -> str:
         return power_advice(cuts, verdict.consequence, verdict.label, verdict.paths, appended=appended)
     if call.startswith("symlink") and verdict.consequence in ("lost", "silent"):
         return LINKED
-    if verdict.oracle == "together":
-        return TOGETHER
+    if verdict.oracle in ("together", "twice"):
+        return TOGETHER if verdict.oracle == "together" else TWICE
     if len(verdict.paths) > 1 and any(text.startswith("the check answers") for text in verdict.evidence[:1]):
         return TOGETHER
     is_read = failure.operation is not None and (failure.operation.reads or _is_opening(failure.operation))
+    is_read = is_read and (not verdict.paths or failure.masked in verdict.paths)
     if failure.takes and verdict.consequence == "lost" and failure.history.kind in ("kill", "signal"):
         return TAKEN
     has_said = any(text.startswith("it says that") for text in verdict.evidence[:1])

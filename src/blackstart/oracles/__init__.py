@@ -28,6 +28,7 @@ from blackstart.oracles import (
     state,
     stopping,
     together,
+    twice,
 )
 
 Judge = Callable[[History, Calibration], tuple[Verdict, ...]]
@@ -40,6 +41,7 @@ JOB_ORACLES: Mapping[str, Judge] = {
     acknowledged.NAME: acknowledged.judge,
     answer.NAME: answer.judge,
     together.NAME: together.judge,
+    twice.NAME: twice.judge,
     power.NAME: power.judge,
     left.NAME: left.judge,
 }

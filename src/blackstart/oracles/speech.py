@@ -29,7 +29,7 @@ _TROUBLE = re.compile(
 # A line that says something: not only a mark below the place of an error, a rule or a bracket.
 _WORDS = re.compile(r"\w\w")
 # What an exception is told by, where a stack or a version may follow it.
-_EXCEPTION = re.compile(r"(Uncaught |Unhandled )?([\w.$]*(Error|Exception)|panic)\b[^:]{0,40}:")
+_EXCEPTION = re.compile(r"(Uncaught |Unhandled )?([\w.$]*(Error|Exception)|panic)\b[^:]{0,40}:|(fatal|error): ")
 # A line of a stack that follows what was said.
 _FRAME = re.compile(r"\s+(from|at)\s")
 _NUMBER = re.compile(r"[-+]?\d+([.,:]\d+)*")

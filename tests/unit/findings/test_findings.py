@@ -263,6 +263,13 @@ def test_who_only_appends_is_not_told_to_rename(consequence: str) -> None:
     assert "rename" not in told and ("fsync a file after appending" in told) == (consequence == "lost")
 
 
+def test_only_who_damages_what_it_could_not_read_is_told_of_that() -> None:
+    hurt = failed("state", "lost", "notes are gone", paths=["$CWD/notes.json"])
+    for masked, told in (("$CWD/notes.json", True), ("$CWD/source.txt", False)):
+        (finding,) = group([failure(hurt, call="read", masked=masked)])
+        assert ("any error but ENOENT" in finding.advice) == told
+
+
 def test_who_takes_a_task_away_before_it_is_done_is_told_so() -> None:
     for takes in (True, False):
         (finding,) = group([msgspec.structs.replace(failure(kind="kill"), takes=takes)])

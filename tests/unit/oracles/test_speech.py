@@ -69,6 +69,8 @@ def test_the_last_line_with_words_is_what_it_says() -> None:
          "json.decoder.JSONDecodeError: Extra data"),
         ("/usr/lib/a.rb:9:in `load': data too short (ArgumentError)\n\tfrom s.rb:3:in `<main>'\n",
          "/usr/lib/a.rb:9:in `load': data too short (ArgumentError)"),
+        ("fatal: cannot create 'a.lock': File exists.\n\nAnother process runs here.\nremove the file to continue.\n",
+         "fatal: cannot create 'a.lock': File exists."),
         ("warning: old format\nDatabase appears to be locked\n", "Database appears to be locked"),
     ],
 )  # fmt: skip

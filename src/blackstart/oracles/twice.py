@@ -1,0 +1,67 @@
+"""Does something stand there twice that clean runs leave once, because the start after a kill did it again?
+
+Work that is taken up again after a kill is done at least once; whether twice does harm (a row that counts, an order) or
+none (a line of a journal), only who wrote it knows. So it is a note, which names the file and the first record.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from blackstart.core.calibration import Calibration
+from blackstart.core.history import History
+from blackstart.core.reading import FileState
+from blackstart.core.verdict import NOTE, Verdict, failed, passed
+from blackstart.oracles.compare import leaves_of, short
+from blackstart.oracles.view import View
+
+NAME = "twice"
+_KINDS = ("kill", "kill-one")
+_FORMS = {"sqlite": "row", "text": "line"}
+_SHORTEST = 3  # characters of a line; a shorter one (a brace, a rule) is no record
+
+
+def judge(history: History, calibration: Calibration) -> tuple[Verdict, ...]:
+    """`corrupt`, a note, for each file with records twice that clean runs leave once, after one restart."""
+    view = View(history, calibration)
+    decides = calibration.has_check or history.kind not in _KINDS or calibration.refuses_rerun
+    if decides or view.clean is None or len(view.restarts) != 1 or not view.ends_as_clean(view.restarts[-1]):
+        return (passed(NAME, "nothing here is done twice, or the check tells"),)
+    found = [verdict for path in view.judged() if (verdict := _judge_file(view, path)) is not None]
+    return tuple(found) or (passed(NAME),)
+
+
+def _judge_file(view: View, path: str) -> Verdict | None:
+    assert view.clean is not None
+    state = view.state(view.restarts[-1], path)
+    finals = [run.files.get(path) for run in (view.clean, *view.later[: view.reruns])]
+    known = [_records(final) for final in finals]
+    most = {record: max(one[record] for one in known) for one in known for record in one}
+    twice = [record for record, count in _records(state).items() if count > 1 and most.get(record) == 1]
+    if not twice or state is None or state.content is None:
+        return None
+    noun = _FORMS[state.content.form]
+    many = f"1 {noun}" if len(twice) == 1 else f"{len(twice)} {noun}s"
+    text = f"after the restart {path} holds {many} twice that clean runs leave once, the first: {short(twice[0])}"
+    doubt = "what was done before the kill was done again; whether that does harm, only --check can tell"
+    return failed(NAME, "corrupt", text, doubt, paths=(path,), label=NOTE)
+
+
+def _records(state: FileState | None) -> Counter[str]:
+    """Each row or line, and how often it is there; none whose values are masked, as they may differ."""
+    form = state.content.form if state is not None and state.content is not None else ""
+    leaves = leaves_of(state)
+    if form not in _FORMS or leaves is None:
+        return Counter()
+    records = [value for _, value in leaves] if form == "text" else _rows(leaves)
+    return Counter(one for one in records if "*" not in one and len(one) >= _SHORTEST)
+
+
+def _rows(leaves: tuple[tuple[str, str], ...]) -> list[str]:
+    """Each row of a database with its table and columns; leaves: `TABLE/ROW/COLUMN` and the value."""
+    rows: dict[str, list[str]] = {}
+    for place, value in leaves:
+        if place.count("/") == 2:
+            row, _, column = place.rpartition("/")
+            rows.setdefault(row, []).append(f"{column}={value}")
+    return [f"{row.partition('/')[0]}: {', '.join(values)}" for row, values in rows.items()]
