@@ -65,6 +65,10 @@ TOGETHER = (
     "Keep in one file, or change in one transaction of a database, what must change together; or note first what is to "
     "be done, and let a start that finds the note finish it or take it back."
 )
+REMOVED = (
+    "Remove a file only when what was made of it is whole and on the disk: check the result of every write, fsync the "
+    "new file, close it, fsync its directory, and remove the old one last."
+)
 TAKEN = (
     "Take a task away (remove, move, or mark it as done) only after what came of it is written and synced, and let it "
     "do no harm if it is done twice: what was taken first is gone when the program dies in between."

@@ -15,7 +15,7 @@ from blackstart.core.frames import shown_name
 from blackstart.core.history import EXITED, History, Injected
 from blackstart.core.trace import OPENING, Operation
 from blackstart.core.verdict import DEFECT, FAILED, NOTE, POLICY, Verdict
-from blackstart.findings.advice import LINKED, MOVED, TAKEN, TOGETHER, TWICE, UNCHECKED, advice, power_advice
+from blackstart.findings.advice import LINKED, MOVED, REMOVED, TAKEN, TOGETHER, TWICE, UNCHECKED, advice, power_advice
 from blackstart.findings.fingerprint import context, fingerprint
 
 CRITICAL, MAJOR, MINOR, LOW = "critical", "major", "minor", "low"
@@ -184,6 +184,8 @@ def _advice(failure: Failure, call: str) -> str:
         return MOVED
     if any(text.startswith("each of these files is whole by itself") for text in verdict.evidence):
         return TOGETHER
+    if any(" is gone, and " in text for text in verdict.evidence[:1]):
+        return REMOVED
     if injected is not None and injected.cut is not None:
         cuts = [one.cut for one in failure.history.injected if one.cut is not None]
         return power_advice(cuts, verdict.consequence, verdict.label, verdict.paths, appended=appended)

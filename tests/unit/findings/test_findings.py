@@ -270,6 +270,12 @@ def test_only_who_damages_what_it_could_not_read_is_told_of_that() -> None:
         assert ("any error but ENOENT" in finding.advice) == told
 
 
+def test_who_removes_what_a_file_was_made_from_too_early_is_told_so() -> None:
+    for text, told in (("$CWD/a is gone, and $CWD/a.gz is empty", True), ("$CWD/a.gz is empty", False)):
+        (finding,) = group([failure(failed("state", "lost", text, paths=["$CWD/a.gz"]))])
+        assert finding.advice.startswith("Remove a file only when") == told
+
+
 def test_who_takes_a_task_away_before_it_is_done_is_told_so() -> None:
     for takes in (True, False):
         (finding,) = group([msgspec.structs.replace(failure(kind="kill"), takes=takes)])
