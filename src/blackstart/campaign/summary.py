@@ -314,7 +314,7 @@ def _common(counts: dict[str, int]) -> list[str]:
 
 def _together(texts: list[str]) -> str:
     first, *others = texts
-    return first if not others else f"{first}; so it is with {len(others)} more"
+    return first if not others else f"{first}; likewise {len(others)} more"
 
 
 def _exit_status(campaign: Campaign, findings: tuple[Finding, ...], *, is_plan: bool) -> int:

@@ -49,7 +49,7 @@ class FailingSync(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     def __str__(self) -> str:
         when = f"after {self.outputs} more output" if self.outputs else "at the end"
         what = "only what it dropped" if self.keeps else "all that no other sync kept"
-        return f"{self.point} reports EIO under {self.model}, then a power cut {when}, without {what}"
+        return f"{self.point} reports EIO under {self.model}, then a power cut {when} loses {what}"
 
     @contextmanager
     def inject(self, scene: Scene) -> Iterator[None]:

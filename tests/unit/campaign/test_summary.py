@@ -259,6 +259,6 @@ def test_faults_that_did_not_fire_for_one_reason_are_one_note() -> None:
     made.tally.unknown = {f"kill {n} did not fire: its place was reached 0 times": 2 for n in range(3)}
     made.tally.unknown["the disk did not fire: nothing needed room"] = 1
     assert report(made).notes == (
-        "kill 0 did not fire: its place was reached 0 times; so it is with 2 more (6 trials)",
+        "kill 0 did not fire: its place was reached 0 times; likewise 2 more (6 trials)",
         "the disk did not fire: nothing needed room",
     )
