@@ -58,12 +58,13 @@ def _baseline(file: str, run: str, reason: str, owner: str, expires: str, only: 
     from blackstart.campaign import baseline as known
     from blackstart.cli import session
     from blackstart.core.errors import BlackstartError
-    from blackstart.findings.baseline import added
+    from blackstart.findings.baseline import added, expired
     from blackstart.report import terminal, views
     from blackstart.report.lookup import load_run
 
     if not reason.strip():
         raise BlackstartError("a baseline needs a reason", next_step='say why, as in --reason "fixed in 2.0"')
+    day = _day(expires)
     place = session.directory(cwd)
     path = os.path.join(place, file)
     report = load_run(run, place)
@@ -76,20 +77,33 @@ def _baseline(file: str, run: str, reason: str, owner: str, expires: str, only: 
     if entries or os.path.exists(path):
         with open(path, encoding="utf-8") as kept:
             text = kept.read()
-    new = [known.entry_for(one, reason, owner, _day(expires)) for one in chosen]
+    new = [known.entry_for(one, reason, owner, day) for one in chosen]
     views.write(added(text, new, entries).encode(), path, "name a file that you may write to")
     count = sum(one.fingerprint not in entries for one in new)
-    terminal.console().print(terminal.line(f"{count} added to {file}, {len(entries)} were there."), soft_wrap=True)
+    over = [one.id for one in chosen if one.fingerprint in expired(entries, _today())]
+    lines = [f"{count} added to {file}, {len(entries)} were there."]
+    lines += [f"Expired, so that they fail a run: {', '.join(over)}. Repair them, or change `expires`."] if over else []
+    for line in lines:
+        terminal.console().print(terminal.line(line), soft_wrap=True)
     return 0
+
+
+def _today() -> dt.date:
+    from blackstart.core.clock import SYSTEM
+
+    return dt.datetime.fromtimestamp(SYSTEM.now()).date()
 
 
 def _day(text: str) -> dt.date | None:
     from blackstart.core.errors import BlackstartError
 
     try:
-        return dt.date.fromisoformat(text) if text else None
+        day = dt.date.fromisoformat(text) if text else None
     except ValueError:
         raise BlackstartError(f"--expires {text!r} is not a day", next_step="write it like 2027-06-30") from None
+    if day is not None and day < _today():
+        raise BlackstartError(f"--expires {text} has passed", next_step="give the last day on which it may hold")
+    return day
 
 
 def _diff(old: str, new: str, cwd: str | None) -> int:

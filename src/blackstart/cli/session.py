@@ -11,18 +11,18 @@ import msgspec
 from rich.console import Console
 
 from blackstart.cli.settings import here
-from blackstart.core.errors import BlackstartError, SandboxUnavailable, Undecided
+from blackstart.core.errors import BlackstartError, SandboxUnavailable
 from blackstart.core.options import Options
 from blackstart.core.verdict import FAILED, PASSED
 from blackstart.report import terminal, views
 from blackstart.report.live import progress_for
-from blackstart.report.lookup import load_finding, load_run, tests_alone
+from blackstart.report.lookup import Located, load_finding, load_run, tests_alone
 from blackstart.report.model import Report
 from blackstart.report.progress import Progress
 from blackstart.report.text import shell_line
 from blackstart.store import DIRECTORY, Store
 
-UNDECIDED, UNDECIDED_BISECT = 3, 125
+UNDECIDED, UNDECIDED_BISECT, ABORT_BISECT = 3, 125, 128
 # Where the report goes, by form.
 Files = Mapping[str, str]
 # Beside the results; a campaign writes it, `undo` reads it.
@@ -49,6 +49,15 @@ def plan(options: Options, files: Files) -> int:
     return _shown(out, found, files)
 
 
+def _located(reference: str, directory: str, bisect: bool) -> Located:
+    """The finding; where there is none nothing can be searched for, which git takes from a status above 127."""
+    try:
+        return load_finding(reference, directory)
+    except BlackstartError as error:
+        error.exit_status = ABORT_BISECT if bisect else error.exit_status
+        raise
+
+
 def replay(
     reference: str,
     directory: str,
@@ -58,12 +67,15 @@ def replay(
     allow: list[str] | None = None,
     isolation: str | None = None,
 ) -> int:
-    """A finding's trial again, some times; the exit status is that of the worst decided one."""
+    """A finding's trial again, some times; the exit status is that of the worst decided one.
+
+    bisect: what keeps this commit's program from being tried is undecided, too.
+    """
     from blackstart import campaign
     from blackstart.criteria import claim_share
 
     out, progress = _listeners({})
-    located = load_finding(reference, directory)
+    located = _located(reference, directory, bisect)
     options = msgspec.structs.replace(
         located.options,
         allow=tuple(allow) if allow else located.options.allow,
@@ -77,7 +89,7 @@ def replay(
         try:
             with _cleared(progress):
                 result = campaign.replay(located.finding, options, progress)
-        except Undecided as error:
+        except BlackstartError as error:
             if not bisect:
                 raise
             progress.note(error.what)

@@ -43,6 +43,7 @@ def {name}() -> None:
 _GO = """// {story}
 //
 // Written by `blackstart pin`; the trial itself stands in {data}.
+// Run with -count=1: `go test` does not see that a program which it starts has changed, and would repeat an old "ok".
 
 package {package}
 

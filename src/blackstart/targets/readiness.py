@@ -46,7 +46,8 @@ def parse_ready(text: str, cwd: str) -> Ready:
     try:
         return reader(rest, cwd)
     except (ValueError, re.error, UnitError) as error:
-        raise BlackstartError(f"--ready {text!r} cannot be read: {error}", next_step=f"write {FORMS}") from None
+        why = error.what if isinstance(error, UnitError) else error
+        raise BlackstartError(f"--ready {text!r} cannot be read: {why}", next_step=f"write {FORMS}") from None
 
 
 def _tcp(text: str, _: str) -> Ready:
@@ -61,6 +62,8 @@ def _http(text: str, cwd: str) -> Ready:
     if text.startswith("https:"):
         raise ValueError("https is not asked; give another address, or tcp:PORT")
     whole = text if text.startswith("http:") else f"http://{text.lstrip('/')}"
+    if re.match(r"http://\d+(?:[/?]|$)", whole):  # a port alone
+        whole = whole.replace("http://", "http://127.0.0.1:", 1)
     parts = urllib.parse.urlsplit(whole)
     path = urllib.parse.urlunsplit(("", "", parts.path or "/", parts.query, ""))
     return Ready(kind="http", host=parts.hostname or "127.0.0.1", port=parts.port or 80, path=path)

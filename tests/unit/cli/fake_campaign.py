@@ -14,7 +14,7 @@ import types
 import msgspec
 
 import blackstart
-from blackstart.core.errors import Undecided
+from blackstart.core.errors import TargetError, Undecided
 from blackstart.core.options import Options
 from blackstart.report import json
 from blackstart.report.model import Report
@@ -68,6 +68,8 @@ def replay(finding: dict[str, object], options: Options, progress: Progress) -> 
     FAKE = rest or first
     if first == "undecided":
         raise Undecided("the clean run failed")
+    if first == "missing":
+        raise TargetError("there is no command 'prog'")
     return Result(first, (f"fault: {finding['fault']} in {options.cwd}\x1b[2J", str(options.allow)))
 
 

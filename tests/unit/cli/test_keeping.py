@@ -41,11 +41,21 @@ def test_a_baseline_is_written_from_a_run_and_then_added_to(place: Path) -> None
     )
 
 
+def test_who_accepts_again_what_has_expired_is_told_so(place: Path) -> None:
+    blackstart(place, "baseline", "known.toml", "--reason", "later", "--expires", "2999-01-01")
+    known = place / "known.toml"
+    known.write_text(known.read_text().replace("2999", "2020"))
+    ended = blackstart(place, "baseline", "known.toml", "--reason", "later", "--expires", "2999-01-01")
+    first, second = ended.stdout.decode().splitlines()
+    assert first == "0 added to known.toml, 2 were there." and LOST.id in second and "`expires`" in second, ended
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         ("baseline known.toml", "needs a reason"),
         ("baseline known.toml --reason x --expires soon", "not a day"),
+        ("baseline known.toml --reason x --expires 2020-01-01", "has passed"),
         ("baseline known.toml --reason x --only lost-none", "that run has no defect lost-none"),
         ("baseline known.toml 9 --reason x", "there is no run 9"),
         ("baseline missing/known.toml --reason x", "cannot be written"),

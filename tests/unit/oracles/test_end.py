@@ -187,6 +187,13 @@ def test_an_uncaught_exception_is_a_note() -> None:
     assert judge(ended(End(how=EXITED, code=1), notes(1), stderr=text, stdout=b""), used).outcome == PASSED
 
 
+def test_dying_of_int_as_python_does_is_no_note() -> None:
+    text = b'Traceback (most recent call last):\n  File "/w/x.py", line 1, in <module>\nKeyboardInterrupt\n'
+    pressed = ended(End(how=EXITED, code=1), notes(1), stderr=text, stdout=b"")
+    assert judge(msgspec.structs.replace(pressed, kind="signal")).label != NOTE
+    assert judge(msgspec.structs.replace(pressed, kind="errno")).label == NOTE
+
+
 def test_an_uncaught_exception_is_named_whatever_stands_between_its_lines() -> None:
     text = (
         b"Traceback (most recent call last):\n"
