@@ -58,6 +58,20 @@ def test_a_web_server_that_is_overloaded_or_cut(proxies: SyncProxies, web: str) 
         assert any(one["hits"].get(name) for one in proxy.connections())
 
 
+def test_an_answer_that_is_cut_in_its_head_is_a_whole_one_to_some_clients(proxies: SyncProxies, web: str) -> None:
+    """As docs/kinds/peer.md warns: half a head has no length, so that nothing is missed."""
+    requests = pytest.importorskip("requests", reason="needs requests (pip install blackstart[examples])")
+    httpx = pytest.importorskip("httpx", reason="needs httpx (pip install blackstart[examples])")
+    proxy = proxies.create("web", web)
+    with proxy.toxic("limit_data", bytes=40):
+        answer = get(proxy.listen)
+        assert (answer.status, answer.read()) == (200, b"")
+        taken = requests.get(f"http://{proxy.listen}/page", timeout=30)
+        assert (taken.status_code, taken.content) == (200, b"")
+        with pytest.raises(httpx.RemoteProtocolError):
+            httpx.get(f"http://{proxy.listen}/page", timeout=30)
+
+
 CONNECT = bytes.fromhex("100d00044d5154540402003c000161")
 
 
