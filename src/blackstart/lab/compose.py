@@ -33,7 +33,7 @@ def compose(service: str, *, image: str = "", interface: str = "eth0") -> str:
     """
     for pattern, name, what in ((_SERVICE, service, "a service"), (_INTERFACE, interface, "an interface")):
         if not pattern.fullmatch(name):
-            raise LabError(f"{name!r} is no name of {what}")
+            raise LabError(f"{name!r} is no name of {what}", next_step="give it as it stands there")
     if service in map(_name, PROFILES):
         raise LabError(f"{service!r} is the name of a service that is to be written", next_step="rename that service")
     lines = ["# docker compose -f compose.yaml -f THIS --profile chaos-loss-30 up", "services:"]

@@ -73,7 +73,8 @@ def read_description(path: Path) -> Description:
             f"the lab's description cannot be read: {error.strerror}", where=str(path), next_step="check the path"
         ) from None
     except UnicodeDecodeError as error:
-        raise LabError(f"the lab's description is no text: {error}", where=str(path)) from None
+        what = f"the lab's description is no text: {error}"
+        raise LabError(what, where=str(path), next_step="save it as UTF-8") from None
     step = "a lab has hosts, networks, roles, chaos, seed and engine; a host has command and ready"
     found = from_toml(text, _File, what="this lab's description", where=str(path), next_step=step)
     idle = next((name for name, host in found.hosts.items() if host.ready and not host.command), "")

@@ -101,6 +101,25 @@ def test_all_is_gone_when_blackstart_is_killed(tmp_path: Path) -> None:
     until(lambda: not inside(network))
 
 
+def test_an_interruption_ends_the_command_and_says_so(tmp_path: Path) -> None:
+    (tmp_path / "lab.toml").write_text(PAIR)
+    command = [
+        BLACKSTART,
+        "net",
+        "lab.toml",
+        "--",
+        "sh",
+        "-c",
+        "trap 'echo told; exit 5' INT; echo up; sleep 1002 & wait",
+    ]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        if not running.stdout.readline():
+            pytest.skip("needs namespaces: this machine gives none")
+        running.terminate()
+        assert running.communicate(timeout=60)[0] == "told\n" and running.returncode == 130
+
+
 def inside(network: str) -> list[str]:
     """The processes in that network namespace."""
     found = []
