@@ -173,6 +173,6 @@ def _traceback(view: View, first: Run) -> list[Verdict]:
     own = [frame for frame in frames if not any(part in frame["file"] for part in _LIBRARIES)] or frames
     where = f"{own[-1]['function']} ({own[-1]['file'].rsplit('/', 1)[-1]})" if own else "an unknown function"
     exception = last.split(":")[0]
-    if exception == "KeyboardInterrupt" and view.history.kind == "signal":
-        return []  # dying of INT, as Python does by default
+    if exception.rpartition(".")[2] in ("KeyboardInterrupt", "CancelledError") and view.history.kind == "signal":
+        return []  # that is how Python tells its parts of a signal
     return [failed(NAME, "unclean", f"an uncaught {exception} in {where}: {last[:200]}", label=NOTE)]

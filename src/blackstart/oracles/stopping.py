@@ -17,6 +17,8 @@ NAME = "stop"
 _TRACEBACK = b"Traceback (most recent call last):"
 # What dies of these was told to, or does so by default.
 _ASKED = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL, signal.SIGPIPE})
+# What being told to stop looks like inside; runtimes log it of tasks that were cancelled in mid-work.
+_BEING_TOLD = frozenset({"KeyboardInterrupt", "CancelledError"})
 _NAMED_MAX = 3
 
 
@@ -65,7 +67,7 @@ def _unclean(view: View, run: Run) -> list[Verdict]:
         return []
     last = said[said.rindex(_TRACEBACK) :].decode("utf-8", "replace").strip().splitlines()
     what = next((line for line in last[1:] if not line.startswith(" ")), "an exception")
-    if what.startswith("KeyboardInterrupt"):
+    if what.split(":")[0].rpartition(".")[2] in _BEING_TOLD:
         return []
     return [failed(NAME, "unclean", f"told to stop, it ends in an exception that nobody caught: {what[:200]}")]
 
