@@ -184,7 +184,7 @@ def _role(path: str, use: Use, stood: Sequence[bool], deletion: Deletion | None,
         return "lock"  # it stays, but never holds anything
     if not any(stood):
         return "scratch" if use.written or use.moved_onto or use.moved_away else ""
-    if _is_log(use) or (use.sources and all(_is_log(used.get(source, Use())) for source in use.sources)):
+    if _is_log(use) or _was_log(path, used, frozenset()):
         return "log"
     if path.startswith(_CACHES) and not (deletion and deletion.answers_changed):
         return "cache"
@@ -197,6 +197,15 @@ def _role(path: str, use: Use, stood: Sequence[bool], deletion: Deletion | None,
 
 def _is_log(use: Use) -> bool:
     return use.appended and not (use.rewritten or use.truncated or use.moved_onto or use.read or use.opened)
+
+
+def _was_log(path: str, used: Mapping[str, Use], passed: frozenset[str]) -> bool:
+    """Whether all that was renamed to it was a log, by whatever names it went in between."""
+    sources = used[path].sources - passed
+    return bool(sources) and all(
+        _is_log(used.get(source, Use())) or (source in used and _was_log(source, used, passed | {path}))
+        for source in sources
+    )
 
 
 def _is_script(states: Sequence[FileState | None]) -> bool:

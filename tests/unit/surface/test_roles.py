@@ -113,6 +113,15 @@ def test_append_only_and_never_read_is_a_log() -> None:
     assert role("/d/log.1", rotated, image("/d/n"), image("/d/log", "/d/log.1", "/d/n")) == "log"
 
 
+def test_a_log_that_is_renamed_again_and_again_stays_a_log() -> None:
+    moved = [op("rename", "/d/n.1", "/d/n.2"), op("rename", "/d/n", "/d/n.1")]
+    trace = [*moved, opened("/d/n", WRITE | CREATE | APPEND), wrote("/d/n")]
+    for path in ("/d/n.1", "/d/n.2"):
+        assert role(path, trace, *[image("/d/n", "/d/n.1", "/d/n.2")] * 2) == "log"
+    rewritten = [*moved, opened("/d/n", WRITE | CREATE | TRUNCATE), wrote("/d/n")]
+    assert role("/d/n.2", rewritten, *[image("/d/n", "/d/n.1", "/d/n.2")] * 2) == "output"
+
+
 def test_made_and_removed_is_scratch() -> None:
     trace = [
         opened("/d/tmpabcdefgh", WRITE | CREATE | EXCLUSIVE),
