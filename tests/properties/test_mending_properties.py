@@ -128,6 +128,7 @@ def differs_from(first: Path, image: Path, kin: Kin) -> None:
 @settings(max_examples=150, deadline=None)
 @example([("mkdir", "f", "a")], [("rename", "f", "d/b")], [], [("rename", "d", "f")])
 @example([("link", "a", "d/b")], [], [], [("rename", "d", "d-b")])
+@example([("symlink", "d/b", "a"), ("link", "d/b", "d/e/b")], [], [], [])
 @given(HISTORIES, HISTORIES, HISTORIES, HISTORIES)
 def test_an_image_mended_into_another_is_equal_to_it(
     before: list[tuple[str, str, str]],

@@ -21,6 +21,8 @@ LISTED_MAX = 50
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+# Whatever may have several names.
+_JOINED = (stat.S_IFREG, stat.S_IFLNK, stat.S_IFIFO, stat.S_IFSOCK)
 
 
 class TooMuch(Exception):
@@ -122,8 +124,10 @@ class Copier:
         self, source: int, target: int, name: str, info: os.stat_result, path: str, relative: str, depth: int
     ) -> None:
         kind = stat.S_IFMT(info.st_mode)
+        if info.st_nlink > 1 and kind in _JOINED and self._is_joined(target, name, info, relative):
+            return
         if kind == stat.S_IFREG:
-            self._file(source, target, name, info, path, relative)
+            self._file(source, target, name, info, path)
         elif kind == stat.S_IFDIR:
             os.mkdir(name, 0o700, dir_fd=target)
             inner = os.open(name, _DIRECTORY, dir_fd=target)
@@ -151,12 +155,14 @@ class Copier:
             self.report.note(self.report.unreadable, path)
             os.chmod(inner, 0)
 
-    def _file(self, source: int, target: int, name: str, info: os.stat_result, path: str, relative: str) -> None:
-        if info.st_nlink > 1:
-            first = self._links.setdefault((info.st_dev, info.st_ino), relative)
-            if first != relative:
-                os.link(first, name, src_dir_fd=self._root, dst_dir_fd=target, follow_symlinks=False)
-                return
+    def _is_joined(self, target: int, name: str, info: os.stat_result, relative: str) -> bool:
+        """Whether it is another name of what was copied before, and has become that."""
+        first = self._links.setdefault((info.st_dev, info.st_ino), relative)
+        if first != relative:
+            os.link(first, name, src_dir_fd=self._root, dst_dir_fd=target, follow_symlinks=False)
+        return first != relative
+
+    def _file(self, source: int, target: int, name: str, info: os.stat_result, path: str) -> None:
         try:
             with opened(source, name, _READ, info, force=self._force) as reading:
                 writing = os.open(name, _CREATE, info.st_mode & 0o777, dir_fd=target)
