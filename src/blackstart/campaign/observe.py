@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from functools import partial
 
 from blackstart.campaign import ground
 from blackstart.campaign.budget import Budget
+from blackstart.campaign.deleting import Deleting
 from blackstart.campaign.scout import FIRST_PATIENCE, bench_on, must_work
 from blackstart.campaign.serving import (
     behind,
@@ -37,15 +39,12 @@ from blackstart.proxy.address import UDP
 from blackstart.report.progress import Progress
 from blackstart.sandbox import Layout, Zygote, crossings, groups
 from blackstart.surface import (
-    Deletion,
     Moment,
     Surface,
     VersionReader,
     Versions,
     boundary_rerun,
-    deletion_candidates,
     extend,
-    judge_deletion,
     masked_trace,
     roles,
     surface,
@@ -58,7 +57,6 @@ from blackstart.trials.taping import OBSERVED
 
 STARTS = ("S0", "S1", "S2", "S3")
 BOUNDARIES_MAX = 8
-DELETIONS_MAX = 12
 ANOTHER_SECOND_S = 1.05
 # Scouting, two from one start, the chain, its twin, the placebo, and three null trials of two starts each.
 RUNS_MIN = 13
@@ -281,15 +279,14 @@ class Observer:
         traces = [one.trace for one in recorded]
         images = [bench.read(STARTS[k]) for k in range(len(recorded) + 1) if STARTS[k] in self.zygote.names()]
         chain = tuple(self._clean(STARTS[k], one) for k, one in enumerate(recorded))
-        deletions: dict[str, Deletion] = {}
-        if not refuses and bench.service is None:
-            for path in deletion_candidates(traces, images, masker, DELETIONS_MAX):
-                if self.is_spent():
-                    self.notes.append(f"no time to try what {path} is to the program: it is taken for state")
-                    break
-                deletions[path] = self._deletion(path, chain[1])
         words, when = self._arguments(), [one.moment for one in recorded]
-        found = roles(traces, images, deletions, masker, arguments=words, scripts=ground.scripts(words), moments=when)
+        named = partial(roles, traces, images, arguments=words, scripts=ground.scripts(words), moments=when)
+        found = named(deletions={}, masker=masker)
+        if not refuses and bench.service is None:
+            deleting = Deleting(bench, chain[1], self.patience, self.is_spent)
+            found = deleting.roles(partial(named, masker=masker), images[-1])
+            self.runs += deleting.runs
+            self.notes += deleting.notes
         by_itself, repeats = self._effects()
         calibration = Calibration(
             mask=masker.mask,
@@ -360,23 +357,6 @@ class Observer:
             return ()
         before = self.bench.ask_check(start, "before").value
         return tuple(dict.fromkeys((before, answer)))
-
-    def _deletion(self, path: str, clean: CleanRun) -> Deletion:
-        """What a clean re-run shows after that file was deleted from S1."""
-        bench = self.bench
-        with bench.image_from("S1") as image:
-            self.zygote.remove(image, bench.real(path, image))
-            with self.zygote.sandbox(image) as sandbox:
-                run, _ = bench.start(sandbox, image, "deletion", patience=self.patience)
-        self.runs += 1
-        return judge_deletion(
-            path,
-            clean,
-            code=run.end.code if run.end.how == EXITED else -run.end.signal,
-            stdout=bench.masker.text("stdout", run.text("stdout")),
-            check=run.readings[0].value if run.readings else "",
-            files=bench.masker.image(run.image),
-        )
 
     def _boundary_reruns(self, start: str, found: dict[str, str]) -> tuple[dict[str, FileState], ...]:
         """What a clean re-run makes of each boundary of a clean run that starts there."""

@@ -2,9 +2,10 @@
 
 from blackstart.surface.behind import write_behind
 from blackstart.surface.effects import effects
+from blackstart.surface.folders import doubtful_folders, within
 from blackstart.surface.mask import Observation, extend, learn, masked_trace
 from blackstart.surface.moment import Moment
-from blackstart.surface.roles import Deletion, deletion_candidates, judge_deletion, roles
+from blackstart.surface.roles import Deletion, deletion_candidates, judge_deletion, roles, uses
 from blackstart.surface.surface import Surface, surface
 from blackstart.surface.versions import VersionReader, Versions, boundary_rerun
 
@@ -18,6 +19,7 @@ __all__ = [
     "Versions",
     "boundary_rerun",
     "deletion_candidates",
+    "doubtful_folders",
     "effects",
     "extend",
     "judge_deletion",
@@ -25,4 +27,6 @@ __all__ = [
     "masked_trace",
     "roles",
     "surface",
+    "uses",
+    "within",
 ]

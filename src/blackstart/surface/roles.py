@@ -56,7 +56,7 @@ class Use(msgspec.Struct, kw_only=True):
 
 
 class Deletion(msgspec.Struct, frozen=True, kw_only=True):
-    """What a re-run without the file showed."""
+    """What a re-run without the file, or without the folder that it stands in, showed."""
 
     path: str
     answers_changed: bool
@@ -188,11 +188,9 @@ def _role(path: str, use: Use, stood: Sequence[bool], deletion: Deletion | None,
         return "log"
     if path.startswith(_CACHES) and not (deletion and deletion.answers_changed):
         return "cache"
-    if not is_read:
-        return "output"
     if deletion and not deletion.answers_changed and deletion.answers_could_differ and deletion.rebuilt_equal:
         return "cache"
-    return "state"
+    return "state" if is_read else "output"
 
 
 def _is_log(use: Use) -> bool:
@@ -288,27 +286,24 @@ def _new_lines(
     return forms, told, lines
 
 
-def deletion_candidates(
-    traces: Iterable[Sequence[Operation]], images: Sequence[Image], masker: Masker, limit: int = 20
-) -> tuple[str, ...]:
-    """Masked paths for which only a deletion trial tells state from cache, those used most first."""
-    found = roles(traces, images, {}, masker)
-    last = masker.image(images[-1]) if images else {}
-    wanted = [path for path, role in found.items() if role == "state" and path in last]
-    return tuple(wanted[:limit])
+def deletion_candidates(found: Mapping[str, str], last: Image, limit: int = 20) -> tuple[str, ...]:
+    """Masked paths for which only a deletion trial tells state from cache, of files that stand at the end."""
+    return tuple(path for path, role in found.items() if role == "state" and path in last)[:limit]
 
 
 def judge_deletion(
     path: str, clean: CleanRun, *, code: int, stdout: str, check: str, files: Image, stderr: str = ""
 ) -> Deletion:
-    """Compare a re-run without `path` (all values masked) with the clean re-run from the same state.
+    """Compare a re-run without `path`, a file or a folder, with the clean re-run from the same state (values masked).
 
     Answers are exit status, stdout, `--check`, and the other files that the run wrote. Messages on stderr and in logs
     are none: a program may say that it rebuilds its cache.
     """
     logs = {p for p, use in uses([clean.trace], None).items() if _is_log(use)}
     answers = ((clean.stdout, stdout), (clean.check.partition("\n")[2], check.partition("\n")[2]))
-    others = (clean.files.keys() | files.keys()) - logs - {path}
+    known = clean.files.keys() | files.keys()
+    deleted = {path, *(p for p in known if p.startswith(f"{path}/"))}
+    others = known - logs - deleted
     changed = clean.code != code or clean.check != check or any(expected != seen for expected, seen in answers)
     changed = changed or any(not same(clean.files.get(p), files.get(p)) for p in others)
     could_differ = any(expected.strip(" \n*") for expected, _ in answers)
@@ -317,5 +312,5 @@ def judge_deletion(
         path=path,
         answers_changed=changed,
         answers_could_differ=could_differ,
-        rebuilt_equal=same(clean.files.get(path), files.get(path)),
+        rebuilt_equal=all(same(clean.files.get(p), files.get(p)) for p in deleted),
     )

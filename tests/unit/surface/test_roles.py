@@ -166,7 +166,8 @@ def test_only_possible_state_that_stands_is_worth_a_deletion_trial() -> None:
         wrote("/d/o"),
         opened("/d/c"),
     ]
-    assert deletion_candidates([trace], [image("/d/n", "/d/o", "/d/c")], MASKER) == ("/d/n",)
+    images = [image("/d/n", "/d/o", "/d/c")]
+    assert deletion_candidates(roles([trace], images, {}, MASKER), images[-1]) == ("/d/n",)
 
 
 def deleted(clean: CleanRun, **changes: Any) -> Deletion:
