@@ -252,7 +252,7 @@ class Trial:
                 run=run,
                 waited_s=SYSTEM.monotonic() - began_s,
                 ahead_s=ahead_s if wall.reads else 0.0,
-                clock=_unmoved(wall),
+                clock=_unmoved(wall, run),
             )
             if self._is_clean(run) or late.clock or not wall.reads:
                 break
@@ -274,8 +274,10 @@ class _Late(msgspec.Struct, frozen=True, kw_only=True):
     clock: str = ""
 
 
-def _unmoved(wall: WallClock) -> str:
-    return wall.trouble or ("it waits until a time of the wall clock, which cannot be moved" if wall.waits else "")
+def _unmoved(wall: WallClock, run: Run) -> str:
+    """Why that clock tells nothing. A run that ended by itself was not held up by a wait of one of its threads."""
+    waits = wall.waits and run.end.how != EXITED
+    return wall.trouble or ("it waits until a time of the wall clock, which cannot be moved" if waits else "")
 
 
 def _all_of(faults: list[Callable[[], bool]]) -> Callable[[], bool]:
