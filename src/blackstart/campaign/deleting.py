@@ -41,19 +41,25 @@ class Deleting:
     def roles(self, told: Roles, last: Image) -> dict[str, str]:
         """The role of each file; last: what the last clean run left."""
         deletions: dict[str, Deletion] = {}
-        for path in deletion_candidates(told(deletions={}), self.bench.masker.image(last), FILES_MAX):
+        found = told(deletions={})
+        for path in deletion_candidates(found, self.bench.masker.image(last), FILES_MAX):
             if self.is_spent():
                 self.notes.append(f"no time to try what {path} is to the program: it is taken for state")
                 break
             deletions[path] = self._deletion(path)
-        found = self._without_products(told(deletions=deletions))
-        for folder in islice(doubtful_folders(found, deletions), FOLDERS_MAX):
+        if not deletions:
+            return found
+        found = told(deletions=deletions)
+        kept = self._without_products(found)
+        is_told_more = False
+        for folder in islice(doubtful_folders(kept, deletions), FOLDERS_MAX):
             if self.is_spent():
                 break
             one = self._deletion(folder)
             if one.rebuilt_equal and not one.answers_changed:
-                deletions |= {path: msgspec.structs.replace(one, path=path) for path in within(folder, found)}
-        return told(deletions=deletions)
+                deletions |= {path: msgspec.structs.replace(one, path=path) for path in within(folder, kept)}
+                is_told_more = True
+        return told(deletions=deletions) if is_told_more else found
 
     def _without_products(self, found: dict[str, str]) -> dict[str, str]:
         """All but the outputs that each run writes: such a one is what the run is for, wherever it puts it."""

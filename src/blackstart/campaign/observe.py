@@ -280,11 +280,13 @@ class Observer:
         images = [bench.read(STARTS[k]) for k in range(len(recorded) + 1) if STARTS[k] in self.zygote.names()]
         chain = tuple(self._clean(STARTS[k], one) for k, one in enumerate(recorded))
         words, when = self._arguments(), [one.moment for one in recorded]
-        named = partial(roles, traces, images, arguments=words, scripts=ground.scripts(words), moments=when)
-        found = named(deletions={}, masker=masker)
-        if not refuses and bench.service is None:
+        scripts = ground.scripts(words)
+        told = partial(roles, traces, images, masker=masker, arguments=words, scripts=scripts, moments=when)
+        if refuses or bench.service is not None:
+            found = told(deletions={})
+        else:
             deleting = Deleting(bench, chain[1], self.patience, self.is_spent)
-            found = deleting.roles(partial(named, masker=masker), images[-1])
+            found = deleting.roles(told, images[-1])
             self.runs += deleting.runs
             self.notes += deleting.notes
         by_itself, repeats = self._effects()

@@ -13,14 +13,12 @@ from blackstart.core.verdict import NOTE, Verdict, failed, passed
 from blackstart.oracles.view import View
 
 NAME = "together"
-_KINDS = ("kill", "kill-one")
 
 
 def judge(history: History, calibration: Calibration) -> tuple[Verdict, ...]:
     """`corrupt`, a note, if two files hold what different numbers of clean runs leave, though one restart followed."""
     view = View(history, calibration)
-    decides = calibration.has_check or history.kind not in _KINDS or calibration.refuses_rerun
-    if decides or view.clean is None or not view.restarts or not view.ends_as_clean(view.restarts[-1]):
+    if not view.is_left_to_a_check:
         return (passed(NAME, "nothing here leaves two files apart, or the check tells"),)
     runs = _runs(view)
     if len(set(runs.values())) < 2:

@@ -16,7 +16,6 @@ from blackstart.oracles.compare import leaves_of, short
 from blackstart.oracles.view import View
 
 NAME = "twice"
-_KINDS = ("kill", "kill-one")
 _FORMS = {"sqlite": "row", "text": "line"}
 _SHORTEST = 3  # characters of a line; a shorter one (a brace, a rule) is no record
 
@@ -24,8 +23,7 @@ _SHORTEST = 3  # characters of a line; a shorter one (a brace, a rule) is no rec
 def judge(history: History, calibration: Calibration) -> tuple[Verdict, ...]:
     """`corrupt`, a note, for each file with records twice that clean runs leave once, after one restart."""
     view = View(history, calibration)
-    decides = calibration.has_check or history.kind not in _KINDS or calibration.refuses_rerun
-    if decides or view.clean is None or len(view.restarts) != 1 or not view.ends_as_clean(view.restarts[-1]):
+    if not view.is_left_to_a_check or len(view.restarts) != 1:
         return (passed(NAME, "nothing here is done twice, or the check tells"),)
     found = [verdict for path in view.judged() if (verdict := _judge_file(view, path)) is not None]
     return tuple(found) or (passed(NAME),)

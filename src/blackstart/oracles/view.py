@@ -17,6 +17,7 @@ from blackstart.core.reading import FileState, Image
 
 JUDGED_ROLES = ("state", "output")
 DAMAGE_KINDS = ("file", "db")
+KILL_KINDS = ("kill", "kill-one")
 # After these, contents may differ with the time: only how the target ends and starts is judged.
 CLOCK_KINDS = ("time",)
 # After these, contents may differ with what the peer was asked for, and how often: they must still read.
@@ -65,6 +66,14 @@ class View:
     def was_killed(self) -> bool:
         """Whether the first start was ended by us and not by itself."""
         return self.first is not None and self.first.end.how == KILLED
+
+    @property
+    def is_left_to_a_check(self) -> bool:
+        """Whether it recovered from a kill and ended as clean runs do, and no check tells what else must be right."""
+        calibration, kind = self.calibration, self.history.kind
+        if calibration.has_check or calibration.refuses_rerun or kind not in KILL_KINDS or self.clean is None:
+            return False
+        return bool(self.restarts) and self.ends_as_clean(self.restarts[-1])
 
     def judged(self, roles: tuple[str, ...] = JUDGED_ROLES) -> Iterator[str]:
         """Masked paths with these roles that can be judged at all: not hopeless, and one file each."""
