@@ -6,12 +6,13 @@ own defect is loud: the whole traceback, a line that asks for a report, and an e
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import NoReturn
 
@@ -115,6 +116,24 @@ def _unprinted(error: OSError) -> int:
     say(f"blackstart: standard output cannot be written: {error.strerror}")
     say("  next:  free space on it, or send it elsewhere; `blackstart report` shows the last run again")
     return UNDECIDED
+
+
+@contextlib.contextmanager
+def held() -> Iterator[None]:
+    """What interrupts us meanwhile does so at the end of it: for short steps that leave something to stop."""
+    came: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, frame: came.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        if callable(signal.getsignal(number))
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if came:
+        raise KeyboardInterrupt(signal.Signals(came[0]).name)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

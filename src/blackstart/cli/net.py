@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from blackstart.cli.ending import finish
+from blackstart.cli.ending import finish, held
 
 if TYPE_CHECKING:
     from blackstart.lab import Lab, Process
@@ -103,7 +103,7 @@ def _run(path: Path, command: list[str], host: str, profile: str, seed: int | No
         if besides is not None:
             chaos.apply(ALL, besides)
         try:
-            return _ended(place.popen(command))
+            return _ended(lambda: place.popen(command))
         finally:
             for process in running:
                 process.terminate()
@@ -135,14 +135,18 @@ def _started(lab: Lab, name: str, command: list[str], ready: int) -> Process:
     return process
 
 
-def _ended(process: Process) -> int:
+def _ended(start: Callable[[], Process]) -> int:
     import signal
 
+    process = None
     try:
+        with held():  # the command may run before we hold it, and it shall be told of what interrupts us then
+            process = start()
         status = process.wait()
     except KeyboardInterrupt:
-        process.send_signal(signal.SIGINT)
-        _stop(process)
+        if process is not None:
+            process.send_signal(signal.SIGINT)
+            _stop(process)
         raise
     return status if status >= 0 else 128 - status
 

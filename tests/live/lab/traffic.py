@@ -7,6 +7,7 @@ is the kernel's time of arrival minus the time just before sending.
 from __future__ import annotations
 
 import json
+import os
 import select
 import socket
 import struct
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 TIMESTAMPNS = 35
@@ -33,6 +35,11 @@ class Seen:
     @property
     def lost_percent(self) -> float:
         return 100 * (self.count - len(set(self.numbers))) / self.count
+
+    @property
+    def swaps(self) -> int:
+        """How often one came after a later one."""
+        return sum(later < earlier for earlier, later in pairwise(self.numbers))
 
     @property
     def doubled_percent(self) -> float:
@@ -78,7 +85,9 @@ def receive(port: int, quiet_s: float) -> None:
 
 
 def send(address: str, port: int, count: int, per_second: float, size: int) -> None:
-    """Evenly, each with its number and its time."""
+    """Evenly, each with its number and its time. From one processor: each has a queue of its own, and what a busy one
+    still holds is overtaken by what is sent from the other."""
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     sending = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sending.connect((address, port))
     padding = bytes([PADDING]) * (size - 12)
