@@ -109,8 +109,9 @@ def _within(left_s: float) -> Patience:
 def must_work(run: Run, trace: tuple[Operation, ...]) -> None:
     """Raise where the clean run itself fails: there is nothing to compare with then."""
     end = run.end
-    said = run.text("stderr").decode("utf-8", "replace").strip().splitlines()[-3:]
-    where = " | ".join(said)
+    # Some programs have but one stream for all that they say.
+    said = run.text("stderr").strip() or run.text("stdout").strip()
+    where = " | ".join(said.decode("utf-8", "replace").splitlines()[-3:])
     listens = ports(trace)
     if end.how == "deadline" and listens:
         raise Undecided(

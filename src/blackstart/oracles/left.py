@@ -32,8 +32,9 @@ SECRET_MIN, WORD_MIN = 6, 12
 _NAMED_MAX = 3
 _COUNTED = ("processes", "threads", "descriptors")
 _WHO_ASKS = ("signal", "kill")
-# SIGKILL, whoever of it gets it: what was begun then cannot be taken back.
-_KILLS, _SIGKILL = ("kill", "kill-one"), 9
+# SIGKILL, whoever of it gets it, and what the kernel sends at a limit (SIGXCPU, SIGXFSZ), which hardly anybody handles:
+# what was begun then cannot be taken back.
+_KILLS, _KILLING = ("kill", "kill-one"), (9, 24, 25)
 _REMOVING = ("unlink", "unlinkat")
 
 
@@ -83,14 +84,14 @@ def _more(run: Run, clean: CleanRun) -> str:
 
 
 def _is_killed(view: View) -> bool:
-    """Whether something of the target was ended by SIGKILL, be it for want of memory; a job also by the default action
-    of a signal that it does not handle.
+    """Whether something of the target was ended by SIGKILL, be it for want of memory, or at a limit; a job also by the
+    default action of a signal that it does not handle.
     """
     kind, first = view.history.kind, view.first
     if kind in _KILLS or first is None:
         return kind in _KILLS
     is_default = kind == "signal" and not view.calibration.is_service
-    return first.end.how == SIGNALED and (first.end.signal == _SIGKILL or is_default)
+    return first.end.how == SIGNALED and (first.end.signal in _KILLING or is_default)
 
 
 def _kept_by_fault(view: View) -> set[str]:

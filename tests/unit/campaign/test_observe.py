@@ -47,6 +47,12 @@ def test_a_failing_clean_run_shows_its_last_words() -> None:
     assert error.where == "two | three | no such table"
 
 
+def test_a_failing_clean_run_that_says_all_on_stdout_shows_that() -> None:
+    said = (Output(stream="stdout", data=b"no such file\n"),)
+    one = Run(phase="scouting", end=End(how=EXITED, code=12), outputs=said)
+    assert refused(one).where == "no such file"
+
+
 def test_a_signal_and_bytes_that_are_no_text() -> None:
     assert "SIGSEGV" in refused(run(b"\xff\xfe", how=SIGNALED, signal=11)).what
 

@@ -88,6 +88,8 @@ def several(count: int, each: int) -> tuple[Round, ...]:
         ("kill", End(how=KILLED), 1, NOTE),
         ("kill-one", End(how=EXITED, code=1), 1, NOTE),
         ("limit", End(how=SIGNALED, signal=9), 1, NOTE),  # for want of memory
+        ("limit", End(how=SIGNALED, signal=25), 1, NOTE),  # SIGXFSZ: the kernel's answer to a write past the limit
+        ("limit", End(how=SIGNALED, signal=11), 1, DEFECT),  # its own mistake
         ("kill", End(how=KILLED), 2, DEFECT),
         ("signal", End(how=SIGNALED, signal=15), 1, NOTE),  # which the job does not handle
         ("signal", End(how=SIGNALED, signal=15), 2, DEFECT),
