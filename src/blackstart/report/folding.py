@@ -1,37 +1,100 @@
-"""Findings folded for people: those that do the same harm in one place, and ask for one repair, stand together.
+"""Findings put in order and folded for people: what one careless place in a program does is one story.
 
 One careless write is found by a kill, a full disk, a signal and a failing call. Each of these stays a finding of its
 own, with a fingerprint and a replay command, since one may be mended and another not; but ten blocks of the same words
-hide what is worth reading.
+hide what is worth reading. A finding joins the first story whose shown finding it is like, never one of those folded
+under it: likeness that is handed on would end in one story for everything.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from blackstart.report.model import Finding
+from blackstart.core.frames import Frame, read_frame
+from blackstart.report.model import SEVERITIES, Finding
+
+# Kinds of fault that come one after another: a sync that fails and then a power cut, a cut in the recovery from a cut.
+_TWOFOLD = ("failing-sync", "second-cut")
+# Any program can be killed; that power was cut at a place of its choosing takes some words.
+_SIMPLICITY = {"kill": 0, "power": 2}
+_SENTENCE = re.compile(r"(?<=[.]) ")
 
 
 class Fold(msgspec.Struct, frozen=True, kw_only=True):
-    """first: the finding to be shown in full; others: those that say the same, in their order."""
+    """first: the finding to be shown in full; others: those that tell the same story, in their order."""
 
     first: Finding
     others: tuple[Finding, ...] = ()
 
+    @property
+    def more_advice(self) -> tuple[tuple[str, str], ...]:
+        """(id, what its advice says beyond what was said before), for those of the others that say more."""
+        said, more = set(_SENTENCE.split(self.first.advice)), []
+        for one in self.others:
+            new = [sentence for sentence in _SENTENCE.split(one.advice) if sentence not in said]
+            if one.advice and new:
+                more.append((one.id, " ".join(new)))
+                said.update(new)
+        return tuple(more)
+
+
+def ordered(findings: Iterable[Finding]) -> list[Finding]:
+    """By severity, defects before policies and notes, those of one fault before those that need two, a kill before
+    what needs more words and a power cut after it, the most frequent first.
+    """
+    labels = ("defect", "policy", "note")
+
+    def rank(finding: Finding) -> tuple[int, int, bool, int, int, str]:
+        faults: Sequence[object] = finding.plan.get("faults") or ({},)
+        needs_two = len(faults) > 1 or (isinstance(faults[0], Mapping) and faults[0].get("fault") in _TWOFOLD)
+        severity, label = SEVERITIES.index(finding.severity), labels.index(finding.label)
+        simplicity = _SIMPLICITY.get(finding.kind, 1)
+        return severity, label, needs_two, simplicity, -finding.trials, finding.id
+
+    return sorted(findings, key=rank)
+
 
 def folded(findings: Iterable[Finding]) -> list[Fold]:
-    """The findings in their order, each with the later ones that say the same."""
-    groups: dict[tuple[object, ...], list[Finding]] = {}
+    """The findings in their order, each with the later ones that tell the same story."""
+    groups: list[list[Finding]] = []
     for finding in findings:
-        groups.setdefault(_key(finding), []).append(finding)
-    return [Fold(first=first, others=tuple(others)) for first, *others in groups.values()]
+        home = next((group for group in groups if _is_one_story(group[0], finding)), None)
+        if home is None:
+            groups.append([finding])
+        else:
+            home.append(finding)
+    return [Fold(first=first, others=tuple(others)) for first, *others in groups]
 
 
-def _key(finding: Finding) -> tuple[object, ...]:
-    """What makes two findings alike; one that names no file is like no other."""
-    if not finding.paths:
-        return (finding.id,)
-    directories = frozenset(path.rpartition("/")[0] for path in finding.paths)
-    return (finding.severity, finding.label, finding.consequence, finding.advice, directories)
+def _is_one_story(first: Finding, other: Finding) -> bool:
+    """Whether both harm the same file in the same way or in the same place, or ask for the same repair of it; what does
+    the same harm to another file beside it is one story too, where the repair is the same.
+    """
+    if first.label != other.label or not first.paths:
+        return False  # one that names no file is like no other
+    same_harm, same_advice = first.consequence == other.consequence, first.advice == other.advice
+    if set(first.paths) & set(other.paths):
+        return same_harm or (same_advice and bool(first.advice)) or _place(first) == _place(other) is not None
+    is_beside = first.severity == other.severity and _directories(first) == _directories(other)
+    return same_harm and same_advice and is_beside
+
+
+def _place(finding: Finding) -> tuple[object, ...] | None:
+    """The line of the program's own code where the fault falls; else the n-th call on its path; None if not known."""
+    frames = [frame for frame in map(read_frame, finding.stack) if frame and frame.line]
+    own: list[Frame] = [frame for frame in frames if frame.file.startswith("$CWD/")] or frames
+    if own:
+        return own[0]
+    faults: Sequence[object] = finding.plan.get("faults") or ()
+    alone = faults[0] if len(faults) == 1 else None
+    point = alone.get("point") if isinstance(alone, Mapping) else None
+    if not isinstance(point, Mapping):
+        return None
+    return point.get("call"), point.get("path"), point.get("nth", 1)
+
+
+def _directories(finding: Finding) -> frozenset[str]:
+    return frozenset(path.rpartition("/")[0] for path in finding.paths)

@@ -17,9 +17,9 @@ import msgspec
 
 from blackstart.core.frames import shown_frame
 from blackstart.core.units import format_duration
-from blackstart.report.folding import folded
+from blackstart.report.folding import folded, ordered
 from blackstart.report.model import CoveredPoint, Finding, Impact, Moment, Report, SurfaceFile
-from blackstart.report.terminal import ending, headline, ordered
+from blackstart.report.terminal import ending, headline
 from blackstart.report.text import plain, shell_line
 
 FILES_MAX = 60

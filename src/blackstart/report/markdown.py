@@ -11,8 +11,9 @@ import re
 from collections.abc import Iterator
 
 from blackstart.core.units import format_duration
-from blackstart.report.model import Finding, Report
-from blackstart.report.terminal import headline, ordered
+from blackstart.report.folding import Fold, folded, ordered
+from blackstart.report.model import Report
+from blackstart.report.terminal import headline
 from blackstart.report.text import plain, shell_line
 
 SHOWN_MAX = 20
@@ -36,9 +37,11 @@ def _lines(report: Report) -> Iterator[str]:
     yield ""
     yield from _changes(report)
     shown = ordered(report.findings)
-    for finding in [one for one in shown if one.counts][:SHOWN_MAX]:
-        yield from _finding(finding)
-    rest = [one for one in shown if not one.counts] + [one for one in shown if one.counts][SHOWN_MAX:]
+    stories = folded(one for one in shown if one.counts)
+    for fold in stories[:SHOWN_MAX]:
+        yield from _story(fold)
+    rest = [one for one in shown if not one.counts]
+    rest += [one for fold in stories[SHOWN_MAX:] for one in (fold.first, *fold.others)]
     if rest:
         yield from ("<details><summary>Known gaps, policies and notes</summary>", "")
         for one in rest:
@@ -60,10 +63,12 @@ def _changes(report: Report) -> Iterator[str]:
     yield from (f"Against run {_escaped(change.against)}: {', '.join(parts)}.", "")
 
 
-def _finding(finding: Finding) -> Iterator[str]:
+def _story(fold: Fold) -> Iterator[str]:
+    finding = fold.first
     paths = ", ".join(html.escape(plain(path)) for path in finding.paths[:2])
     title = f"{_SIGN[finding.severity]} <b>{finding.severity}: {html.escape(plain(finding.consequence))}</b> {paths}"
-    yield from (f"<details><summary>{title.strip()}</summary>", "")
+    more = f" (and {len(fold.others)} more here)" if fold.others else ""
+    yield from (f"<details><summary>{title.strip()}{more}</summary>", "")
     yield f"- **fault** {_code(finding.fault)}"
     if finding.where:
         yield f"- **where** {_code(finding.where)}"
@@ -71,8 +76,12 @@ def _finding(finding: Finding) -> Iterator[str]:
         yield f"- {_escaped(line)}"
     if finding.advice:
         yield f"- **advice** {_escaped(finding.advice)}"
+    for name, text in fold.more_advice:
+        yield f"- **advice** for {_code(name)}: {_escaped(text)}"
     if finding.reproduced:
         yield f"- reproduced {_escaped(finding.reproduced)}"
+    for one in fold.others:
+        yield f"- **also** {_code(one.id)}: {_code(one.fault)}"
     yield from ("", *_block(finding.replay), "", "</details>", "")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import IO
 
 from rich.console import Console
@@ -18,11 +18,10 @@ from rich.text import Text
 from blackstart.core.frames import shown_frame
 from blackstart.core.units import format_duration
 from blackstart.core.verdict import CONSEQUENCES
-from blackstart.report.folding import folded
+from blackstart.report.folding import Fold, folded, ordered
 from blackstart.report.impact import sentences
 from blackstart.report.model import (
     EXIT_STATUS,
-    SEVERITIES,
     Change,
     Finding,
     Impact,
@@ -41,10 +40,9 @@ ITEMS_MAX = 12
 PLANNED_MAX = 40
 NOTED_MAX = 8
 ALSO_MAX = 8
+ADVICE_MAX = 3
 _LABEL = 12
 _INSTALLED = "install"
-# Kinds of fault that come one after another: a sync that fails and then a power cut, a cut in the recovery from a cut.
-_TWOFOLD = ("failing-sync", "second-cut")
 _STYLE = {"critical": "bold red", "major": "red", "minor": "yellow", "low": "dim"}
 
 
@@ -117,7 +115,7 @@ def show(out: Console, report: Report) -> None:
         _headline(out, report)
         findings = ordered(report.findings)
         for fold in folded(finding for finding in findings if finding.counts):
-            _finding(out, fold.first, fold.others)
+            _story(out, fold)
         _known(out, report)
         _noted(out, [finding for finding in findings if not finding.counts and not finding.known])
         if report.change:
@@ -166,21 +164,6 @@ def show_ability(out: Console, name: str, available: bool | None, detail: str = 
     _folded(out, before, f"{said}: {cost}" if cost else said)
 
 
-def ordered(findings: Iterable[Finding]) -> list[Finding]:
-    """By severity, defects before policies and notes, those of one fault before those that need two, the most
-    frequent first.
-    """
-    labels = ("defect", "policy", "note")
-
-    def rank(finding: Finding) -> tuple[int, int, bool, int, str]:
-        faults: Sequence[object] = finding.plan.get("faults") or ({},)
-        needs_two = len(faults) > 1 or (isinstance(faults[0], Mapping) and faults[0].get("fault") in _TWOFOLD)
-        severity, label = SEVERITIES.index(finding.severity), labels.index(finding.label)
-        return severity, label, needs_two, -finding.trials, finding.id
-
-    return sorted(findings, key=rank)
-
-
 def one_line(finding: Finding) -> str:
     """A finding in one sentence, for progress."""
     paths = f" ({', '.join(finding.paths[:2])})" if finding.paths else ""
@@ -206,8 +189,10 @@ def headline(report: Report) -> str:
     parts = [f"{found[name]} {name}" for name in sorted(found, key=_place_of)]
     rest = [_count(number, label).replace("policys", "policies") for label, number in sorted(others.items())]
     total = sum(found.values())
+    places = len(folded(ordered(finding for finding in report.findings if finding.counts)))
     none = f"Undecided: {report.undecided}" if report.undecided else "No findings"
-    text = f"{_count(total, 'finding')}: {', '.join(parts)}" if total else none
+    where = f" in {_count(places, 'place')}" if places < total else ""
+    text = f"{_count(total, 'finding')}{where}: {', '.join(parts)}" if total else none
     return text + (f" (and {', '.join(rest)})" if rest else "")
 
 
@@ -232,7 +217,8 @@ def _headline(out: Console, report: Report) -> None:
     _text(out, headline(report), style=style)
 
 
-def _finding(out: Console, finding: Finding, others: Sequence[Finding] = ()) -> None:
+def _story(out: Console, fold: Fold) -> None:
+    finding = fold.first
     out.print()
     title = Text(f"{finding.severity.upper()}  ", style=_STYLE[finding.severity])
     named = finding.id if finding.id.startswith(finding.consequence) else f"{finding.consequence}  {finding.id}"
@@ -247,15 +233,17 @@ def _finding(out: Console, finding: Finding, others: Sequence[Finding] = ()) -> 
         _row(out, "evidence", _listed(finding.evidence, 6))
     if finding.stack:
         _row(out, "stack", _listed([shown_frame(frame) for frame in finding.stack], 6))
-    if finding.advice:
-        _row(out, "advice", finding.advice)
+    advice = [finding.advice] if finding.advice else []
+    advice += [f"For {name}: {text}" for name, text in fold.more_advice]
+    if advice:
+        _row(out, "advice", _listed(advice, ADVICE_MAX))
     counted = f" ({_count(finding.trials, 'trial')})" if finding.trials > 1 else ""
     if finding.reproduced:
         _row(out, "reproduced", finding.reproduced + counted)
     if finding.replay:
         _copied(out, "replay", finding.replay)
-    if others:
-        _row(out, "also", _listed([f"{one.id}: {one.fault}" for one in others], ALSO_MAX))
+    if fold.others:
+        _row(out, "also", _listed([f"{one.id}: {one.fault}" for one in fold.others], ALSO_MAX))
 
 
 def _known(out: Console, report: Report) -> None:

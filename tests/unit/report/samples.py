@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import msgspec
+
 from blackstart.report.model import (
     CalibrationSummary,
     Change,
@@ -217,4 +221,60 @@ PLANNED = Report(
         ),
         cut=(Cut(count=5, why="--trials 62"),),
     ),
+)
+# One write in place, found by five faults; a look at what could not be read, found by two.
+_WRITING = {"point": {"call": "write", "path": "$CWD/count", "nth": 1}}
+_IN_PLACE = msgspec.structs.replace(
+    LOST,
+    paths=("$CWD/count",),
+    where="write $CWD/count",
+    stack=(),
+    timeline=(),
+    evidence=("after the restart $CWD/count holds other content than clean runs leave (1 line in both)",),
+    plan={"faults": [{"fault": "kill", **_WRITING}]},
+)
+_UNREADABLE = msgspec.structs.replace(
+    _IN_PLACE,
+    id="silent-2a",
+    severity="major",
+    consequence="silent",
+    kind="errno",
+    fault="openat $CWD/count @1 fails with EIO",
+    where="openat $CWD/count",
+    evidence=("it ended with exit status 0 and said nothing",),
+    advice="Tell a file that cannot be read from one that is not there or is empty.",
+    replay="blackstart replay silent-2a",
+    trials=2,
+    plan={"faults": [{"fault": "errno", "point": {"call": "openat", "path": "$CWD/count", "nth": 1}}]},
+)
+
+
+def _also(first: Finding, name: str, kind: str, fault: str, **more: Any) -> Finding:
+    return msgspec.structs.replace(first, id=name, kind=kind, fault=fault, replay=f"blackstart replay {name}", **more)
+
+
+_FSYNC = LOST.advice + " Without the fsync the new name may stand there before its content does."
+_STATUS = "End with a status other than 0 where the work was not done."
+FOLDED = Report(
+    command=("./count.sh",),
+    run="1",
+    trials=TrialsSummary(total=215, kinds=(KindCounts(kind="kill", passed=28, failed=3),)),
+    findings=(
+        _also(_IN_PLACE, "lost-1a", "power", "power cut under ext4 after write stdout @1", trials=13, advice=_FSYNC),
+        _also(_IN_PLACE, "lost-1b", "errno", "openat $CWD/count @2 fails with EMFILE", trials=7),
+        _IN_PLACE,
+        _also(_IN_PLACE, "lost-1c", "power", "power cut under xfs", paths=("$CWD/count", "$CWD/log"), trials=4),
+        _also(
+            _IN_PLACE,
+            "unclean-1d",
+            "errno",
+            "write $CWD/count @1 fails with EIO",
+            consequence="unclean",
+            severity="minor",
+            advice=_STATUS,
+        ),
+        _UNREADABLE,
+        _also(_UNREADABLE, "silent-2b", "limit", "at most 1 new processes", where="vfork", trials=1, plan={}),
+    ),
+    exit_status=1,
 )

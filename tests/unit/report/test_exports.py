@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as standard
 import re
+from collections.abc import Callable
 from xml.etree import ElementTree
 
 import msgspec
@@ -12,7 +13,7 @@ from junitparser import Failure, JUnitXml, Skipped
 
 from blackstart.report import junit, markdown, sarif
 from blackstart.report.model import CoveredPoint, Report
-from tests.unit.report.samples import FULL, HOSTILE, LOST, PLANNED, QUIET, UNDECIDED
+from tests.unit.report.samples import FOLDED, FULL, HOSTILE, LOST, PLANNED, QUIET, UNDECIDED
 
 
 def test_junit_has_one_case_for_each_class_of_points() -> None:
@@ -101,6 +102,10 @@ def test_markdown_says_the_verdict_first_and_the_commands_whole() -> None:
     assert markdown.render(QUIET).startswith("### 🟢 blackstart: No findings".encode())
     undecided = markdown.render(UNDECIDED).decode()
     assert undecided.startswith("### ⚪") and "no fault reached the program" in undecided
+
+
+def test_markdown_tells_one_story_for_each_place(gold: Callable[[str, str], None]) -> None:
+    gold(markdown.render(FOLDED).decode(), "report/folded.md")
 
 
 def test_hostile_text_cannot_break_out_of_markdown() -> None:

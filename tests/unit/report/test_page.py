@@ -11,7 +11,7 @@ import pytest
 from blackstart.report import html
 from blackstart.report.html import heat_map, lanes, tone
 from blackstart.report.model import CoveredPoint, Finding, Moment, Report
-from tests.unit.report.samples import FULL, LOST, PLANNED, QUIET, UNDECIDED
+from tests.unit.report.samples import FOLDED, FULL, LOST, PLANNED, QUIET, UNDECIDED
 
 BREAKING_OUT = '"><script>alert(1)</script><img src=http://x/ onerror=alert(2)>{{ 7*7 }}</style>'
 
@@ -74,6 +74,14 @@ def test_the_verdict_and_the_change_are_said_first() -> None:
     assert "2 findings: 1 lost, 1 crashed" in text
     assert "1 new since run 2" in text and "1 seen again" in text and "1 fixed" in text and "1 not tried again" in text
     assert "no earlier run" in page(QUIET) and "No defect was found" in page(QUIET)
+
+
+def test_one_place_is_one_story_with_the_others_folded_under_it() -> None:
+    text = " ".join(Seen(page(FOLDED)).text.split())
+    assert "7 findings in 2 places" in text
+    assert "4 more findings in this place, by other faults" in text and "1 more finding in this place" in text
+    assert "write $CWD/count @1 fails with EIO (unclean)" in text
+    assert "For unclean-1d: End with a status other than 0 where the work was not done." in text
 
 
 @pytest.mark.parametrize(

@@ -9,15 +9,16 @@ import msgspec
 import pytest
 
 from blackstart.report import terminal
-from blackstart.report.folding import folded
+from blackstart.report.folding import folded, ordered
 from blackstart.report.model import Finding, Report
-from tests.unit.report.samples import CRASHED, FULL, LOST, PLANNED, POLICY, QUIET, UNDECIDED
+from tests.unit.report.samples import CRASHED, FOLDED, FULL, LOST, PLANNED, POLICY, QUIET, UNDECIDED
 
 Gold = Callable[[str, str], None]
 
 
 @pytest.mark.parametrize(
-    ("name", "report"), [("full", FULL), ("quiet", QUIET), ("undecided", UNDECIDED), ("plan", PLANNED)]
+    ("name", "report"),
+    [("full", FULL), ("folded", FOLDED), ("quiet", QUIET), ("undecided", UNDECIDED), ("plan", PLANNED)],
 )
 def test_a_report_looks_as_it_was_agreed(name: str, report: Report, gold: Gold) -> None:
     gold(terminal.rendered(report), f"report/{name}.txt")
@@ -67,7 +68,7 @@ def test_colours_come_only_where_they_are_wanted(monkeypatch: pytest.MonkeyPatch
     [
         ((), "No findings"),
         ((LOST,), "1 finding: 1 lost"),
-        ((CRASHED, LOST, LOST), "3 findings: 2 lost, 1 crashed"),
+        ((CRASHED, LOST, LOST), "3 findings in 2 places: 2 lost, 1 crashed"),
         ((POLICY,), "No findings (and 1 policy)"),
         ((POLICY, POLICY, LOST), "1 finding: 1 lost (and 2 policies)"),
     ],
@@ -77,7 +78,7 @@ def test_findings_are_counted_by_consequence(findings: tuple[Finding, ...], line
 
 
 def test_the_worst_comes_first() -> None:
-    assert [f.id for f in terminal.ordered((POLICY, CRASHED, LOST))] == [LOST.id, CRASHED.id, POLICY.id]
+    assert [f.id for f in ordered((POLICY, CRASHED, LOST))] == [LOST.id, CRASHED.id, POLICY.id]
 
 
 def test_what_needs_two_faults_comes_after_what_needs_one() -> None:
@@ -85,7 +86,7 @@ def test_what_needs_two_faults_comes_after_what_needs_one() -> None:
     twofold = [
         msgspec.structs.replace(LOST, id=f"two-{at}", plan={"faults": plan}, trials=9) for at, plan in enumerate(plans)
     ]
-    assert [f.id for f in terminal.ordered((*twofold, LOST))] == [LOST.id, "two-0", "two-1"]
+    assert [f.id for f in ordered((*twofold, LOST))] == [LOST.id, "two-0", "two-1"]
 
 
 def test_the_same_harm_by_other_faults_is_one_line_each() -> None:
@@ -101,6 +102,11 @@ def test_the_same_harm_by_other_faults_is_one_line_each() -> None:
     text = terminal.rendered(msgspec.structs.replace(QUIET, findings=(LOST, other)))
     assert "  also       lost-0002: the disk is full" in text
     assert text.count("  advice ") == 1
+
+
+def test_the_simplest_fault_tells_the_story() -> None:
+    power, full = (msgspec.structs.replace(LOST, id=kind, kind=kind, trials=40, plan={}) for kind in ("power", "disk"))
+    assert [one.id for one in ordered((power, full, LOST))] == [LOST.id, "disk", "power"]
 
 
 def test_notes_that_say_the_same_are_one() -> None:
