@@ -2,8 +2,8 @@
 
 One careless write is found by a kill, a full disk, a signal and a failing call. Each of these stays a finding of its
 own, with a fingerprint and a replay command, since one may be mended and another not; but ten blocks of the same words
-hide what is worth reading. A finding joins the first story whose shown finding it is like, never one of those folded
-under it: likeness that is handed on would end in one story for everything.
+hide what is worth reading. A finding joins the first story whose shown finding it is like; one that is folded there
+brings in only what says just the same, since likeness that is handed on would end in one story for everything.
 """
 
 from __future__ import annotations
@@ -61,12 +61,22 @@ def folded(findings: Iterable[Finding]) -> list[Fold]:
     """The findings in their order, each with the later ones that tell the same story."""
     groups: list[list[Finding]] = []
     for finding in findings:
-        home = next((group for group in groups if _is_one_story(group[0], finding)), None)
+        home = next((group for group in groups if _is_part_of(group, finding)), None)
         if home is None:
             groups.append([finding])
         else:
             home.append(finding)
     return [Fold(first=first, others=tuple(others)) for first, *others in groups]
+
+
+def _is_part_of(group: list[Finding], other: Finding) -> bool:
+    """Whether it is like the finding that is shown, or says just what one of those folded under it says."""
+    return _is_one_story(group[0], other) or any(_is_the_same(one, other) for one in group[1:])
+
+
+def _is_the_same(one: Finding, other: Finding) -> bool:
+    same = (one.label, one.consequence, one.advice) == (other.label, other.consequence, other.advice)
+    return same and bool(set(one.paths) & set(other.paths))
 
 
 def _is_one_story(first: Finding, other: Finding) -> bool:
@@ -77,23 +87,20 @@ def _is_one_story(first: Finding, other: Finding) -> bool:
         return False  # one that names no file is like no other
     same_harm, same_advice = first.consequence == other.consequence, first.advice == other.advice
     if set(first.paths) & set(other.paths):
-        return same_harm or (same_advice and bool(first.advice)) or _place(first) == _place(other) is not None
+        return same_harm or (same_advice and bool(first.advice)) or bool(_places(first) & _places(other))
     is_beside = first.severity == other.severity and _directories(first) == _directories(other)
     return same_harm and same_advice and is_beside
 
 
-def _place(finding: Finding) -> tuple[object, ...] | None:
-    """The line of the program's own code where the fault falls; else the n-th call on its path; None if not known."""
+def _places(finding: Finding) -> set[object]:
+    """The line of the program's own code where the fault falls, and the n-th call on its path, as far as known."""
     frames = [frame for frame in map(read_frame, finding.stack) if frame and frame.line]
     own: list[Frame] = [frame for frame in frames if frame.file.startswith("$CWD/")] or frames
-    if own:
-        return own[0]
     faults: Sequence[object] = finding.plan.get("faults") or ()
     alone = faults[0] if len(faults) == 1 else None
     point = alone.get("point") if isinstance(alone, Mapping) else None
-    if not isinstance(point, Mapping):
-        return None
-    return point.get("call"), point.get("path"), point.get("nth", 1)
+    called = [(point.get("call"), point.get("path"), point.get("nth", 1))] if isinstance(point, Mapping) else []
+    return {*own[:1], *called}
 
 
 def _directories(finding: Finding) -> frozenset[str]:

@@ -105,7 +105,7 @@ def test_markdown_says_the_verdict_first_and_the_commands_whole() -> None:
 
 
 def test_markdown_tells_one_story_for_each_place(gold: Callable[[str, str], None]) -> None:
-    gold(markdown.render(FOLDED).decode(), "report/folded.md")
+    gold(markdown.render(FOLDED).decode(), "report/folded.markdown")
 
 
 def test_hostile_text_cannot_break_out_of_markdown() -> None:

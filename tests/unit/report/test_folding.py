@@ -62,9 +62,10 @@ def test_other_harm_to_a_file_from_the_same_line_is_one_story() -> None:
     assert not is_one(here, other(stack=AT_14, paths=("$CWD/b",), **harm)), "a function may have many callers"
 
 
-def test_where_no_line_is_known_it_is_the_same_call() -> None:
+def test_the_same_call_is_the_same_place_whether_or_not_its_line_is_known() -> None:
     harm = {"consequence": "silent", "advice": "Another."}
     here = msgspec.structs.replace(FIRST, plan=WRITE)
+    assert is_one(msgspec.structs.replace(here, stack=AT_14), other(plan=WRITE, **harm))
     assert is_one(here, other(plan=WRITE, **harm)) and not is_one(here, other(plan=READ, **harm))
     twice = {"faults": [*WRITE["faults"], *READ["faults"]]}
     assert not is_one(msgspec.structs.replace(here, plan=twice), other(plan=twice, **harm))
@@ -82,6 +83,8 @@ def test_likeness_is_not_handed_on() -> None:
         ["first", "other"],
         ["third"],
     ]
+    again = msgspec.structs.replace(silent, id="again", plan=READ)
+    assert [len(fold.others) for fold in folded((here, silent, again))] == [2], "but for the fault it is the same"
 
 
 def test_of_further_advice_only_what_is_new_is_told() -> None:
