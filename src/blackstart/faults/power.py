@@ -243,10 +243,21 @@ def describe(recording: Recording, state: State) -> Cut:
         steps=len(lost),
         paths=tuple(dict.fromkeys(recording.operations[index].masked for index in by_operation)),
         moved=_is_moved(recording, state, lost),
-        appended=bool(lost)
-        and all(s.kind in BYTES and recording.operations[s.operation].status & os.O_APPEND for s in lost),
+        appended=_is_appended(recording, lost),
         again=_is_synced_again(recording, state),
     )
+
+
+def _is_appended(recording: Recording, lost: list[Micro]) -> bool:
+    """Whether only bytes are missing that were appended: not by who opens for appending, and then empties the file."""
+    emptied = {step.inode for step in recording.micros if step.kind == CUT}
+    by_appending = (
+        step.kind in BYTES
+        and step.inode not in emptied
+        and recording.operations[step.operation].status & os.O_APPEND
+        for step in lost
+    )
+    return bool(lost) and all(by_appending)
 
 
 def _is_synced_again(recording: Recording, state: State) -> bool:
