@@ -24,20 +24,27 @@ from blackstart.core.options import Options
 from blackstart.core.verdict import DEFECT, FAILED, PASSED, UNKNOWN
 from blackstart.findings import Failure, cause_of
 from blackstart.guard import opened_paths, parse_allowed
+from blackstart.oracles.showing import short
 from blackstart.report.progress import Progress
 from blackstart.sandbox import choose as choose_isolation
 from blackstart.sandbox import probe
 from blackstart.trials import Plan
 
-SAID_MAX, ANSWERED_MAX = 3, 8
+# Lines that are shown, enough for a traceback: of a longer one the first, with the program's own code, and the last,
+# where the error is. And how much of a line.
+SAID_MAX, SAID_FIRST, ANSWERED_MAX, LINE_MAX = 12, 5, 8, 160
+STREAMS = ("stdout", "stderr")
 NEIGHBOURS_MAX = 24
 
 
 class ReplayResult(msgspec.Struct, frozen=True, kw_only=True):
-    """outcome: failed (it still fails), passed or unknown; lines: what happened, a sentence each."""
+    """outcome: failed (it still fails), passed or unknown; lines: what happened, a sentence each; said: where the lines
+    show but a part of what the program said, all of it, by the names of the start and the stream.
+    """
 
     outcome: str
     lines: tuple[str, ...]
+    said: dict[str, bytes] = {}
 
 
 def replay(
@@ -66,7 +73,7 @@ def replay(
             lines += more
     finally:
         seen.zygote.close()
-    return ReplayResult(outcome=result, lines=tuple(lines))
+    return ReplayResult(outcome=result, lines=tuple(lines), said=_said_more(outcome))
 
 
 def plan_of(finding: Mapping[str, Any]) -> Plan:
@@ -140,9 +147,9 @@ def _story(plan: Plan, outcome: Outcome) -> Iterator[str]:
             yield f"  did not fire: {injected.note}"
         elif injected.note:
             yield f"  {injected.note}"
-    for run in history.runs:
-        if run.phase != "before":  # what stood there after the damage, and no start
-            yield from _run_in_words(run)
+    starts = [run for run in history.runs if run.phase != "before"]  # what stood there after the damage is no start
+    for before, run in zip([None, *starts], starts, strict=False):
+        yield from _run_in_words(run, before)
     for reset in history.resets:
         what = [f"{p} removed" for p in reset.removed] + [f"{p} put back" for p in reset.put_back]
         yield f"reset: {', '.join(what)}: {'it starts again' if reset.helped else 'no help'}"
@@ -160,12 +167,30 @@ def _story(plan: Plan, outcome: Outcome) -> Iterator[str]:
             yield f"{verdict.oracle}: unknown: {verdict.why}"
 
 
+def _lines(run: Run, stream: str) -> list[str]:
+    return run.text(stream).decode("utf-8", "surrogateescape").strip().splitlines()
+
+
+def _said_more(outcome: Outcome) -> dict[str, bytes]:
+    """What the story shows a part of only."""
+    history = outcome.history
+    runs = [*history.runs, *(run for run in (history.late, history.good_again) if run)]
+    return {
+        f"{run.phase}.{stream}": run.text(stream)
+        for run in runs
+        if run.phase != "before"
+        for stream in STREAMS
+        if len(lines := _lines(run, stream)) > SAID_MAX or any(len(line) > LINE_MAX for line in lines)
+    }
+
+
 def _start_in_words(start: str) -> str:
     runs = int(start[1:]) if start[1:].isdigit() else 0
     return "as it is here" if runs == 0 else f"after {runs} clean run{'s' if runs > 1 else ''}"
 
 
-def _run_in_words(run: Run) -> Iterator[str]:
+def _run_in_words(run: Run, before: Run | None = None) -> Iterator[str]:
+    """before: the start that was told just before, so that what both said is told once."""
     end = run.end
     how = {
         EXITED: f"exit status {end.code}",
@@ -173,9 +198,15 @@ def _run_in_words(run: Run) -> Iterator[str]:
         DEADLINE: f"did not end ({end.wait.state} in {end.wait.call or 'its own code'})" if end.wait else "did not end",
     }.get(end.how, f"ended by signal {end.signal}")
     yield f"{run.phase}: {how} after {end.elapsed_s:.2f} s"
-    for stream in ("stdout", "stderr"):
-        lines = run.text(stream).decode("utf-8", "surrogateescape").strip().splitlines()
-        yield from (f"  {stream}: {line}" for line in lines[-SAID_MAX:])
+    for stream in STREAMS:
+        lines = _lines(run, stream)
+        if len(lines) > 1 and before is not None and lines == _lines(before, stream):
+            yield f"  {stream}: the same {len(lines)} lines"
+            continue
+        left_out = len(lines) - SAID_MAX
+        if left_out > 0:
+            lines[SAID_FIRST : SAID_FIRST + left_out] = [f"… ({left_out} lines between)"]
+        yield from (f"  {stream}: {short(line, LINE_MAX)}" for line in lines)
     for reading in run.readings:
         code, _, answer = reading.value.partition("\n")
         yield f"  check: {reading.error or f'exit status {code}'}"

@@ -20,7 +20,7 @@ from blackstart.report.lookup import Located, load_finding, load_run, tests_alon
 from blackstart.report.model import Report
 from blackstart.report.progress import Progress
 from blackstart.report.text import shell_line
-from blackstart.store import DIRECTORY, Store
+from blackstart.store import DIRECTORY, Store, keep_aside
 
 UNDECIDED, UNDECIDED_BISECT, ABORT_BISECT = 3, 125, 128
 # Where the report goes, by form.
@@ -94,7 +94,7 @@ def replay(
                 raise
             progress.note(error.what)
             return UNDECIDED_BISECT
-        for line in result.lines:
+        for line in (*result.lines, *_kept(directory, str(located.finding.get("id", "")), result.said)):
             out.print(terminal.line(line), soft_wrap=True)
         outcomes.append(result.outcome)
     failures, decided = outcomes.count(FAILED), sum(outcome in (FAILED, PASSED) for outcome in outcomes)
@@ -107,6 +107,15 @@ def replay(
         terminal.line("It no longer fails." if decided else "Undecided: the fault did not do what it did before.")
     )
     return 0 if decided else UNDECIDED_BISECT if bisect else UNDECIDED
+
+
+def _kept(directory: str, name: str, said: Mapping[str, bytes]) -> Iterator[str]:
+    """Where all stands that the program said, if not all was shown; where it cannot be kept, the answer counts."""
+    if said:
+        try:
+            yield f"all that it said: {', '.join(keep_aside(directory, name, said))}"
+        except BlackstartError as error:
+            yield f"only a part of what it said is shown: {error.what}"
 
 
 def image(words: list[str], directory: str) -> int:

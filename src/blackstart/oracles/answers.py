@@ -12,6 +12,7 @@ from blackstart.core.history import Run
 from blackstart.core.verdict import Verdict, failed, passed, unknown
 from blackstart.oracles.compare import number_of
 from blackstart.oracles.outputs import events_out
+from blackstart.oracles.showing import short
 from blackstart.oracles.speech import is_like, spoke
 from blackstart.oracles.view import Answer, View
 
@@ -105,5 +106,4 @@ def _said(events: int) -> tuple[str, ...]:
 
 
 def _short(text: str) -> str:
-    line = text.strip().replace("\n", " | ")
-    return line if len(line) <= 120 else line[:119] + "…"
+    return short(text.strip().replace("\n", " | "), 120)

@@ -212,10 +212,3 @@ def number_of(value: str) -> float | None:
 def _within(value: str, bounds: tuple[float, float] | None) -> bool:
     number = number_of(value)
     return bounds is not None and number is not None and bounds[0] <= number <= bounds[1]
-
-
-def short(value: str | None, limit: int = 60) -> str:
-    """A value for a sentence."""
-    if value is None:
-        return "nothing"
-    return value if len(value) <= limit else value[: limit - 1] + "…"

@@ -18,6 +18,8 @@ from blackstart.oracles.view import View
 
 NAME = "power"
 KIND = "power"
+# The model after which all stands on the disk that had been written.
+_KILLED = "kill9"
 
 
 def judge(history: History, calibration: Calibration) -> tuple[Verdict, ...]:
@@ -102,5 +104,11 @@ def _between(cut: Cut) -> str:
 
 
 def _under(cut: Cut) -> str:
-    never = f", not under {', '.join(cut.never)}" if cut.never else ""
-    return f"this can happen under {', '.join(cut.models)}{never}"
+    """File systems by name; that only the loss of power does it, in words: the model of a kill is no file system."""
+    can, cannot = ([name for name in names if name != _KILLED] for names in (cut.models, cut.never))
+    under = [f"under {', '.join(can)}"] if can else []
+    never = [f"not under {', '.join(cannot)}"] if cannot else []
+    told = f"this can happen {', '.join(under + never)}" if can else "no file system is known to do this"
+    if _KILLED in cut.never:
+        return f"{told}; a mere kill does not do this, a power cut does"
+    return f"{told}; a mere kill does it too" if _KILLED in cut.models else told

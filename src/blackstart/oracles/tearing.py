@@ -12,7 +12,8 @@ from collections.abc import Iterable, Sequence
 
 from blackstart.core.masking import general
 from blackstart.core.reading import FileState
-from blackstart.oracles.compare import leaves_of, number_of, short, unfamiliar
+from blackstart.oracles.compare import leaves_of, number_of, unfamiliar
+from blackstart.oracles.showing import short, short_bytes
 
 _ROW_BYTES, _ALIKE_MIN, _LOOKED_AT_MAX = 16, 4, 200
 _ZEROS_MIN = 16  # so many zero bytes in a row, and more than clean runs ever wrote
@@ -39,9 +40,20 @@ def torn(state: FileState, known: Iterable[FileState | None]) -> str:
         seen = models.get(general(place), set())
         piece = _of_row(value, seen, has_hole=has_hole) if form == "bytes" else _of_value(value, seen)
         if piece:
-            where = f"in line {place}" if form == "text" else f"at {place}"
-            return f"{where} stands {piece}: {short(value) if value.strip() else repr(value)}"
+            return f"{_where(form, place)} stands {piece}{_shown(form, value, piece)}"
     return _of_text(state, known, strange[0][0]) if form == "text" else ""
+
+
+def _where(form: str, place: str) -> str:
+    if form == "bytes":
+        return f"at byte {int(place.removeprefix('@'), 16)}"
+    return f"in line {place}" if form == "text" else f"at {place}"
+
+
+def _shown(form: str, value: str, piece: str) -> str:
+    if form == "bytes":
+        return "" if piece == _HOLE else f": {short_bytes(bytes.fromhex(value))}"
+    return f": {short(value) if value.strip() else repr(value)}"
 
 
 def _of_value(value: str, models: set[str]) -> str:

@@ -12,7 +12,8 @@ from blackstart.core.calibration import Calibration
 from blackstart.core.history import History
 from blackstart.core.reading import FileState
 from blackstart.core.verdict import NOTE, Verdict, failed, passed
-from blackstart.oracles.compare import leaves_of, short
+from blackstart.oracles.compare import leaves_of
+from blackstart.oracles.showing import short
 from blackstart.oracles.view import View
 
 NAME = "twice"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 from blackstart.core.reading import FileState
-from blackstart.oracles.compare import is_empty, leaves_of, short
+from blackstart.oracles.compare import is_empty, leaves_of
+from blackstart.oracles.showing import apart, short, short_bytes
 
 AT_ITS_END = "when it had ended"
 AFTER_RESTART = "after the restart"
@@ -47,7 +48,7 @@ def _what(state: FileState | None) -> str:
 
 def short_line(line: str) -> str:
     """A line of output, quoted, and cut where it is long."""
-    return repr(line if len(line) <= 80 else line[:79] + "…")
+    return f"'{short(line, 80)}'"
 
 
 def amount(state: FileState | None) -> str:
@@ -67,17 +68,56 @@ def _plural(count: int, noun: str) -> str:
 
 
 def _first_difference(seen: FileState, expected: FileState) -> tuple[str, str, str]:
+    """Where, what is there, and what should be; the latter two empty where they are not known."""
+    if seen.content is not None and expected.content is not None and seen.content.error and expected.content.error:
+        # No clean run's reads as what its name says either: what is known of it are its bytes.
+        return _first_byte(dict(seen.content.leaves), dict(expected.content.leaves))
     have, want = dict(leaves_of(seen) or ()), dict(leaves_of(expected) or ())
     places = [place for place in have.keys() | want.keys() if have.get(place) != want.get(place)]
     if not places or seen.content is None:
         return "", "", ""
-    if seen.content.form == "bytes":  # rows or blocks, of which the values say nothing to people
-        offsets = [int(place[1:], 16) for place in places if place.startswith("@")]
-        return f"byte {min(offsets)} or a little after it" if offsets else "", "", ""
+    if seen.content.form == "bytes":
+        return _first_byte(have, want)
     place = min(places, key=_natural)
     shown = f"line {place}" if seen.content.form == "text" else place
     empty = "an empty line" if seen.content.form == "text" else "''"
-    return shown, short(have.get(place)) or empty, short(want.get(place)) or empty
+    mine, other, sign = apart(have.get(place), want.get(place))
+    return shown + (f", character {sign}" if sign else ""), mine or empty, other or empty
+
+
+def _first_byte(have: dict[str, str], want: dict[str, str]) -> tuple[str, str, str]:
+    """The same of rows of bytes; of blocks, of which only digests are known, and of masked rows, no more than where."""
+    places = [place for place in have.keys() | want.keys() if have.get(place) != want.get(place)]
+    offsets = sorted(int(place[1:], 16) for place in places if place.startswith("@"))
+    if not offsets:
+        return "", "", ""
+    at = offsets[0]
+    mine, other = (_row(rows, at) for rows in (have, want))
+    if mine is None or other is None:
+        return f"byte {at} or a little after it", "", ""
+    same = next((k for k, (a, b) in enumerate(zip(mine, other, strict=False)) if a != b), min(len(mine), len(other)))
+    mine, other = (_following(rows, at)[same:] for rows in (have, want))
+    many = sum(a != b for a, b in zip(mine, other, strict=False)) if len(mine) == len(other) else 0
+    counted = f" ({many} bytes differ)" if many > 1 else ""
+    return f"byte {at + same}", short_bytes(mine) or "the end", (short_bytes(other) or "the end") + counted
+
+
+def _row(rows: dict[str, str], at: int) -> bytes | None:
+    """A row of bytes, empty behind the end; None where it is masked, or only the digest of a block."""
+    if "@1000" in rows and "@10" not in rows:
+        return None
+    try:
+        return bytes.fromhex(rows.get(f"@{at:x}", ""))
+    except ValueError:
+        return None
+
+
+def _following(rows: dict[str, str], at: int) -> bytes:
+    """The bytes from a row on, as far as they are known, so that a long run can be counted."""
+    found = b""
+    while row := _row(rows, at):
+        found, at = found + row, at + len(row)
+    return found
 
 
 def _natural(place: str) -> list[tuple[int, int, str]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from blackstart.store.aside import keep_aside
 from blackstart.store.merge import Merged, merge_into
 from blackstart.store.store import DIRECTORY, KeptTest, Run, Store, StoredFinding, Trial
 
-__all__ = ["DIRECTORY", "KeptTest", "Merged", "Run", "Store", "StoredFinding", "Trial", "merge_into"]
+__all__ = ["DIRECTORY", "KeptTest", "Merged", "Run", "Store", "StoredFinding", "Trial", "keep_aside", "merge_into"]

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from blackstart.campaign import replay as _function
-from blackstart.campaign.replay import _outcome, _start_in_words, _story
+from blackstart.campaign.replay import _outcome, _said_more, _start_in_words, _story
 from blackstart.campaign.worker import Outcome
 from blackstart.core.errors import BlackstartError
 from blackstart.core.history import DEADLINE, KILLED, SIGNALED, End, Injected, Output, Reset, Run, Wait
@@ -125,3 +125,18 @@ def test_a_plan_that_cannot_be_read_is_told_with_the_next_step() -> None:
         _function({"id": "lost-1", "plan": {"kind": 3}}, Options(command=("x",), cwd="/w"), SilentProgress())
     assert caught.value.where == "lost-1"
     assert caught.value.next_step
+
+
+def test_enough_of_what_it_said_for_a_traceback_and_all_of_it_aside() -> None:
+    said = b"".join(b"line %d\n" % n for n in range(1, 21)) + b"e" * 500 + b"\n"
+    runs = (
+        Run(phase="run", end=End(how=KILLED), outputs=(Output(stream="stdout", data=b"short\n"),)),
+        Run(phase="restart", end=End(how="exited", code=1), outputs=(Output(stream="stderr", data=said),)),
+        Run(phase="restart-again", end=End(how="exited", code=1), outputs=(Output(stream="stderr", data=said),)),
+    )
+    told = Outcome(history=msgspec.structs.replace(history(plan()), runs=runs), verdicts=(LOST,))
+    lines = [line.removeprefix("  stderr: ") for line in _story(plan(), told) if line.startswith("  stderr: ")]
+    assert lines[:5] == [f"line {n}" for n in range(1, 6)]
+    assert lines[5:12] == ["… (9 lines between)", *(f"line {n}" for n in range(15, 21))]
+    assert lines[12:] == ["e" * 159 + "…", "the same 21 lines"]
+    assert _said_more(told) == {"restart.stderr": said, "restart-again.stderr": said}

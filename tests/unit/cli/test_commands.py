@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -148,6 +149,19 @@ def test_a_replay_shows_each_step_and_changes_what_was_allowed(tmp_path: Path) -
     assert f"fault: write $CWD/notes.json: @2 kill(after) in {clone}" in out.replace("\n", "")
     assert "\\x1b[2J" in out and "\x1b" not in out and "('socket:/x',)" in out
     assert os.listdir(clone) == []
+
+
+def test_a_replay_names_where_all_stands_that_the_program_said(tmp_path: Path) -> None:
+    blackstart(tmp_path, "run", "--", "prog")
+    kept = ".blackstart/replay/lost-4f3a91bc/restart.stderr"
+    for _ in range(2):
+        ended = blackstart(tmp_path, "replay", "lost-4", fake="passed")
+        assert f"all that it said: {kept}" in ended.stdout.decode(), ended
+    assert (tmp_path / kept).read_bytes() == b"one\n" * 40
+    shutil.rmtree(tmp_path / ".blackstart" / "replay")
+    (tmp_path / ".blackstart" / "replay").write_text("in the way")
+    ended = blackstart(tmp_path, "replay", "lost-4", fake="passed")
+    assert ended.returncode == 0 and b"only a part of what it said" in ended.stdout, ended
 
 
 def test_a_report_is_shown_again(tmp_path: Path) -> None:

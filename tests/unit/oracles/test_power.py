@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 
 from blackstart.core.calibration import Calibration
 from blackstart.core.history import EXITED, KILLED, Cut, End, History, Injected
@@ -47,6 +48,21 @@ def test_an_answer_from_before_the_acknowledgement_is_lost_and_says_what_was_mis
     text = "\n".join(verdict.evidence)
     assert "not on the disk when the power came back: write $CWD/notes.json @1" in text
     assert "this can happen under xfs, posix, not under ext4" in text
+
+
+@pytest.mark.parametrize(
+    ("models", "never", "told"),
+    [
+        (("ext4", "xfs"), ("kill9", "btrfs"), "under ext4, xfs, not under btrfs; a mere kill does not do this"),
+        (("ext4",), ("kill9",), "under ext4; a mere kill does not do this, a power cut does"),
+        (("kill9", "ext4"), (), "under ext4; a mere kill does it too"),
+        (("ext4",), (), "under ext4"),
+    ],
+)
+def test_what_a_kill_does_is_said_in_words(models: tuple[str, ...], never: tuple[str, ...], told: str) -> None:
+    said = in_words(Cut(model="ext4", models=models, never=never))[1]
+    assert said.startswith(f"this can happen {told}") and "kill9" not in said
+    assert "no file system" in in_words(Cut(model="kill9", models=("kill9",)))[1]
 
 
 def test_a_check_that_fails_and_an_answer_never_seen_are_corrupt() -> None:
