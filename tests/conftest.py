@@ -4,6 +4,7 @@
 - `gold(text, "name.txt")` compares with tests/gold/name.txt; `--update-gold` writes it.
 - Where CI=true a skip that tests/allowed_skips.txt does not list fails the session: a suite that skips quietly
   proves nothing.
+- No example of Hypothesis has a deadline: how long one takes says what else the machine does.
 """
 
 from __future__ import annotations
@@ -17,10 +18,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 TESTS = Path(__file__).parent
 ALLOWED_SKIPS = TESTS / "allowed_skips.txt"
 GOLD = TESTS / "gold"
+settings.register_profile("suite", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
