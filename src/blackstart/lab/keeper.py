@@ -79,7 +79,7 @@ class Keeper:
         self._running: dict[int, int] = {}
         self._relay = Relay(Seed(0))
         self._epoll = select.epoll()
-        self._ready: dict[int, Callable[[], None]] = {}
+        self._ready: dict[int, Callable[[], object]] = {}
         self._is_over = False
 
     def run(self) -> None:
@@ -96,7 +96,7 @@ class Keeper:
                 self._ready[descriptor]()
         self._relay.close()
 
-    def _watch(self, descriptor: int, act: Callable[[], None]) -> None:
+    def _watch(self, descriptor: int, act: Callable[[], object]) -> None:
         self._ready[descriptor] = act
         self._epoll.register(descriptor, select.EPOLLIN)
 
@@ -295,6 +295,7 @@ class Keeper:
 
     def _do_counts(self, **_: Any) -> dict[str, Any]:
         relay = self._relay
+        relay.catch_up()
         shortened = sum(port.has_tap for port in relay.ports)
         now = {number: entry.counts() for number, entry in relay.entries.items()}
         entries = {str(number): counts for number, counts in (relay.past | now).items()}

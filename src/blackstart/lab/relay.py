@@ -31,6 +31,7 @@ _RCVBUFFORCE, _SNDBUFFORCE, _EVERY_PROTOCOL, _PROMISCUOUS = 33, 32, 3, 1
 HEADER = 10  # struct virtio_net_hdr, before each frame
 _FRAME_MAX = 65_600 + HEADER
 _BURST = 64
+_BURSTS_BEHIND_MAX = 100  # of one host that never stops sending
 _REMEMBERED = 1000
 _SIOCETHTOOL = 0x8946
 # Commands of linux/ethtool.h that set: checksums of what is sent, TCP and generic segmentation, merging of what comes.
@@ -157,6 +158,7 @@ class Relay:
 
     def apply(self, pairs: Iterable[tuple[str, str]], wish: Impairment | None, lasts_s: float) -> int:
         """From now on, and with lasts_s > 0 for so long; the number by which it is healed."""
+        self.catch_up()
         number = self._numbered = self._numbered + 1
         self.entries[number] = Entry(number, frozenset(pairs), wish, self.seed)
         if lasts_s:
@@ -166,6 +168,7 @@ class Relay:
 
     def heal(self, number: int) -> None:
         """Packets that wait already keep their time; healing what is healed changes nothing."""
+        self.catch_up()
         healed = self.entries.pop(number, None)
         if healed is not None:
             self.past[number] = healed.counts()
@@ -197,15 +200,23 @@ class Relay:
         """Whether what one sends to the other needs nothing of the relay."""
         return (port.host, target.host) not in self._by_pair or target in self._in_kernel
 
-    def receive(self, port: Port) -> None:
-        """Take what has come from this host, a bounded number at a time."""
+    def catch_up(self) -> None:
+        """Take what has come before now: it meets the faults that were there when it was sent, and is counted."""
+        for port in self.ports:
+            for _ in range(_BURSTS_BEHIND_MAX):
+                if not self.receive(port):
+                    break
+
+    def receive(self, port: Port) -> bool:
+        """Take what has come from this host, a bounded number at a time; whether there may be more."""
         read, buffer = port.socket.recv_into, self._buffer
         for _ in range(_BURST):
             try:
                 length = read(buffer)
             except OSError:  # nothing more; or the host is gone, or its interface is down
-                return
+                return False
             self._forward(port, buffer[:length])
+        return True
 
     def _forward(self, port: Port, data: memoryview) -> None:
         target = self._by_mac.get((port.network, bytes(data[HEADER : HEADER + 6])))

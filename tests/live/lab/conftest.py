@@ -24,7 +24,7 @@ def opened(*hosts: str, **options: Any) -> Iterator[Lab]:
         yield lab
 
 
-def until(met: Callable[[], object], deadline_s: float = 20.0) -> None:
+def until(met: Callable[[], object], deadline_s: float = 60.0) -> None:
     """Wait for it; fails past the deadline, in seconds."""
     end = time.monotonic() + deadline_s
     while not met():

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from blackstart.lab import Lab, LabError, NetworkChaos
+from blackstart.sandbox import wire
 from tests.live.lab.conftest import opened, until
 from tests.live.sandbox.people import person
 
@@ -64,6 +65,35 @@ def test_large_streams_both_ways(pair: Lab) -> None:
     assert pair["client"].run(["cat"], input=text).stdout == text
 
 
+SENDS = """
+import socket, sys
+s = socket.socket(2, 2); s.connect(('server', 9)); sys.stdin.readline()
+for _ in range(1000): s.send(b'x')
+print('sent', flush=True)
+"""
+
+
+def test_what_was_sent_before_is_counted_and_meets_what_was_there_then(pair: Lab, chaos: NetworkChaos) -> None:
+    """However far the lab's own process is behind: here it stands still while all is sent and more is asked of it."""
+    assert pair._keeper is not None and pair._control is not None
+    (inner,) = Path(f"/proc/{pair._keeper.pid}/task/{pair._keeper.pid}/children").read_text().split()
+    for ask in ({"do": "counts"}, {"do": "heal", "number": 0}):
+        with chaos.apply_loss(LINK, 100, one_way=True, protocol="udp") as loss:
+            sending = pair["client"].popen([sys.executable, "-c", SENDS], stdin=-1, stdout=-1)
+            assert sending.stdin is not None and sending.stdout is not None
+            os.kill(int(inner), signal.SIGSTOP)
+            try:
+                sending.stdin.write(b"\n")
+                sending.stdin.flush()
+                assert sending.stdout.readline() == b"sent\n"
+                wire.send(pair._control, ask | ({"number": loss._number} if "number" in ask else {}))
+            finally:
+                os.kill(int(inner), signal.SIGCONT)
+            wire.receive(pair._control, 30)
+            assert loss.counts()["dropped"] == 1000, ask
+            sending.wait(30)
+
+
 def test_what_cannot_be_started_is_said(pair: Lab) -> None:
     with pytest.raises(LabError, match="no-such-program cannot be started: No such file"):
         pair["client"].run(["no-such-program"])
@@ -97,10 +127,10 @@ def test_a_partition_heals_by_itself(pair: Lab, chaos: NetworkChaos) -> None:
 def test_one_way_lets_the_other_way_through(pair: Lab, chaos: NetworkChaos) -> None:
     with chaos.partition("client", "server", one_way=True) as cut:
         assert not answers(pair)
-        assert pair["client"].address and cut.counts()["dropped"] == 1  # the question, and no answer
+        assert cut.counts()["dropped"] >= 1  # the question: without it there is no answer
     with chaos.partition("server", "client", one_way=True) as cut:
         assert not answers(pair)
-        assert cut.counts()["dropped"] == 1  # the answer
+        until(lambda: cut.counts()["dropped"] >= 1)  # the answer: without the question there is none
 
 
 def test_overlapping_partitions_heal_apart(pair: Lab, chaos: NetworkChaos) -> None:
@@ -220,11 +250,11 @@ def test_of_what_no_fault_means_the_keeper_sees_the_first_frame_however_many_hos
             lab["h0"].run(["ping", "-q", "-c", "40", "-i", "0.01", "h11"], check=True)
             return int(lab.ask({"do": "counts"})[0]["forwarded"]) - before
 
-        assert relayed() < 40  # address resolution, a question and an answer, and what was there before the rule
+        assert relayed() < 70  # address resolution, a question and an answer, and what was there before the rule
         with chaos.apply_delay(("h0", "h11"), 1):
             assert relayed() >= 80
         with chaos.apply_delay(("h1", "h11"), 1):
-            assert relayed() < 40
+            assert relayed() < 70
 
 
 def test_networks_are_apart_and_a_host_may_be_on_two() -> None:
@@ -335,10 +365,10 @@ def test_a_lab_whose_process_is_killed_says_so_and_closes() -> None:
 
 
 def test_a_lab_whose_process_hangs_says_so_and_closes(monkeypatch: pytest.MonkeyPatch) -> None:
-    for limit in ("_ANSWER_S", "_END_S"):
-        monkeypatch.setattr(f"blackstart.lab.lab.{limit}", 0.3)
     with opened("a", "b") as lab:
         pid = lab["a"].popen(["sleep", "1000"]).pid
+        for limit in ("_ANSWER_S", "_END_S"):
+            monkeypatch.setattr(f"blackstart.lab.lab.{limit}", 0.3)
         assert lab._keeper is not None
         (inner,) = Path(f"/proc/{lab._keeper.pid}/task/{lab._keeper.pid}/children").read_text().split()
         os.kill(int(inner), signal.SIGSTOP)
