@@ -132,7 +132,8 @@ def test_rate(pair: Lab, chaos: NetworkChaos) -> None:
     with chaos.apply_rate(LINK, 2000, one_way=True):
         found = seen(pair, 3000)
     bits = (len(found.numbers) - 1) * (200 + 28 + 14) * 8
-    assert bits / found.elapsed_s == pytest.approx(2_000_000, rel=0.05)
+    # Never faster; slower where the emulator itself has to wait for its turn.
+    assert 1_700_000 < bits / found.elapsed_s < 2_100_000
 
 
 def test_faults_add_up(pair: Lab, chaos: NetworkChaos) -> None:

@@ -51,7 +51,7 @@ CONDITIONS: dict[str, Callable[[NetworkChaos], Applied]] = {
 
 def run(
     lab: Lab, place: Path, mistake: str = "", meanwhile: Callable[[], object] = lambda: None, *,
-    limit_s: float = 30.0, client_entries: int = ENTRIES, every_s: float = 0.004,
+    limit_s: float = 120.0, client_entries: int = ENTRIES, every_s: float = 0.004,
 ) -> list[str]:  # fmt: skip
     """What is wrong after both ends have talked: nothing, if they converged to what they should."""
     port = next(PORTS)
