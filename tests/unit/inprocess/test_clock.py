@@ -26,7 +26,7 @@ from blackstart.inprocess.errors import AlreadyArmed
 from blackstart.testing import check_fault
 
 HOUR_S = 3600.0
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(200)
 
 
 @pytest.fixture
@@ -146,7 +146,7 @@ def test_a_loop_waits_for_a_real_answer_before_it_jumps() -> None:
         writer.write(await reader.read(5))
 
     loop = asyncio.new_event_loop()
-    with closing(loop), replaced(patience_s=0.3):
+    with closing(loop), replaced(patience_s=2.0):
         server = loop.run_until_complete(asyncio.start_server(answers, "127.0.0.1", 0))
         assert loop.run_until_complete(main()) == b"hello"
         server.close()

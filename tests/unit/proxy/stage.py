@@ -63,13 +63,13 @@ class Stand:
 
     async def until(self, holds: Callable[[], bool]) -> None:
         """Wait for a condition, with a deadline."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not holds():
                 await asyncio.sleep(0.001)
 
     async def done(self) -> None:
         """Wait for the toxic's end."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await self.stage.task
 
     async def remove(self) -> None:

@@ -122,7 +122,7 @@ def test_two_processes_at_once_lose_nothing(tmp_path: Path) -> None:
         "    store.finish_run(run, b'{}')\n"
     )
     both = [subprocess.Popen([sys.executable, "-c", script, str(tmp_path), name]) for name in "ab"]
-    assert [one.wait(120) for one in both] == [0, 0]
+    assert [one.wait(300) for one in both] == [0, 0]
     with Store(str(tmp_path), create=False) as store:
         assert sorted((run.command[0], run.trials) for run in store.runs()) == [("a", 50), ("b", 50)]
         assert all(run.finished for run in store.runs())

@@ -187,7 +187,7 @@ with Store(sys.argv[1]) as store:
 
 def test_two_first_runs_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
     children = [subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path), name]) for name in "abc"]
-    assert [child.wait(60) for child in children] == [0, 0, 0]
+    assert [child.wait(300) for child in children] == [0, 0, 0]
     with Store(str(tmp_path)) as store:
         runs = store.runs()
         assert sorted(run.command[0] for run in runs) == ["a", "b", "c"]
