@@ -19,7 +19,7 @@ from blackstart.gate import filter as gate_filter
 
 # In a guest without a processor of its own everything takes many times as long.
 SLOWNESS = float(os.environ.get("BLACKSTART_TEST_SLOWNESS", "1"))
-DEADLINE_S = 60.0 * SLOWNESS
+DEADLINE_S = 240.0 * SLOWNESS
 
 
 @dataclass
@@ -119,7 +119,7 @@ def stage(tmp_path: Path) -> Stage:
     return Stage(tmp_path)
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 10) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
     """Until the condition holds."""
     deadline = time.monotonic() + seconds * SLOWNESS
     while not condition():

@@ -142,20 +142,20 @@ def work(name):
     begin = time.monotonic()
     fd = os.open(name, os.O_CREAT | os.O_WRONLY)
     for _ in range(20): os.write(fd, b"x")
-    took[name] = time.monotonic() - begin
-took = {}
+    ended.append(name); took[name] = time.monotonic() - begin
+ended, took = [], {}
 all = [threading.Thread(target=work, args=(n,)) for n in ("slow", "fast")]
 [t.start() for t in all]; [t.join() for t in all]
-print(took["slow"] > 0.4, took["fast"] < 0.3)
+print(*ended, took["slow"] > 2)
 """
-    ran = python(stage, script, tamper("write", "$CWD/slow", "@3 delay(400ms)"))
-    assert ran.output.split() == [b"True", b"True"]
+    ran = python(stage, script, tamper("write", "$CWD/slow", "@3 delay(2s)"))
+    assert ran.output.split() == [b"fast", b"slow", b"True"]
 
 
 def test_many_delays_come_due_in_order(stage: Stage) -> None:
     script = "import os\nfd = os.open('f', os.O_CREAT | os.O_WRONLY)\nfor _ in range(20): os.write(fd, b'x')"
     ran = python(stage, script, tamper("write", "$CWD/f", "sleep(5ms)"))
-    assert ran.code == 0 and 0.1 <= ran.elapsed_s < 5 and len(ran.gate.firings) == 20
+    assert ran.code == 0 and 0.1 <= ran.elapsed_s and len(ran.gate.firings) == 20
 
 
 def test_a_hung_call_never_comes_back_and_others_do(stage: Stage) -> None:
@@ -182,7 +182,8 @@ def test_release_lets_a_hung_call_go(stage: Stage) -> None:
     script = """
 import os, threading, time
 def stuck(): os.fsync(os.open("f", os.O_CREAT | os.O_WRONLY)); os.write(1, b"back")
-t = threading.Thread(target=stuck); t.start(); time.sleep(0.1); open("go", "w").close(); t.join()
+t = threading.Thread(target=stuck); t.start()
+while t.is_alive(): open("go", "w").close(); time.sleep(0.01)  # before it hangs, there is nothing to let go
 """
     from blackstart.gate import supervisor as module
 
@@ -326,7 +327,7 @@ def test_kills_by_event_loop_end_the_whole_tree(stage: Stage) -> None:
     ran = stage.run(
         ["sh", "-c", "sleep 50 & sh -c 'echo x > f; sleep 50'; sleep 50"], tamper("write", "$CWD/f", "kill(after)")
     )
-    assert ran.code == -signal.SIGKILL and ran.elapsed_s < 10
+    assert ran.code == -signal.SIGKILL and ran.elapsed_s < 45
     assert (stage.cwd / "f").read_bytes() == b"x\n"
 
 
