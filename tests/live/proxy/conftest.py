@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 import pytest
 
-DEADLINE_S = 30
+DEADLINE_S = 120
 
 
 class Echo(socketserver.StreamRequestHandler):

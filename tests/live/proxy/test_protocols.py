@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import http.client
 import http.server
-import socket
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -77,12 +76,11 @@ CONNECT = bytes.fromhex("100d00044d5154540402003c000161")
 
 @pytest.mark.needs("mosquitto")
 def test_a_broker_that_refuses(proxies: SyncProxies, tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    (tmp_path / "conf").write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\n")
+    place = tmp_path / "broker"  # a name of its own: a port that was free might no longer be
+    (tmp_path / "conf").write_text(f"user root\nlistener 0 {place}\nallow_anonymous true\n")
     broker = subprocess.Popen(["mosquitto", "-c", str(tmp_path / "conf")], stderr=subprocess.DEVNULL)
     try:
-        proxy = proxies.create("broker", f"127.0.0.1:{port}")
+        proxy = proxies.create("broker", f"unix:{place}")
         answer = b""
         for _ in range(1000):
             with connect(proxy.listen) as sock:

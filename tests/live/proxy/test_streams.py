@@ -96,7 +96,7 @@ def test_a_reset_of_the_upstream_resets_the_client(proxies: SyncProxies) -> None
             peer.close()
             with pytest.raises(ConnectionResetError):
                 sock.recv(1)
-        assert ends(proxy) == ["reset by the upstream"]
+        until(lambda: ends(proxy) == ["reset by the upstream"])
 
 
 def test_it_is_known_how_each_connection_ended(proxies: SyncProxies, echo: str) -> None:
