@@ -19,8 +19,9 @@ from pathlib import Path
 from tests.twins.making import BOOK, book
 
 BEFORE = 5
-DEADLINE_S = 3.0
-HELD_ROUNDS = 6
+# Who wants no processor for so long hangs; the other one is for what never comes to that.
+RESTING_S, PATIENCE_S = 3.0, 120.0
+LOOK_EVERY_S, HELD_ROUNDS, ASKED_EVERY_S = 0.02, 6, 0.25
 # Not close: a call that strace makes fail is not carried out, and Linux closes even where close reports an error.
 CALLS = "openat,read,write,fsync,rename,renameat,renameat2,unlink,unlinkat,flock,mkdir,rmdir"
 REFUSED = {"openat": "ENOSPC", "write": "ENOSPC", "flock": "ENOLCK"}  # else EIO
@@ -46,29 +47,50 @@ class Ending:
     hung: bool = False
 
 
-def runs(group: int) -> bool:
-    """Whether a process of this group still has threads that run: until its last one is gone it holds its locks."""
+def members(group: int) -> list[list[str]]:
+    """What the kernel says of each process of this group, from its state on."""
+    found = []
     for status in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = status.read_text(errors="replace").rpartition(")")[2].split()
         except (FileNotFoundError, ProcessLookupError):
             continue
-        if int(fields[2]) == group and (fields[0] not in "ZX" or int(fields[17]) > 1):
-            return True
-    return False
+        if int(fields[2]) == group:
+            found.append(fields)
+    return found
+
+
+def runs(group: int) -> bool:
+    """Whether a process of this group still has threads that run: until its last one is gone it holds its locks."""
+    return any(fields[0] not in "ZX" or int(fields[17]) > 1 for fields in members(group))
+
+
+def work(group: int) -> object:
+    """What changes as long as a process of this group wants the processor, be it that it does not get it."""
+    now = members(group)
+    return time.monotonic() if any(fields[0] in "RD" for fields in now) else sorted(fields[11:15] for fields in now)
 
 
 def end_group(process: subprocess.Popen[bytes]) -> None:
     """All of it: strace is gone before those that it traced are."""
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    end = time.monotonic() + DEADLINE_S
+    end = time.monotonic() + PATIENCE_S
     while runs(process.pid) and time.monotonic() < end:
         time.sleep(0.001)
 
 
+def held(tracer: int) -> bool:
+    """Whether a descendant stands still in the tracer's hand though that is not about to let it go on."""
+    try:
+        at_rest = Path(f"/proc/{tracer}/stat").read_text().rpartition(")")[2].split()[0] == "S"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return at_rest and stopped(tracer)
+
+
 def stopped(process: int) -> bool:
-    """Whether a descendant stands still in the tracer's hand."""
+    """Whether a descendant stands still."""
     try:
         children = [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
         states = [Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0] for child in children]
@@ -84,26 +106,39 @@ def start_until_held(command: list[str], directory: Path) -> None:
         start_new_session=True,
     )  # fmt: skip
     seen = 0
-    end = time.monotonic() + DEADLINE_S
+    end = time.monotonic() + PATIENCE_S
     while seen < HELD_ROUNDS and time.monotonic() < end:
         try:
-            process.wait(0.02)
+            process.wait(LOOK_EVERY_S)
         except subprocess.TimeoutExpired:
-            seen = seen + 1 if stopped(process.pid) else 0
+            seen = seen + 1 if held(process.pid) else 0
         else:
             return
     end_group(process)
 
 
-def start(command: list[str], directory: Path, deadline_s: float = DEADLINE_S) -> Ending:
+def ended(process: subprocess.Popen[bytes]) -> int | None:
+    """Its exit status, or None where it hangs: however slow the machine, not while it wants to go on."""
+    begun = since = time.monotonic()
+    earlier: object = None
+    while since + RESTING_S > time.monotonic() and time.monotonic() < begun + PATIENCE_S:
+        try:
+            return process.wait(ASKED_EVERY_S)
+        except subprocess.TimeoutExpired:
+            now = work(process.pid)
+            if now != earlier:
+                since, earlier = time.monotonic(), now
+    return None
+
+
+def start(command: list[str], directory: Path) -> Ending:
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(
             command, cwd=directory, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said,
             start_new_session=True,
         )  # fmt: skip
-        try:
-            code = process.wait(deadline_s)
-        except subprocess.TimeoutExpired:
+        code = ended(process)
+        if code is None:
             end_group(process)
             return Ending(code=-signal.SIGKILL, said=b"", hung=True)
         said.seek(0)
