@@ -38,14 +38,14 @@ grouped = pytest.mark.skipif(
 )
 
 # A parent and a child that answers each client after some work: 50 ms of a processor, a line in a file, and 32 MiB,
-# more than the kernel finds by giving up what it has read of the interpreter's own files.
+# more than the kernel finds by giving up what it has read of the interpreter's own files. How long a client waits is
+# counted from when that asked: the server may lack something before it has so much as seen it.
 SERVER = """
 import os, select, signal, socket, sys, time
 MODE = {mode!r}
 listener = socket.create_server(('127.0.0.1', 8097))
 
-def work():
-    began = time.monotonic()
+def work(began):
     held, until = b'x' * (32 << 20), time.process_time() + 0.05
     while time.process_time() < until:
         pass
@@ -61,7 +61,7 @@ def serve():
         try:
             with listener.accept()[0] as client:
                 if MODE != 'tripped' or not has_tripped:
-                    has_tripped = not work() or has_tripped
+                    has_tripped = not work(float(client.recv(40))) or has_tripped
                     client.sendall(b'ok')
         except (OSError, MemoryError) as error:
             print(error, file=sys.stderr, flush=True)
@@ -87,11 +87,12 @@ while True:
         signal.pause()
 """
 WORK = """
-import socket
+import socket, time
 for number in range(3):
     how = 'info'
     try:
-        with socket.create_connection(('127.0.0.1', 8097), timeout=1) as asked:
+        with socket.create_connection(('127.0.0.1', 8097), timeout=2) as asked:
+            asked.sendall(str(time.monotonic()).encode())
             how = 'ok' if asked.recv(2) == b'ok' else 'fail'
     except OSError:
         pass
