@@ -184,7 +184,9 @@ loopback({int(not owes)})
 a.send(b'x')
 """
     with waiting(f"{script}\n{READY}a.recv(1)", tmp_path) as process:
-        assert look_until(process, "recvfrom", "read").threads[0].limit_s == (45.0 if owes else None)
+        deadline_s = time.monotonic() + WITHIN_S
+        while look_until(process, "recvfrom", "read").threads[0].limit_s != (45.0 if owes else None):
+            assert time.monotonic() < deadline_s  # the answer of the kernel may take a moment
 
 
 @pytest.mark.parametrize(("kept", "limit_s"), [(True, 90.0), (False, None)])

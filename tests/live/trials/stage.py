@@ -28,8 +28,8 @@ from blackstart.trials import Bench, Plan, run_trial
 PYTHON = sys.executable
 OBSERVED = DEFAULT | {"exit_group"}
 # Generous where it must end by itself, short where it is meant to hang.
-PATIENT = Patience(deadline_s=30.0, hard_s=60.0)
-SHORT = Patience(deadline_s=0.5, hard_s=12.0)
+PATIENT = Patience(deadline_s=60.0, hard_s=120.0)
+SHORT = Patience(deadline_s=0.5, hard_s=40.0)
 
 
 def environment(home: Path) -> dict[str, str]:
