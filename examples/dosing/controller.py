@@ -169,6 +169,7 @@ class Controller:
             id="cycle",
             replace_existing=True,
             next_run_time=datetime.now().astimezone(),
+            misfire_grace_time=None,  # a cycle that is late is done late, not left out
         )
 
     def stop(self) -> None:

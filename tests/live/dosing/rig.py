@@ -35,7 +35,7 @@ max_runtime_s = 0.025
 lock_timeout_s = 0.2
 """
 DOSE_S = 0.01
-DEADLINE_S = 60.0
+DEADLINE_S = 120.0
 
 
 class Rig:
@@ -57,8 +57,8 @@ class Rig:
             path.write_text("{}")
 
     def hurry(self) -> None:
-        """For faults that must be waited out: the next controller waits for an answer only twice a quarter second."""
-        self.conf.write_text(self.conf.read_text().replace("timeout_s = 5", "timeout_s = 0.25"))
+        """For faults that must be waited out: the next controller waits for an answer only twice a second."""
+        self.conf.write_text(self.conf.read_text().replace("timeout_s = 5", "timeout_s = 1"))
 
     def controller(self) -> Any:
         """A new controller on this directory, as after a restart of the program."""

@@ -65,7 +65,7 @@ def test_resilience_database_locked_for_a_moment(rig: Rig, sqlite: Any, record_p
     rig.conf.write_text(rig.conf.read_text().replace("lock_timeout_s = 0.2", "lock_timeout_s = 20"))
     with closing(sqlite3.connect(rig.database)) as connection, connection:
         connection.execute("DELETE FROM apscheduler_jobs")
-    with sqlite.locked(rig.database, for_s=0.2):
+    with sqlite.locked(rig.database, for_s=2):
         assert_works(rig).stop()
     assert jobs(rig) == ["cycle"]
     record_property("outcome", "waited for the lock")

@@ -66,7 +66,7 @@ def test_resilience_relay_lost_counts_as_an_overdose(rig: Rig, monkeypatch: pyte
 
 @pytest.mark.resilience(scenario="R-28")
 def test_resilience_relay_on_at_sigterm(rig: Rig) -> None:
-    rig.conf.write_text(rig.conf.read_text().replace("dose_s = 0.01", "dose_s = 1.5").replace("0.025", "2"))
+    rig.conf.write_text(rig.conf.read_text().replace("dose_s = 0.01", "dose_s = 4").replace("0.025", "5"))
     with subprocess.Popen(rig.command(), stderr=subprocess.DEVNULL) as program:
         try:
             until(lambda: rig.box.relays[0], "the dose")

@@ -41,7 +41,7 @@ def test_the_tutorial_can_be_followed(tmp_path: Path) -> None:
         elif command.startswith("$ pytest "):
             words = [sys.executable, "-m", "pytest", *command.split()[2:]]
             done = subprocess.run(
-                words, cwd=place, env=environment, capture_output=True, text=True, timeout=120, check=False
+                words, cwd=place, env=environment, capture_output=True, text=True, timeout=500, check=False
             )
             assert without_times(done.stdout) == without_times(shown), done.stderr
             compared += 1
