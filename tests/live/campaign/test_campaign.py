@@ -32,7 +32,7 @@ from blackstart.trials.plan import decode, encode
 from tests.live.programs.running import BLACKSTART
 from tests.live.programs.traces import Traces, files
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
 PYTHON = sys.executable
 
 # Rewrites its notes in place: a kill or a full disk in the middle leaves nothing that can be read.
@@ -218,14 +218,14 @@ def workers_of(process: subprocess.Popen[bytes]) -> list[int]:
 
 def started(program: Program, *options: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [str(BLACKSTART), "run", "--budget", "60s", *options, "--", PYTHON, "app.py"],
+        [str(BLACKSTART), "run", "--budget", "240s", *options, "--", PYTHON, "app.py"],
         cwd=program.directory, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
     )  # fmt: skip
 
 
 def read_until(process: subprocess.Popen[bytes], word: bytes) -> bytes:
     """What it says up to the line with this word; a timer ends it if it never says so."""
-    timer = threading.Timer(60, process.kill)
+    timer = threading.Timer(200, process.kill)
     timer.start()
     said = b""
     assert process.stdout is not None
@@ -241,11 +241,11 @@ def test_a_worker_that_is_killed_from_outside_is_a_loud_error(tmp_path: Path) ->
     program = Program(tmp_path / "work", f"import time; time.sleep(0.2)\n{CARELESS}")
     process = started(program)
     said = read_until(process, b"- breaking")
-    deadline_s = time.monotonic() + 30
+    deadline_s = time.monotonic() + 100
     while not (pids := workers_of(process)) and process.poll() is None:
         assert time.monotonic() < deadline_s
     os.kill(pids[0], signal.SIGKILL)
-    rest, _ = process.communicate(timeout=60)
+    rest, _ = process.communicate(timeout=500)
     assert process.returncode == 3, said + rest
     assert b"worker was ended from outside" in rest
     assert b"next:" in rest
@@ -263,7 +263,7 @@ def test_an_interruption_of_the_whole_process_group_gives_the_report_so_far(
     process = started(program, "--json", str(path))
     said = read_until(process, moment)
     os.killpg(process.pid, number)
-    rest, _ = process.communicate(timeout=60)
+    rest, _ = process.communicate(timeout=500)
     assert process.returncode == 130, said + rest
     assert b"Traceback" not in rest, rest
     report = report_json.decode(path.read_bytes(), where="")

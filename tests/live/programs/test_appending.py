@@ -19,7 +19,7 @@ def ordered(directory: Path, mode: str) -> tuple[str, Ran]:
     work = directory / "work"
     work.mkdir()
     (work / "orders.txt").write_text("1 hammer, paid\n")
-    ran = run([PYTHON, str(TARGETS / "orders.py"), mode], work, "--only", "errno,kill", budget="30s")
+    ran = run([PYTHON, str(TARGETS / "orders.py"), mode], work, "--only", "errno,kill")
     return {file["path"]: file["role"] for file in ran.report["surface"]["files"]}["$CWD/orders.txt"], ran
 
 
@@ -41,6 +41,6 @@ def test_a_task_that_is_taken_away_before_it_is_done_is_lost(mode: str, found: s
     (tmp_path / "work" / "queue").mkdir(parents=True)
     for number in (1, 2):
         (tmp_path / "work" / "queue" / f"{number}.task").write_text(f"nail {number}\n")
-    ran = run([PYTHON, str(TARGETS / "taking.py"), mode], tmp_path / "work", "--only", "kill", budget="30s")
+    ran = run([PYTHON, str(TARGETS / "taking.py"), mode], tmp_path / "work", "--only", "kill")
     assert {finding["consequence"] for finding in ran.defects} == found, ran.said()
     assert all("Take a task away" in finding["advice"] for finding in ran.defects), ran.said()

@@ -25,8 +25,8 @@ COUNTER = [PYTHON, str(TARGETS / "counter.py")]
 # The program's last words may hold its traceback; ours must not be there.
 OUR_OWN = re.compile(r"src/blackstart/|a defect in blackstart|^Traceback", re.MULTILINE)
 WRONG_USAGE, UNDECIDED, INTERRUPTED = 2, 3, 130
-# Wide enough that no clock decides, narrow enough that a run which never ends is noticed.
-BUDGET = "20s"
+# For what is refused; wide enough that no clock decides. Who is to break anything is given a number of trials instead.
+BUDGET = "60s"
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def run(
     *options: str,
     budget: str = BUDGET,
     before: tuple[str, ...] = (),
-    timeout_s: float = 120.0,
+    timeout_s: float = 400.0,
 ) -> Ran:
     """A run, after which every file of the program's directory is as it was."""
     standing = files(work)
@@ -124,9 +124,9 @@ def test_the_check_fails_on_a_clean_run(work: Path) -> None:
 
 
 def test_a_program_that_never_ends(work: Path) -> None:
-    ran = run(["sleep", "100000"], work, timeout_s=90)
+    ran = run(["sleep", "100000"], work, budget="20s")
     assert_refused(ran, UNDECIDED)
-    assert ran.elapsed_s < 60
+    assert ran.elapsed_s < 100
 
 
 def test_a_program_that_ends_at_once(work: Path) -> None:
@@ -169,7 +169,7 @@ def test_output_and_names_that_are_no_text(work: Path) -> None:
     name = os.fsencode(work) + b"/caf\xe9 \xff.dat"
     with open(name, "wb") as file:
         file.writelines(b"\xff\xfe line %d\n" % number for number in (1, 2, 3))
-    ran = run([PYTHON, str(TARGETS / "no_text.py"), os.fsdecode(b"caf\xe9 \xff.dat")], work, budget="40s")
+    ran = run([PYTHON, str(TARGETS / "no_text.py"), os.fsdecode(b"caf\xe9 \xff.dat")], work, "--trials", "60")
     assert_reported(ran, 1)
     assert any("caf" in json.dumps(finding) for finding in ran.defects), ran.said()
 
@@ -177,8 +177,7 @@ def test_output_and_names_that_are_no_text(work: Path) -> None:
 def test_ten_thousand_state_files(work: Path) -> None:
     for number in range(10_000):
         (work / f"record-{number:05}").write_text(f"{number}\n")
-    # A busy machine takes its time to copy them; the budget has room for that.
-    ran = run(COUNTER, work, "--only", "kill", "--trials", "12", budget="240s", timeout_s=400)
+    ran = run(COUNTER, work, "--only", "kill", "--trials", "12", timeout_s=400)
     assert_reported(ran, 0)
 
 
@@ -187,7 +186,7 @@ def test_a_sparse_state_file_of_five_gigabytes(work: Path) -> None:
         file.truncate(5 << 30)
         file.seek(3 << 30)
         file.write(b"data")
-    ran = run(COUNTER, work, "--state", ".", "--only", "kill", budget="40s", timeout_s=150)
+    ran = run(COUNTER, work, "--state", ".", "--only", "kill", "--trials", "12")
     assert_reported(ran, 0)
     assert (work / "disk.img").stat().st_blocks * 512 < 1 << 20
 
@@ -196,7 +195,8 @@ def test_a_sparse_state_file_of_five_gigabytes(work: Path) -> None:
 def test_no_namespaces(work: Path) -> None:
     """A user namespace in which no further one may be made, as in most containers."""
     forbid = 'echo 0 > /proc/sys/user/max_user_namespaces && exec "$0" "$@"'
-    ran = run(COUNTER, work, budget="40s", before=("unshare", "--user", "--map-root-user", "sh", "-c", forbid))
+    before = ("unshare", "--user", "--map-root-user", "sh", "-c", forbid)
+    ran = run(COUNTER, work, "--trials", "40", before=before)
     if ran.status in (0, 1):
         assert_reported(ran, 0)
         assert ran.report["isolation"] == "landlock", ran.out
@@ -210,7 +210,7 @@ def test_root_without_any_capability(work: Path) -> None:
     """As `--cap-drop ALL` leaves it in a container where no user namespace may be made."""
     forbid = 'echo 0 > /proc/sys/user/max_user_namespaces && exec setpriv --bounding-set=-all --inh-caps=-all "$0" "$@"'
     before = ("unshare", "--user", "--map-root-user", "sh", "-c", forbid)
-    ran = run(COUNTER, work, "--only", "kill", "--trials", "4", budget="40s", before=before)
+    ran = run(COUNTER, work, "--only", "kill", "--trials", "4", before=before)
     assert_reported(ran, 0)
     assert ran.report["isolation"] == "landlock", ran.out
 
@@ -218,12 +218,12 @@ def test_root_without_any_capability(work: Path) -> None:
 @pytest.mark.needs("unshare")
 def test_inside_a_container_with_one_user(work: Path) -> None:
     """Root of a user namespace that has only this one id: rootless containers are like that."""
-    ran = run(COUNTER, work, budget="40s", before=("unshare", "--user", "--map-root-user"))
+    ran = run(COUNTER, work, "--trials", "60", before=("unshare", "--user", "--map-root-user"))
     assert_reported(ran, 0)
 
 
 def test_no_seccomp(work: Path) -> None:
-    ran = run(COUNTER, work, budget="40s", before=(sys.executable, str(TARGETS / "without_seccomp.py")))
+    ran = run(COUNTER, work, before=(sys.executable, str(TARGETS / "without_seccomp.py")))
     assert_refused(ran, UNDECIDED, "seccomp")
 
 
@@ -241,7 +241,7 @@ def test_no_space_for_the_results(work: Path) -> None:
 
 def test_blackstart_inside_blackstart(work: Path) -> None:
     inner = [str(BLACKSTART), "run", "--budget", "10s", "--trials", "3", "--", *COUNTER]
-    ran = run(inner, work, "--only", "kill", "--trials", "3", budget="60s", timeout_s=200)
+    ran = run(inner, work, "--only", "kill", "--trials", "3")
     assert not OUR_OWN.search(ran.out), ran.out
     if ran.status not in (0, 1):
         assert_refused(ran, UNDECIDED, "start it from outside")
@@ -263,7 +263,7 @@ def test_an_interruption_gives_the_report_so_far(work: Path, tmp_path: Path) -> 
         if "breaking:" in line or line.strip() == "- breaking":
             process.send_signal(signal.SIGINT)
             break
-    out = "".join(lines) + process.communicate(timeout=30)[0]
+    out = "".join(lines) + process.communicate(timeout=500)[0]
     assert process.returncode == INTERRUPTED, out
     assert not OUR_OWN.search(out), out
     assert "Exit status 130" in out, out
@@ -278,7 +278,7 @@ def test_an_early_interruption_is_clean(number: signal.Signals, work: Path) -> N
     assert process.stdout
     first = process.stdout.readline()
     process.send_signal(number)
-    out = first + process.communicate(timeout=30)[0]
+    out = first + process.communicate(timeout=500)[0]
     assert process.returncode == INTERRUPTED, out
     assert not OUR_OWN.search(out), out
 
@@ -307,5 +307,5 @@ def test_a_killed_blackstart_leaves_nothing(after_s: float, work: Path, traces: 
     process.wait()
     traces.assert_none()
     assert files(work) == standing
-    again = run(COUNTER, work, "--trials", "3", "--only", "kill", budget="30s")
+    again = run(COUNTER, work, "--trials", "3", "--only", "kill")
     assert_reported(again, 0)

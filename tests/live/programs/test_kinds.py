@@ -8,7 +8,7 @@ import pytest
 
 from tests.live.programs.running import PYTHON, TARGETS, replay, run
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(280)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
 
 # A parent with one child that writes its part; the bad one does not ask how the child ended.
 PARENT = """

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.live
 
 def counted(directory: Path, *words: str) -> Ran:
     (directory / "count.json").write_text('{"count": 4}')
-    return run([PYTHON, str(TARGETS / "leased_counter.py"), *words], directory, "--only", "kill", budget="40s")
+    return run([PYTHON, str(TARGETS / "leased_counter.py"), *words], directory, "--only", "kill", budget="2m")
 
 
 @pytest.fixture

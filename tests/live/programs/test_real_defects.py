@@ -22,8 +22,6 @@ from tests.live.programs.running import PYTHON, TARGETS, Ran, places, replay, ru
 
 pytestmark = pytest.mark.live
 EXAMPLES = Path(__file__).parents[3] / "examples" / "notes"
-# More than any of them needs: what is cut could not be compared.
-BUDGET = "4m"
 LINES_ABOVE = "".join(f"# unrelated line {number}\n" for number in range(20))
 
 
@@ -105,7 +103,7 @@ def broken(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         pytest.importorskip(case.module)
     directory = tmp_path_factory.mktemp(request.param.replace(".", "-")) / "work"
     command = case.start(directory)
-    return Broken(case, directory, run(command, directory, "--only", case.kinds, budget=BUDGET))
+    return Broken(case, directory, run(command, directory, "--only", case.kinds))
 
 
 def assert_most_replay(ran: Ran, findings: list[dict[str, Any]], directory: Path) -> None:
@@ -141,6 +139,6 @@ def test_fingerprints_survive_inserted_lines(broken: Broken, tmp_path: Path) -> 
     command = broken.case.start(copy)
     script = copy / broken.case.script.name
     script.write_text(LINES_ABOVE + script.read_text())
-    again = run(command, copy, "--only", broken.case.kinds, budget=BUDGET)
+    again = run(command, copy, "--only", broken.case.kinds)
     before = {finding["fingerprint"] for finding in broken.ran.defects}
     assert before == {finding["fingerprint"] for finding in again.defects}, broken.ran.said() + again.said()

@@ -23,7 +23,7 @@ def test_what_was_said_too_early_is_a_note_if_the_exit_status_takes_it_back(
     mode: str, defects: set[str], work: Path
 ) -> None:
     (work / "items.txt").write_text("item 1\n")
-    ran = run([PYTHON, str(TARGETS / "early_word.py"), mode], work, "--only", "errno", "--trials", "30", budget="120s")
+    ran = run([PYTHON, str(TARGETS / "early_word.py"), mode], work, "--only", "errno", "--trials", "30")
     found = {finding["consequence"] for finding in ran.defects}
     assert found == defects, ran.said()
     if not defects:
@@ -31,5 +31,5 @@ def test_what_was_said_too_early_is_a_note_if_the_exit_status_takes_it_back(
 
 
 def test_a_kill_between_two_transactions_of_a_write_ahead_log_leaves_a_legal_state(work: Path) -> None:
-    ran = run([PYTHON, str(TARGETS / "two_commits.py")], work, "--only", "kill", "--trials", "40", budget="120s")
+    ran = run([PYTHON, str(TARGETS / "two_commits.py")], work, "--only", "kill", "--trials", "40")
     assert not ran.defects and ran.status == 0, ran.said()

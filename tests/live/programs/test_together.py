@@ -51,7 +51,7 @@ def test_files_that_a_kill_leaves_apart(tmp_path: Path, body: str) -> None:
     work = tmp_path / "work"
     work.mkdir()
     (work / "bank.py").write_text(HEAD + body)
-    ran = run([PYTHON, "-S", "bank.py"], work, "--only", "kill", budget="3m")
+    ran = run([PYTHON, "-S", "bank.py"], work, "--only", "kill")
     notes = [one for one in ran.findings if "clean runs leave" in one["evidence"][0]]
     assert ran.status == 0 and not ran.defects, ran.said()
     if body is FINISHED:

@@ -30,7 +30,7 @@ def test_rows_that_a_kill_makes_twice_are_noted_and_keys_prevent_that(key: str, 
     work.mkdir()
     (work / "sales.txt").write_text("nail\nsaw\nbolt\n")
     (work / "importing.py").write_text(IMPORTING.format(key=key))
-    ran = run([PYTHON, "importing.py"], work, "--only", "kill", budget="30s")
+    ran = run([PYTHON, "importing.py"], work, "--only", "kill")
     noted = [one for one in ran.findings if "twice that clean runs leave once" in one["evidence"][0]]
     assert not ran.defects, ran.said()
     assert bool(noted) == is_noted, ran.said()

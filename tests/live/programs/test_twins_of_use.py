@@ -11,7 +11,7 @@ import pytest
 
 from tests.live.programs.running import PYTHON, run
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
 
 RELEASE = """
 import os, sys

@@ -19,7 +19,7 @@ def counted(directory: Path, *words: str) -> Ran:
     work.mkdir()
     (work / "count.txt").write_text("41\n")
     command = [PYTHON, str(TARGETS / "said_before.py"), *words]
-    return run(command, work, "--only", "kill", "--check", "cat count.txt", budget="30s")
+    return run(command, work, "--only", "kill", "--check", "cat count.txt")
 
 
 def test_what_was_said_before_it_was_done_is_a_policy_with_its_window(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import os
 import time
 from pathlib import Path
 
-ENDING_S = 10.0
+ENDING_S = 60.0
 
 
 def files(directory: Path) -> dict[str, tuple[int, int, str]]:

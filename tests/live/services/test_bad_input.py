@@ -16,7 +16,7 @@ from tests.live.programs.running import PYTHON, Ran, run
 from tests.live.programs.test_bad_input import OUR_OWN, UNDECIDED, WRONG_USAGE, assert_refused
 from tests.live.programs.traces import Traces
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
 
 LISTENS = """
 import os, signal, socket, threading
@@ -69,9 +69,9 @@ def traces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Traces]:
     found.assert_none()
 
 
-def served(work: Path, what: str, *options: str, budget: str = "20s", before: tuple[str, ...] = ()) -> Ran:
+def served(work: Path, what: str, *options: str, budget: str = "30s", before: tuple[str, ...] = ()) -> Ran:
     command = [PYTHON, "-c", LISTENS.format(what)]
-    return run(command, work, "--ready", "tcp:8123", *options, budget=budget, before=before, timeout_s=280)
+    return run(command, work, "--ready", "tcp:8123", *options, budget=budget, before=before, timeout_s=550)
 
 
 def test_a_check_that_hangs_is_named_and_not_waited_for_again(work: Path) -> None:
@@ -90,7 +90,7 @@ def test_a_service_that_ignores_term_does_not_use_up_the_budget_by_being_waited_
 def test_a_budget_that_is_too_short_for_it_is_kept_and_told(work: Path, what: str) -> None:
     ran = served(work, what, budget="6s")
     assert_refused(ran, UNDECIDED, "calibration alone", "--budget")
-    assert ran.elapsed_s < 40, ran.said()
+    assert ran.elapsed_s < 80, ran.said()
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from tests.live.programs.running import PYTHON, Ran, run
 PROGRAMS = Path(__file__).parent / "programs"
 CLIENT = f"{PYTHON} stream_client.py"
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
 
 
 @pytest.fixture

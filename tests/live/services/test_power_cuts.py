@@ -18,7 +18,7 @@ from tests.live.programs.running import PYTHON, Ran, run
 
 PROGRAMS = Path(__file__).parent / "programs"
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
 
 
 def cut(place: Path, mode: str, *options: str, trials: int) -> Ran:

@@ -17,7 +17,7 @@ import pytest
 from tests.live.peers.test_databases import AS_USER, BIN, NOBODY
 from tests.live.programs.running import PYTHON, Ran, run
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
 PROGRAMS = Path(__file__).parent / "programs"
 PORT = "6390"
 WORK = f"""
@@ -127,7 +127,7 @@ def test_a_store_that_syncs_its_log_keeps_what_it_acknowledged(tmp_path: Path) -
     try:
         put = ["/bin/sh", "-c", f"until {ASK} put first value; do kill -0 {first.pid} || exit; done"]
         env = {**os.environ, "ETCDCTL_API": "3"}
-        subprocess.run(put, check=True, cwd=place, env=env, capture_output=True, timeout=120)
+        subprocess.run(put, check=True, cwd=place, env=env, capture_output=True, timeout=500)
     finally:
         first.terminate()
         first.wait()

@@ -15,7 +15,7 @@ from tests.live.programs.running import PYTHON, Ran, run
 PROGRAMS = Path(__file__).parent / "programs"
 WORK, CHECK = f"{PYTHON} work.py", f"{PYTHON} check.py"
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
 
 
 @pytest.fixture
@@ -25,10 +25,10 @@ def place(tmp_path: Path) -> Path:
     return made
 
 
-def served(place: Path, mode: str, *options: str, budget: str = "40s") -> Ran:
+def served(place: Path, mode: str, *options: str) -> Ran:
     return run(
         [PYTHON, "server.py"], place, "--ready", "tcp:8123", "--workload", WORK, "--check", CHECK, *options,
-        env={"MODE": mode}, budget=budget,
+        env={"MODE": mode},
     )  # fmt: skip
 
 
@@ -56,7 +56,7 @@ def test_a_supervisor_takes_its_children_along_however_often_it_is_told(
 ) -> None:
     ran = run(
         [PYTHON, "supervisor.py"], place, "--ready", "log:^ready", "--only", "signal", "--trials", "9",
-        env={"MODE": mode}, budget="60s",
+        env={"MODE": mode},
     )  # fmt: skip
     assert {f["consequence"] for f in ran.defects} == found, ran.said()
     signals = next(kind for kind in ran.report["trials"]["kinds"] if kind["kind"] == "signal")

@@ -29,7 +29,7 @@ def tick():
 logging.basicConfig(level=logging.WARNING)
 made = Careful if os.environ.get("MODE") == "careful" else BackgroundScheduler
 scheduler = made(jobstores={"default": SQLAlchemyJobStore(STORE)})
-scheduler.add_job(tick, "interval", seconds=1, id="tick", replace_existing=True)
+scheduler.add_job(tick, "interval", seconds=1, id="tick", replace_existing=True, misfire_grace_time=None)
 scheduler.start()
 stopped = []
 signal.signal(signal.SIGTERM, lambda *_: stopped.append(True))
