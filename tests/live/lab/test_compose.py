@@ -40,7 +40,7 @@ def ask(tmp_path: Path) -> Callable[..., str]:
     begin = [*composer(), "-f", "compose.yaml", "-f", "chaos.yaml"]
 
     def asked(*words: str) -> str:
-        done = subprocess.run([*begin, *words], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run([*begin, *words], cwd=tmp_path, capture_output=True, text=True, timeout=500, check=False)
         assert done.returncode == 0, done
         return done.stdout
 
@@ -84,7 +84,7 @@ def start(lab: Lab, argv: Sequence[str]) -> Process:
 
 
 def end(process: Process) -> tuple[int | None, str]:
-    said = process.communicate(timeout=30)
+    said = process.communicate(timeout=500)
     return process.returncode, "".join(part.decode() for part in said)
 
 

@@ -42,7 +42,7 @@ def dropped(place: Path, seed: int) -> str:
     (place / "test_suite.py").write_text(SUITE)
     ended = subprocess.run(
         [sys.executable, "-m", "pytest", "-s", "-q", "-p", "no:cacheprovider", f"--blackstart-seed={seed}"],
-        cwd=place, capture_output=True, text=True, timeout=120, check=False,
+        cwd=place, capture_output=True, text=True, timeout=500, check=False,
     )  # fmt: skip
     if "skipped" in ended.stdout:
         pytest.skip("needs namespaces: this machine gives none")
@@ -62,7 +62,7 @@ def test_the_fixture_takes_the_network_of_another_process(tmp_path: Path) -> Non
     (tmp_path / "test_suite.py").write_text(ADOPTS)
     ended = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
-        cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False,
+        cwd=tmp_path, capture_output=True, text=True, timeout=500, check=False,
     )  # fmt: skip
     if "skipped" in ended.stdout:
         pytest.skip("needs namespaces: this machine gives none")

@@ -79,7 +79,7 @@ print(keeper.poll() is not None)
 @pytest.mark.parametrize("name", people())
 def test_a_companion_behind_a_link_stays_at_its_address(name: str) -> None:
     with person(name) as someone:
-        ended = someone.run("-c", SCRIPT, timeout_s=120)
+        ended = someone.run("-c", SCRIPT, timeout_s=500)
     assert ended.stdout.splitlines() == [
         "127.0.0.1 own",
         "127.0.0.1 plain",

@@ -13,7 +13,7 @@ from blackstart.core.errors import SandboxLimit
 from blackstart.lab import Impairment, Joined
 from tests.live.trials.stage import staged
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
 
 
 def test_whatever_is_asked_of_it_says_so(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def net(tmp_path: Path) -> Net:
         (tmp_path / "lab.toml").write_text(text)
         done = subprocess.run(
             [BLACKSTART, "net", "lab.toml", *words],
-            cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False,
+            cwd=tmp_path, capture_output=True, text=True, timeout=500, check=False,
         )  # fmt: skip
         if done.returncode == 3 and "gives no namespaces" in done.stderr:
             pytest.skip("needs namespaces: this machine gives none")
@@ -83,7 +83,7 @@ def test_a_mistake_is_told_with_its_place(net: Net, text: str, words: list[str],
     "words", [["profiles", "--seed", "1"], ["compose", "--", "true"], ["profiles", "--image", "x"]]
 )
 def test_what_would_change_nothing_is_a_mistake(words: list[str]) -> None:
-    done = subprocess.run([BLACKSTART, "net", *words], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([BLACKSTART, "net", *words], capture_output=True, text=True, timeout=500, check=False)
     assert done.returncode == 2 and "says nothing to" in done.stderr, done
 
 
@@ -117,7 +117,7 @@ def test_an_interruption_ends_the_command_and_says_so(tmp_path: Path) -> None:
         if not running.stdout.readline():
             pytest.skip("needs namespaces: this machine gives none")
         running.terminate()
-        assert running.communicate(timeout=60)[0] == "told\n" and running.returncode == 130
+        assert running.communicate(timeout=500)[0] == "told\n" and running.returncode == 130
 
 
 def inside(network: str) -> list[str]:

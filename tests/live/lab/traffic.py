@@ -60,8 +60,8 @@ def measure(
     listening = receiver.popen([python, __file__, "receive", str(port), str(quiet_s)], stdout=pipe)
     receiver.wait_listening(port, "udp", timeout=300, process=listening)
     words = ["send", receiver.address, str(port), str(count), str(per_second), str(size)]
-    sender.run([python, __file__, *words], check=True, timeout=120)
-    out, _ = listening.communicate(timeout=60)
+    sender.run([python, __file__, *words], check=True, timeout=500)
+    out, _ = listening.communicate(timeout=500)
     rows = json.loads(out)
     numbers = [row[0] for row in rows]
     elapsed_s = (rows[-1][3] - rows[0][3]) / 1e9 if len(rows) > 1 else 0.0

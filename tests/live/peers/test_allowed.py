@@ -18,7 +18,7 @@ from blackstart.trials.outside import Outside, find
 from tests.live.programs.running import Ran, run
 from tests.live.trials.stage import Stage, printed, staged
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
 # Asks three times, each time anew. A limit, and another try: what the good twin has more.
 CLIENT = """
 import socket, sys, time

@@ -18,7 +18,7 @@ from blackstart.oracles import alive
 from blackstart.targets import Patience, Service, parse_ready
 from tests.live.trials.stage import Stage
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
 PATIENCE = Patience(deadline_s=15.0, hard_s=40.0, work_s=15.0)
 PATH = "socket:inet:127.0.0.1:8096"
 # A line a request, a line an answer; each client has a thread, and a time limit.
@@ -55,7 +55,7 @@ import signal, socket, sys, threading, time
 signal.signal(signal.SIGTERM, lambda *_: sys.exit())
 free = threading.Semaphore(10)
 def talk(client):
-    ends_s = time.monotonic() + 0.5
+    ends_s = time.monotonic() + 1
     try:
         client.settimeout(3)
         lines = client.makefile('rb')

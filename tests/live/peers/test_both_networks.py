@@ -19,7 +19,7 @@ from blackstart.gate import Recorder
 from blackstart.trials.taping import OBSERVED
 from tests.live.trials.stage import PATIENT, SHORT, Stage, printed, staged
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
 # What is short is answered by a datagram; of the rest only how it begins, and that there is more, which is to be had by
 # a stream: as a name server answers.
 COMPANION = r"""

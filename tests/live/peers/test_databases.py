@@ -29,7 +29,7 @@ PLACES = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb")) or [Path(shuti
 BIN = PLACES[-1].parent
 pytestmark = [
     pytest.mark.live,
-    pytest.mark.timeout(240),
+    pytest.mark.timeout(600),
     pytest.mark.skipif(not (BIN / "initdb").exists(), reason="needs postgresql (not installed)"),
 ]
 PORT, NOBODY = 5439, 65534

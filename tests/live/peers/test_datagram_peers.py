@@ -17,7 +17,7 @@ from blackstart.gate import Recorder
 from blackstart.trials.taping import OBSERVED
 from tests.live.trials.stage import PATIENT, SHORT, Stage, printed, staged
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
 COMPANION = r"""
 import os, socket
 abstract = socket.socket(socket.AF_UNIX)

@@ -14,7 +14,7 @@ from blackstart.faults.peer import RESET, Peer
 from blackstart.faults.point import Point
 from tests.live.trials.stage import SHORT, staged
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
 
 # A stub as one writes them: it ends when a client is gone.
 COMPANION = """

@@ -19,7 +19,7 @@ from blackstart.targets import Patience
 from tests.live.peers.test_clients import BLOCKING, COMPANION, INET
 from tests.live.trials.stage import staged
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
 # The oracle wants to have seen five seconds at least.
 JOB = Patience(deadline_s=5.2, hard_s=40.0)
 WATCHED = BLOCKING.replace(

@@ -16,18 +16,18 @@ from blackstart.faults.point import Point
 from blackstart.gate import Recorder
 from tests.live.trials.stage import SHORT, staged
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
 
 COMPANION = """
 import socket, time
 first = socket.create_server(('127.0.0.1', 8095))
 time.sleep(0.5)
 second = socket.create_server(('127.0.0.1', 8096))
-time.sleep(60)
+time.sleep(600)
 """
 CLIENT = """
 import socket, time
-for _ in range(100):
+for _ in range(1000):
     try:
         socket.create_connection(('127.0.0.1', 8096))
         break

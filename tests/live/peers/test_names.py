@@ -17,7 +17,7 @@ from blackstart.proxy.resolver import MUTE, NXDOMAIN, SERVFAIL, SLOW, SLOW_S, WR
 from blackstart.trials.taping import OBSERVED
 from tests.live.trials.stage import SHORT, Stage, printed, staged
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
 
 COMPANION = "import socket, time; s = socket.create_server(('127.0.0.1', 8098)); time.sleep(600)"
 CLIENT = "import socket; socket.create_connection(('db.example', 8098)); print('connected')"

@@ -21,7 +21,7 @@ from blackstart.targets import Patience, Service, parse_ready, service
 from tests.live.peers.test_clients import COMPANION, HEAD, INET, INET6
 from tests.live.trials.stage import SHORT, Stage, printed, staged
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
 # Longer than the kernel may take to send its SYN again, for the second time after 3 s.
 WAITING = Patience(deadline_s=15.0, hard_s=60.0)
 SERVING = Patience(deadline_s=15.0, hard_s=60.0, work_s=20.0)
@@ -113,7 +113,7 @@ while True:
         try:
             if is_gone:
                 raise ConnectionError('it was gone before')
-            with socket.create_connection(('127.0.0.1', 8099), timeout=0.3) as s:
+            with socket.create_connection(('127.0.0.1', 8099), timeout=1) as s:
                 ask(s)
             client.sendall(b'ok')
         except OSError:

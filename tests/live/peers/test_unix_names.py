@@ -13,7 +13,7 @@ import pytest
 
 from tests.live.trials.stage import staged
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
 
 COMPANION = "import socket, time; s = socket.socket(socket.AF_UNIX); s.bind('link/s'); s.listen(); time.sleep(60)"
 

@@ -41,7 +41,7 @@ def disks(recording: Recording, place: Path, *models: str, limit: int = 60) -> I
 
 @pytest.mark.parametrize("program", ["pass", "open('/dev/null', 'w').write('x')"], ids=["nothing", "outside its state"])
 def test_a_program_that_writes_nothing_there_is_undecided(tmp_path: Path, program: str) -> None:
-    ended = blackstart(tmp_path, "power", "--budget", "30s", "--", sys.executable, "-I", "-S", "-c", program)
+    ended = blackstart(tmp_path, "power", "--trials", "5", "--", sys.executable, "-I", "-S", "-c", program)
     assert ended.returncode == 3, ended.stderr
     assert "no trial of kind power is possible" in ended.stderr and "blackstart plan" in ended.stderr
 

@@ -37,7 +37,7 @@ def suite(tmp_path: Path, application: str, test: str = SUITE) -> str:
     (tmp_path / "app.py").write_text(application)
     (tmp_path / "test_app.py").write_text(test.format(application=str(tmp_path / "app.py")))
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "test_app.py"]
-    return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False).stdout
+    return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=500, check=False).stdout
 
 
 GIVES_UP_ROOT = f"""

@@ -32,7 +32,7 @@ DIRECTORY = "\nd = os.open('.', os.O_RDONLY); os.fsync(d); os.close(d)"
 def blackstart(place: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "blackstart", *words],
-        cwd=place, env={**os.environ, "NO_COLOR": "1"}, capture_output=True, text=True, timeout=300,
+        cwd=place, env={**os.environ, "NO_COLOR": "1"}, capture_output=True, text=True, timeout=500,
     )  # fmt: skip
 
 

@@ -182,6 +182,6 @@ def node_client(tmp_path_factory: pytest.TempPathFactory) -> Path:
             ],
             check=True,
             capture_output=True,
-            timeout=300,
+            timeout=500,
         )
     return place

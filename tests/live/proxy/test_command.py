@@ -19,8 +19,9 @@ pytestmark = pytest.mark.live
 def refused(*options: str) -> str:
     """What the command says when it does not start; its status must be that of wrong usage."""
     done = subprocess.run(
-        [sys.executable, "-m", "blackstart", "proxy", *options], capture_output=True, text=True, timeout=60, check=False
-    )
+        [sys.executable, "-m", "blackstart", "proxy", *options],
+        capture_output=True, text=True, timeout=500, check=False,
+    )  # fmt: skip
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
     return done.stderr

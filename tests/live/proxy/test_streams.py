@@ -63,7 +63,7 @@ def make_certificate(place: Path) -> tuple[Path, Path]:
         + ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)],
         check=True,
         capture_output=True,
-        timeout=60,
+        timeout=500,
     )
     return certificate, key
 

@@ -18,7 +18,7 @@ from blackstart.inprocess.errors import AlreadyArmed, UnknownFailpoint
 
 GOCODE = "/usr/share/gocode"
 NAME = "saver/store/saveError"
-pytestmark = [pytest.mark.live, pytest.mark.needs("go", "gofail"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.live, pytest.mark.needs("go", "gofail"), pytest.mark.timeout(600)]
 # Saves each line that it reads, and says how that went.
 STORE = """package store
 

@@ -20,6 +20,7 @@ FLAGS = (
     "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-component-update "
     "--disable-sync"
 )
+PATIENCE_MS = 180_000
 SECTIONS = ("verdict", "change", "findings", "coverage", "surface", "worth", "environment")
 # Contrast as WCAG 2 computes it, of each text against the first ground behind it that is not transparent.
 CONTRAST = """
@@ -46,7 +47,9 @@ CONTRAST = """
 def browser() -> Iterator[Any]:
     sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright (not installed)")
     with sync_api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS.split())
+        opened = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=FLAGS.split(), timeout=PATIENCE_MS
+        )
         yield opened
         opened.close()
 
@@ -64,6 +67,7 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_page_opens_without_a_complaint(browser: Any, page_file: Path, width: int, scheme: str) -> None:
     context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme, offline=True)
     try:
+        context.set_default_timeout(PATIENCE_MS)
         page = context.new_page()
         complaints: list[str] = []
         asked: list[str] = []
@@ -88,6 +92,7 @@ def test_the_page_opens_without_a_complaint(browser: Any, page_file: Path, width
 
 def test_the_page_can_be_read_without_seeing_it(browser: Any, page_file: Path) -> None:
     page = browser.new_page()
+    page.set_default_timeout(PATIENCE_MS)
     try:
         page.goto(page_file.as_uri())
         assert page.evaluate("document.documentElement.lang") == "en"

@@ -36,7 +36,7 @@ def run(command: list[str], cwd: Path, **environment: str) -> subprocess.Complet
         cwd=cwd,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=500,
         check=False,
         env={**os.environ, "PATH": path, **environment},
     )

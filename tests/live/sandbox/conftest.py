@@ -43,7 +43,7 @@ class World:
                 )
             finally:
                 os.close(writing)
-            ended = sandbox.event(timeout_s=30 * SLOWNESS)
+            ended = sandbox.event(timeout_s=240 * SLOWNESS)
             sandbox.kill()
             return ended, output.read().decode("utf-8", "surrogateescape")
 

@@ -15,7 +15,7 @@ with Zygote(Layout.of(cwd=base, home=base)) as zygote:
     for path in (shared, own, locked):
         with zygote.sandbox("S0") as sandbox:
             sandbox.start(["sh", "-c", f"echo x >> {path}"], env={}, stdin=null, stdout=null, stderr=2)
-            ended = sandbox.event(20)
+            ended = sandbox.event(200)
             assert ended is not None
             print(os.path.basename(os.path.dirname(path)), ended.status == 0, repr(sandbox.trouble([path])))
     with zygote.sandbox("S0") as sandbox:

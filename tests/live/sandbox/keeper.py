@@ -225,7 +225,7 @@ def attack(isolation: str, canaries: Canaries) -> tuple[Any, list[str], list[str
                 stdin=inheritable if isolation == "namespaces" else null, stdout=writing, stderr=null,
             )  # fmt: skip
             os.close(writing)
-            ended = sandbox.event(timeout_s=120)
+            ended = sandbox.event(timeout_s=240)
             assert ended is not None, "the hostile program did not end"
             assert len(sandbox.census()) >= 3, sandbox.census()
             sandbox.kill()
@@ -388,5 +388,5 @@ def _marked(mark: str) -> Iterator[int]:
 
 
 if __name__ == "__main__":
-    signal.alarm(240)
+    signal.alarm(500)
     main()

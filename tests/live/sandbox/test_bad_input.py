@@ -29,7 +29,7 @@ with Zygote(Layout.of(cwd=state, home=state, copies=[state]), isolation=isolatio
     zygote.capture("S0")
     with zygote.sandbox("S0") as sandbox:
         sandbox.start(["/bin/sh", "-c", "echo inner > made"], env={}, stdin=null, stdout=null, stderr=null)
-        assert sandbox.event(20).status == 0
+        assert sandbox.event(200).status == 0
     assert zygote.read("S0", state + "/made") == b"inner\\n"
 assert not os.path.exists(state + "/made")
 print(isolation, machine.namespaces, machine.has("listener"))
@@ -158,7 +158,7 @@ def test_a_sandbox_inside_a_sandbox_takes_the_fallback_or_says_why_not(world: Wo
                 env=library_environment(world), stdin=world.null, stdout=writing, stderr=writing,
             )  # fmt: skip
             os.close(writing)
-            ended = sandbox.event(60)
+            ended = sandbox.event(300)
             sandbox.kill()
             said = output.read()
     assert ended is not None
@@ -181,7 +181,7 @@ def test_without_user_namespaces_the_fallback_is_taken() -> None:
         inner = [somebody.python, str(program), str(somebody.work / "state")]
         ended = subprocess.run(
             somebody.command(["unshare", "-Ur", "sh", "-c", script, "sh", *inner]),
-            env=somebody.environment(), cwd=somebody.work, capture_output=True, text=True, timeout=60, check=False,
+            env=somebody.environment(), cwd=somebody.work, capture_output=True, text=True, timeout=500, check=False,
         )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.split()[:2] == ["landlock", "False"]
@@ -218,7 +218,7 @@ def test_no_space_in_the_work_area_is_said(tmp_path: Path) -> None:
         ended = subprocess.run(
             somebody.command(["unshare", "-Urm", "sh", "-c", script, "sh", *inner]),
             env=somebody.environment(TMPDIR=str(small), BLACKSTART_ISOLATION="landlock"),
-            cwd=somebody.work, capture_output=True, text=True, timeout=60, check=False,
+            cwd=somebody.work, capture_output=True, text=True, timeout=500, check=False,
         )  # fmt: skip
     assert ended.returncode != 0
     assert "SandboxLimit" in ended.stderr

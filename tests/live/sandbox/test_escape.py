@@ -23,7 +23,7 @@ def test_no_door_leads_out(isolation: str, who: str) -> None:
     if not getattr(probe(), isolation):
         pytest.skip(f"no {isolation} on this machine")
     with person(who) as somebody:
-        ended = somebody.run(KEEPER, isolation, str(somebody.work))
+        ended = somebody.run(KEEPER, isolation, str(somebody.work), timeout_s=550)
     assert ended.returncode == 0, ended.stderr
     found: dict[str, Any] = json.loads(ended.stdout)
     assert len(found["doors"]) >= DOORS_MIN

@@ -49,7 +49,7 @@ def act(world: World, zygote: Zygote, image: str, program: str) -> None:
                 [sys.executable, "-I", "-S", "-c", "import os, mmap, shutil\n" + program],
                 env={}, cwd=str(world.state), stdin=null, stdout=null, stderr=null,
             )  # fmt: skip
-            assert sandbox.event(60).status == 0
+            assert sandbox.event(300).status == 0
     finally:
         os.close(null)
 

@@ -28,7 +28,7 @@ def test_what_lies_on_mounts_is_shown_and_contained() -> None:
         inner = [somebody.python, SUBMOUNTED, str(somebody.work)]
         ended = subprocess.run(
             somebody.command(["unshare", "-Urm", "sh", "-c", script, "sh", *inner]),
-            env=somebody.environment(), cwd=somebody.work, capture_output=True, text=True, timeout=60, check=False,
+            env=somebody.environment(), cwd=somebody.work, capture_output=True, text=True, timeout=500, check=False,
         )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
     said, changed, troubles, host = ended.stdout.splitlines()

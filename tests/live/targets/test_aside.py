@@ -15,7 +15,7 @@ from blackstart.sandbox.descent import descendants
 from blackstart.targets.aside import Aside
 from tests.live.trials.stage import staged
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
 
 
 def wait_for(is_so: Callable[[], bool]) -> None:

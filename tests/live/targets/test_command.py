@@ -22,7 +22,7 @@ from blackstart.targets import Patience, command, conduct
 from blackstart.targets.pipes import OUTPUT_LIMIT_BYTES
 from tests.live.trials.stage import PYTHON, SHORT, Stage, descriptors, printed, staged
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
 
 
 @pytest.fixture

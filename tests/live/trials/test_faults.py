@@ -18,7 +18,7 @@ from blackstart.faults.point import Point
 
 from .stage import PATIENT, Stage, printed, staged, starts
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
 
 # Reads its notes, writes each anew with raw calls, tells every error, and ends with the number of errors.
 WRITER = """

@@ -23,7 +23,7 @@ from tests.twins.making import compiled
 
 from .stage import PATIENT, Stage, printed, staged, starts
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
 
 # Writes 16 pages in four steps, telling every error by its name; each start begins anew.
 PAGES = """

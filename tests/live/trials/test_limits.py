@@ -31,7 +31,7 @@ from blackstart.trials import job
 
 from .stage import staged
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
 grouped = pytest.mark.skipif(
     any(groups.place(name).refusal for name in (groups.MEMORY, groups.CPU)),
     reason="needs a control group: none can be made here (`blackstart doctor` says why)",

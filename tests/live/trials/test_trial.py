@@ -20,7 +20,7 @@ from blackstart.trials.plan import decode, encode
 
 from .stage import PATIENT, PYTHON, SHORT, Stage, printed, staged, starts
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
 
 # A job that refuses to start while its lock is there, and rewrites two files in place.
 FRAGILE = """

@@ -37,7 +37,7 @@ class Machine:
             env={"PATH": str(self.bin), "HOME": "/nonexistent"},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=500,
             check=False,
         )
 

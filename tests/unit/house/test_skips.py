@@ -41,7 +41,7 @@ def run(folder: Path, allowed: str, ci: str, *options: str) -> subprocess.Comple
         env=environment | {"CI": ci},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=500,
         check=False,
     )
 

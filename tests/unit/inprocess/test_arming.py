@@ -177,7 +177,7 @@ def test_leaving_lets_go_on_who_hangs_and_waits_for_nobody(shop: ModuleType) -> 
         thread.start()
         point.wait_fired()
         assert done == []
-    thread.join(timeout=30)
+    thread.join(timeout=500)
     assert done == [4]
 
 

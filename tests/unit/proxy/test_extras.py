@@ -57,5 +57,5 @@ def test_no_extra_is_needed_for_the_library() -> None:
         "import sys; sys.modules['uvicorn'] = sys.modules['uvloop'] = None; "
         "from blackstart.proxy import SyncProxies; SyncProxies(seed=1).close()"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=500, check=False)
     assert done.returncode == 0, done.stderr

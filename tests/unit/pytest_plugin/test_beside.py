@@ -41,7 +41,7 @@ def test_coroutines_coverage_timeouts_and_workers_at_once(tmp_path: Path) -> Non
     (tmp_path / "waiting.py").write_text(PROGRAM)
     options = ["-n", "2", "--cov=waiting", "--cov-branch", "--cov-report=term", "--timeout", "100"]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options]
-    shown = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False).stdout
+    shown = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=500, check=False).stdout
     assert "3 passed" in shown, shown
     # The definition ran and was counted; the return behind the fault did not, and the comment is no line.
     assert "waiting.py       2      1" in shown, shown

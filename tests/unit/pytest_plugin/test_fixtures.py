@@ -239,7 +239,7 @@ def session(tmp_path: Path, test: str, *options: str) -> str:
     """What pytest prints about this test in a session of its own."""
     (tmp_path / "test_it.py").write_text(test)
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", *options]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=500, check=False)
     return done.stdout + done.stderr
 
 

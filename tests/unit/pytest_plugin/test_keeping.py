@@ -40,13 +40,13 @@ def session(tmp_path: Path, *options: str, suite: str = SUITE) -> str:
     (tmp_path / "test_it.py").write_text(suite)
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=120, check=False)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=500, check=False)
     return done.stdout.decode("utf-8", "replace")
 
 
 def report(tmp_path: Path, *options: str) -> str:
     command = [sys.executable, "-m", "blackstart", "report", *options]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=500, check=True)
     return done.stdout
 
 

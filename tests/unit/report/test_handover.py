@@ -149,7 +149,7 @@ def test_the_script_starts_the_program_where_it_was_unpacked(tmp_path: Path) -> 
     inside.mkdir(parents=True)
     (tmp_path / "start.sh").write_text(start_script(made))
     (tmp_path / "stdin").write_text("given")
-    ended = subprocess.run(["sh", "start.sh"], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=120)
+    ended = subprocess.run(["sh", "start.sh"], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=500)
     state = f"{tmp_path}/broken"
     assert ended.stdout == f"{inside}\n--db={state}{place}/x a b {state}{place}/home v'1\ngiven"
 
@@ -158,7 +158,7 @@ def test_the_script_says_what_is_not_installed(tmp_path: Path) -> None:
     made = over(run("run"), options=Options(command=("/opt/no such/program",), cwd="/w/app"))
     (tmp_path / "broken" / "w" / "app").mkdir(parents=True)
     (tmp_path / "start.sh").write_text(start_script(made))
-    ended = subprocess.run(["sh", "start.sh"], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
+    ended = subprocess.run(["sh", "start.sh"], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=500)
     assert ended.returncode == 127
     assert "/opt/no such/program is not installed here; say where it is: PROGRAM=" in ended.stderr
 
@@ -173,7 +173,7 @@ def test_where_strace_can_do_it_the_script_lets_it_break_the_same_call(tmp_path:
     fake.chmod(0o755)
     said = [
         subprocess.run(
-            ["sh", "start.sh", "before", *by], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=120,
+            ["sh", "start.sh", "before", *by], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=500,
             env={"PATH": f"{tmp_path}:{os.environ['PATH']}"},
         ).stdout.splitlines()
         for by in ((), ("strace",))

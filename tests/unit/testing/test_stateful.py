@@ -39,7 +39,7 @@ def session(tmp_path: Path, repaired: bool) -> str:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_cache.py"]
     # With CI set, pytest says the whole story a second time in its summary.
     env = {name: value for name, value in os.environ.items() if name != "CI"}
-    return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300).stdout
+    return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=500).stdout
 
 
 def test_the_example_of_the_page_is_found_and_shrunk_to_the_smallest(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def traced(place: Path, *words: str) -> tuple[subprocess.CompletedProcess[str], 
     (place / "program.py").write_text(PROGRAM)
     env = {**os.environ, "PYTHONPATH": str(library), "BLACKSTART_TRACED": str(place)}
     done = subprocess.run(
-        [sys.executable, "program.py", *words], cwd=place, env=env, text=True, capture_output=True, timeout=60
+        [sys.executable, "program.py", *words], cwd=place, env=env, text=True, capture_output=True, timeout=500
     )
     books = sorted((place / "book").iterdir())
     return done, [line.split("\t") for book in books for line in book.read_text().rstrip("\0").splitlines()]
