@@ -43,7 +43,7 @@ def broken(consequence: str, side: str, language: str, directory: Path, seed: in
     directory.mkdir()
     (directory / BOOK).write_bytes(book(5))
     # Room for a busy machine, but for those that hang: they are watched for as long as the budget allows.
-    budget = "60s" if consequence == "hung" else "180s"
+    budget = "90s" if consequence == "hung" else "180s"
     program = command(twin(consequence, side, language))
     ran = run(program, directory, "--only", "errno,kill,file", seed=seed, budget=budget)
     if tally is not None:

@@ -18,7 +18,7 @@ from blackstart.targets import Patience
 from tests.live.trials.stage import Stage, printed, staged
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
-JOB = Patience(deadline_s=5.0, hard_s=30.0)
+JOB = Patience(deadline_s=5.0, hard_s=60.0)
 ADDRESS = "socket:inet:127.0.0.1:8094"
 # An answer is one write, much more body than head: half of it is a head and some body.
 SERVER = r"""

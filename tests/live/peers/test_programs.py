@@ -33,7 +33,7 @@ from tests.live.trials.stage import Stage, printed, staged
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
 PATIENCE = Patience(deadline_s=15.0, hard_s=40.0, work_s=20.0)
-JOB = Patience(deadline_s=5.0, hard_s=30.0)
+JOB = Patience(deadline_s=5.0, hard_s=60.0)
 BROKER = "socket:inet:127.0.0.1:1899"
 CONFIGURATION = b"listener 1899 127.0.0.1\nallow_anonymous true\npersistence false\n"
 
