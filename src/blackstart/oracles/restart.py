@@ -11,7 +11,7 @@ from blackstart.core.calibration import Calibration
 from blackstart.core.history import DEADLINE, EXITED, SIGNALED, History, Reset, Run
 from blackstart.core.verdict import NOTE, Verdict, failed, passed, unknown
 from blackstart.oracles import damage
-from blackstart.oracles.speech import saying
+from blackstart.oracles.speech import saying, saying_anywhere
 from blackstart.oracles.view import DAMAGE_KINDS, View
 
 NAME = "restart"
@@ -38,10 +38,11 @@ def judge(history: History, calibration: Calibration) -> tuple[Verdict, ...]:
 
 def _failure(view: View, last: Run) -> Verdict:
     helped = [reset for reset in view.history.resets if reset.helped]
-    seen = f"two restarts in a row fail: the last one {how(last)}{saying(view, last)}"
+    seen = f"two restarts in a row fail: the last one {how(last)}"
     if helped:
         reset = min(helped, key=lambda one: (len(one.put_back) + len(one.removed), len(one.put_back)))
-        return _by_reset(view, reset, seen)
+        return _by_reset(view, reset, seen + saying_anywhere(view, last))
+    seen += saying(view, last)  # without a path it is what tells one cause from another, so it stays as it is
     tried = f"; none of {len(view.history.resets)} resets made it start" if view.history.resets else ""
     if last.end.how == SIGNALED:
         return failed(NAME, "crashed", seen + tried)

@@ -72,6 +72,13 @@ def saying(view: View, run: Run) -> str:
     return f", saying: {chosen[-1].strip()[:200]}" if chosen else ""
 
 
+def saying_anywhere(view: View, run: Run) -> str:
+    """The same; of a program that says nothing on stderr, the last line on stdout that no clean run says."""
+    known = view.clean.stdout.split("\n") if view.clean is not None else []
+    lines = [line.strip() for line in _new(view.text(run, "stdout").split("\n"), known) if _WORDS.search(line)]
+    return saying(view, run) or (f", saying: {lines[-1][:200]}" if lines else "")
+
+
 def message(text: str, clean: str, *, any_line: bool = False) -> str:
     """The first line that is a message; `` if there is none. any_line: every line that the clean run lacks is one."""
     known = clean.split("\n")

@@ -8,6 +8,7 @@ from blackstart.core.reading import FileState
 from blackstart.oracles.compare import is_empty, leaves_of
 from blackstart.oracles.showing import apart, short, short_bytes
 
+_ROW_BYTES = 16  # as the content is read
 AT_ITS_END = "when it had ended"
 AFTER_RESTART = "after the restart"
 
@@ -96,8 +97,10 @@ def _first_byte(have: dict[str, str], want: dict[str, str]) -> tuple[str, str, s
     if mine is None or other is None:
         return f"byte {at} or a little after it", "", ""
     same = next((k for k, (a, b) in enumerate(zip(mine, other, strict=False)) if a != b), min(len(mine), len(other)))
+    whole = all(len(_following(rows, 0)) > _ROW_BYTES * (len(rows) - 1) for rows in (have, want))
     mine, other = (_following(rows, at)[same:] for rows in (have, want))
-    many = sum(a != b for a, b in zip(mine, other, strict=False)) if len(mine) == len(other) else 0
+    is_counted = whole and len(mine) == len(other)
+    many = sum(a != b for a, b in zip(mine, other, strict=False)) if is_counted else 0
     counted = f" ({many} bytes differ)" if many > 1 else ""
     return f"byte {at + same}", short_bytes(mine) or "the end", (short_bytes(other) or "the end") + counted
 

@@ -39,6 +39,17 @@ def test_what_only_had_to_be_removed_is_stuck() -> None:
     assert "$CWD/app.lock is removed" in verdict.evidence[1]
 
 
+def test_a_program_that_says_all_on_stdout_is_heard_there() -> None:
+    first = run("run", {NOTES: notes(1)}, end=End(how=KILLED))
+    end, said = End(how=EXITED, code=3), b"saved note 2\nerror: structure invalid\n"
+    again = (run(phase, {NOTES: notes(1)}, end=end, stdout=said) for phase in ("restart", "restart again"))
+    runs = (first, *again)
+    verdict = judge(history("kill", runs, resets=(Reset(put_back=("/w/notes.json",), helped=True),)))
+    assert verdict.evidence[0].endswith("exit status 3, saying: error: structure invalid")
+    alone = judge(history("kill", runs))
+    assert alone.evidence[0].endswith("ends with exit status 3"), "its words are part of the fingerprint"
+
+
 def test_a_lock_that_expires_by_itself_is_a_note() -> None:
     tried = (Reset(removed=("/w/app.lock",), helped=True),)
     verdict = judge(refused(notes(1), resets=tried, late=run("late", {NOTES: notes(2)}), late_s=6.2))

@@ -67,13 +67,18 @@ def test_of_blocks_and_masked_rows_only_the_place_is_known() -> None:
     assert told(large[:9_000] + b"x" + large[9_001:], large) == "first difference at byte 8192 or a little after it"
     states = [file(b"\0" + letter * 40, BLOB) for letter in (b"a", b"b")]
     masked = [_masked(state) for state in states]
+    later = [_masked(file(b"\0" + letter * 15 + b"\0" * 40, BLOB), 1) for letter in (b"a", b"b")]
+    text = difference(BLOB, later[0], later[1])
+    assert "at byte 1: aaaaaaaaaaaa… instead of" in text and "differ)" not in text, "what is masked is not counted"
     assert "first difference at byte 0 or a little after it" in difference(BLOB, masked[0], masked[1])
 
 
-def _masked(state: FileState) -> FileState:
+def _masked(state: FileState, number: int = 0) -> FileState:
     assert state.content is not None
-    (place, row), *rest = state.content.leaves
-    content = msgspec.structs.replace(state.content, leaves=((place, "*" + row[1:]), *rest))
+    leaves = list(state.content.leaves)
+    place, row = leaves[number]
+    leaves[number] = (place, "*" + row[1:])
+    content = msgspec.structs.replace(state.content, leaves=tuple(leaves))
     return msgspec.structs.replace(state, content=content)
 
 
