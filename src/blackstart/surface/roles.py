@@ -166,8 +166,9 @@ def _is_folder(use: Use) -> bool:
 
 def _is_lock(use: Use, states: Sequence[object]) -> bool:
     """Made exclusively (a directory too), locked, or holding the own pid; gone after a clean end."""
-    is_exclusive = use.exclusive and not use.moved_away
-    return states[-1] is None and (is_exclusive or use.locked or use.holds_pid)
+    # What is renamed is kept under another name: a number in it is no pid but the next value of a counter.
+    is_made = (use.exclusive or use.holds_pid) and not use.moved_away
+    return states[-1] is None and (is_made or use.locked)
 
 
 def _role(path: str, use: Use, stood: Sequence[bool], deletion: Deletion | None, used: Mapping[str, Use]) -> str:

@@ -142,6 +142,12 @@ def test_locks_are_exclusive_or_locked_or_hold_the_own_pid_and_are_gone_at_the_e
     assert role("/d/lock", [*flocked, wrote("/d/lock")]) == "state"
 
 
+def test_a_number_that_happens_to_be_the_own_pid_makes_no_lock_of_what_is_renamed() -> None:
+    name = "/d/n.new"
+    renamed = [opened(name, WRITE | CREATE), wrote(name, b"42\n", process=42), op("rename", name, "/d/n")]
+    assert role(name, renamed, image("/d/n"), image("/d/n")) == "scratch"
+
+
 def test_a_file_that_a_tool_tried_to_open_as_a_folder_is_a_file() -> None:
     trace = [op("read", "/d/n"), opened("/d/n", 0o200000), op("rename", "/d/n.new", "/d/n")]
     assert role("/d/n", trace) == "state"
