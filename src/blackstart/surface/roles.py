@@ -89,11 +89,13 @@ def _note(use: Use, operation: Operation) -> None:
     if call in OPENING:
         if flags & _WRITE_FLAGS or call == "creat":
             use.written = use.written or call == "creat" or bool(flags & (_CREATE | _TRUNCATE))
-            use.opened = use.opened or (bool(flags & _READ_WRITE) and not flags & _TRUNCATE)
+            # Whoever makes it, and only if it is not there, has nothing to read in it and nothing to write over.
+            is_new = flags & _CREATE and flags & _EXCLUSIVE
+            use.opened = use.opened or bool(flags & _READ_WRITE and not flags & _TRUNCATE and not is_new)
             use.exclusive = use.exclusive or bool(flags & _EXCLUSIVE)
             use.appended = use.appended or bool(flags & _APPEND)
             use.truncated = use.truncated or call == "creat" or bool(flags & _TRUNCATE)
-            use.rewritten = use.rewritten or not flags & _APPEND
+            use.rewritten = use.rewritten or not (flags & _APPEND or is_new)
         else:
             use.opened = use.opened or not flags & (_DIRECTORY | _PATH_ONLY)
     elif call == "mmap":  # only shared, writable mappings of files are seen; what is stored there is not

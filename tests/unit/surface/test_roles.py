@@ -113,6 +113,17 @@ def test_append_only_and_never_read_is_a_log() -> None:
     assert role("/d/log.1", rotated, image("/d/n"), image("/d/log", "/d/log.1", "/d/n")) == "log"
 
 
+def test_a_log_stays_one_where_its_rotation_makes_the_next_one_empty() -> None:
+    log = [opened("/d/log", WRITE | CREATE | APPEND), wrote("/d/log")]
+    rotation = [op("rename", "/d/log", "/d/log.1"), opened("/d/log", READ_WRITE | CREATE | EXCLUSIVE)]
+    state = [opened("/d/n"), opened("/d/n", WRITE | TRUNCATE), wrote("/d/n")]
+    both = image("/d/log", "/d/log.1", "/d/n")
+    for path in ("/d/log", "/d/log.1"):
+        assert role(path, [*log, *rotation, *state], both, both) == "log"
+    over = [*log, opened("/d/log", READ_WRITE | CREATE), *state]
+    assert role("/d/log", over, both, both) == "state"
+
+
 def test_a_log_that_is_renamed_again_and_again_stays_a_log() -> None:
     moved = [op("rename", "/d/n.1", "/d/n.2"), op("rename", "/d/n", "/d/n.1")]
     trace = [*moved, opened("/d/n", WRITE | CREATE | APPEND), wrote("/d/n")]
