@@ -75,6 +75,9 @@ def _of_row(row: str, models: set[str], *, has_hole: bool) -> str:
     if "*" in row:
         return ""  # masked
     plain, *whole = (bytes.fromhex(one) for one in (row, *models) if "*" not in one)
+    new = max((_alike_length(plain, model) for model in whole), default=0)
+    if not has_hole and plain[new:] and not any(plain[new:]):
+        return ""  # a field that is empty now: behind a write that was cut off stands a longer run of zeros
     return _piece(plain, whole)
 
 

@@ -46,5 +46,13 @@ def test_zeros_are_a_hole_only_where_clean_runs_write_no_such_run_of_them(betwee
     assert expected in (told := said(RECORD[:16] + b"\0" * 32 + RECORD[:8], clean)) and bool(told) == bool(expected)
 
 
+def test_zeros_behind_the_beginning_of_a_row_are_an_empty_field_unless_they_are_a_hole() -> None:
+    end = b"\xff" + bytes(40)
+    full, empty = (b"\0ustar  \0" + name + end for name in (b"root123", bytes(7)))
+    assert said(empty, bytes(len(full)), full) == ""  # a name that could not be found out
+    # As many zeros as no clean run wrote in a row are what stood there before.
+    assert "one written over the other" in said(full[:9] + bytes(48), bytes(16) + b"\1" * 41, full)
+
+
 def test_bytes_beside_a_version_of_another_form_are_looked_at_all_the_same() -> None:
     assert said(b"\x00\x01\x02", b"\x00\x01\x03", b"{\"a\": 1}") == ""
