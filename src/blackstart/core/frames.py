@@ -42,13 +42,13 @@ def shown_frame(text: str) -> str:
 
 
 def shown_place(site: tuple[str, ...]) -> str:
-    """` at add (notes.py:14)` of the innermost frame; `` if none is known.
+    """` at add (notes.py:14)` of the innermost frame, ` near …` where that is a guess; `` if none is known.
 
     Of a native program's frames that were only guessed (line 0) those in shared libraries name what lay on the stack.
     """
     is_guess = all(frame.endswith(":0") for frame in site)
     known = [frame for frame in site if not (is_guess and _SHARED.search(frame))]
-    return f" at {shown_frame(known[0])}" if known else ""
+    return f" {'near' if is_guess else 'at'} {shown_frame(known[0])}" if known else ""
 
 
 def shown_name(name: str) -> str:

@@ -53,6 +53,6 @@ def test_plain_names_of_c_plus_plus_read_as_they_were_written(name: str, shown: 
 
 def test_a_guess_in_a_shared_library_names_no_place() -> None:
     guess = ("/usr/lib/libacl.so.1:acl_from_mode:0", "/usr/bin/rotate:rename_log:0")
-    assert shown_place(guess) == " at rename_log (/usr/bin/rotate)"
+    assert shown_place(guess) == " near rename_log (/usr/bin/rotate)"
     assert shown_place(guess[:1]) == "" == shown_place(())
     assert shown_place(("/usr/lib/libdb.so:__db_sync:77",)) == " at __db_sync (/usr/lib/libdb.so:77)"
