@@ -119,7 +119,7 @@ class Cut(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     model: under which the state was made; models, never: under which it can and cannot occur; is_real: whether one of
     the former is a file system as it is commonly used; after, before: the operations between which the cut fell;
     missing: what is lost, a sentence each; lost_kinds: of which sorts (data, size, cut, entry, torn, garbage);
-    only_last_name: all bytes that were written had been synced, only names are missing, and at most one acknowledgement
+    only_last_name: all bytes that were promised had been synced, only names are missing, at most one acknowledgement
     came after them; steps: how many micro-operations are missing; paths: masked, of the operations they belong to;
     moved: what is missing was written under another name than its file has now; appended: all by appending to a file;
     again: a sync that had failed was called once more on that file.

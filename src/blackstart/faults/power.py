@@ -40,7 +40,9 @@ from blackstart.power import (
     model,
 )
 from blackstart.power.models import FAILING, MODELS, REAL
+from blackstart.power.promised import failing, of, only_last_name, still_missing
 from blackstart.targets import Conducted
+from blackstart.targets.workload import OK, acts
 
 # Real file systems first; posix last, whose findings are notes.
 USUAL = (*REAL, "posix")
@@ -49,6 +51,10 @@ STATES_MAX = 400
 LOOKED_AT_MIN, STEPS_MAX = 50, 2_000_000
 NAMED_MAX = 12
 BYTES = (DATA, GROW, CUT)
+
+
+class PlaceGone(BlackstartError):
+    """The recording has no such operation: the program has changed since the cut was planned."""
 
 
 class Missing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -89,7 +95,7 @@ class PowerCut(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ta
         return f"power cut under {self.model} after {after}, {what}"
 
     def state(self, recording: Recording) -> State:
-        """The crash state in this recording; KeyError where it has no such operation."""
+        """The crash state in this recording; PlaceGone where it has no such operation."""
         cut = _steps(recording, self.last)[self.done - 1] + 1
         lost = 0
         for one in self.missing:
@@ -98,7 +104,7 @@ class PowerCut(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ta
                 lost |= 1 << steps[part]
         order = recording.order(model(self.model))
         mask = order.effects & ((1 << cut) - 1) & ~lost
-        garbage = sum(1 << m.index for m in _of(recording, lost) if m.kind == DATA and m.is_new) if self.garbage else 0
+        garbage = sum(1 << m.index for m in of(recording, lost) if m.kind == DATA and m.is_new) if self.garbage else 0
         return State(cut, mask, self.model, garbage)
 
     @contextmanager
@@ -150,17 +156,10 @@ def _steps(recording: Recording, one: Missing) -> list[int]:
     try:
         return recording.steps_of[recording.addresses[one.call, one.path, one.nth]]
     except KeyError:
-        raise BlackstartError(
-            f"the program no longer does {one.call} {one.path} for the {one.nth}. time",
+        raise PlaceGone(
+            f"the program no longer comes to {one.call} {one.path} @{one.nth}",
             next_step="run blackstart anew: the program behaves differently now",
         ) from None
-
-
-def _of(recording: Recording, mask: int) -> Iterator[Micro]:
-    while mask:
-        low = mask & -mask
-        yield recording.micros[low.bit_length() - 1]
-        mask ^= low
 
 
 def fault_of(recording: Recording, state: State) -> PowerCut:
@@ -170,7 +169,7 @@ def fault_of(recording: Recording, state: State) -> PowerCut:
     operation = recording.operations[last.operation]
     order = recording.order(model(state.model))
     lost: dict[int, list[int]] = {}
-    for step in _of(recording, order.effects & ((1 << state.cut) - 1) & ~state.mask):
+    for step in of(recording, order.effects & ((1 << state.cut) - 1) & ~state.mask):
         lost.setdefault(step.operation, []).append(step.part)
     missing = []
     for index, parts in lost.items():
@@ -204,18 +203,18 @@ def _address(operation: Operation, parts: tuple[int, ...] = ()) -> Missing:
 def describe(recording: Recording, state: State) -> Cut:
     """The cut in words, and the models that allow it."""
     order = recording.order(model(state.model))
-    lost = list(_of(recording, order.effects & ((1 << state.cut) - 1) & ~state.mask))
-    unsure = order.effects & ((1 << state.cut) - 1) & ~order.sure(state.cut)
+    lost = list(of(recording, order.effects & ((1 << state.cut) - 1) & ~state.mask))
     possible, never = _models(recording, state)
     by_operation: dict[int, list[Micro]] = {}
     for step in lost:
         by_operation.setdefault(step.operation, []).append(step)
     words = [_in_words(recording, index, steps) for index, steps in by_operation.items()]
-    words = [*_dropped(recording), *words]
+    dropped = still_missing(recording, state)
+    words = [*_dropped(recording, dropped), *words]
     if len(words) > NAMED_MAX:
         words = [*words[:NAMED_MAX], f"and {len(words) - NAMED_MAX} more"]
     kinds = dict.fromkeys("entry" if s.kind in (LINK, UNLINK) else s.kind for s in lost)
-    if recording.dropped:
+    if dropped:
         kinds = {"dropped": None, **kinds}
     torn = 0 < state.cut < len(recording.micros) and (
         recording.micros[state.cut].operation == recording.micros[state.cut - 1].operation
@@ -235,11 +234,7 @@ def describe(recording: Recording, state: State) -> Cut:
         before=slim(recording.operations[following.operation]) if following else None,
         missing=tuple(words),
         lost_kinds=tuple(kinds),
-        only_last_name=bool(lost)
-        and not recording.dropped
-        and not torn
-        and not any(s.kind in BYTES for s in _of(recording, unsure))
-        and _acknowledgements(recording, lost[0].index, state.cut) <= 1,
+        only_last_name=only_last_name(recording, state, _acknowledged(recording)),
         steps=len(lost),
         paths=tuple(dict.fromkeys(recording.operations[index].masked for index in by_operation)),
         moved=_is_moved(recording, state, lost),
@@ -293,25 +288,26 @@ def _models(recording: Recording, state: State) -> tuple[tuple[str, ...], tuple[
     return tuple(possible), tuple(name for name in keeping if name not in possible)
 
 
-def _dropped(recording: Recording) -> list[str]:
-    """What a sync that reported an error should have written, in words."""
-    if not recording.dropped:
+def _dropped(recording: Recording, dropped: list[Micro]) -> list[str]:
+    """These pieces in words."""
+    if not dropped:
         return []
-    sync = next(m for m in recording.micros if m.kind == SYNC and m.fails)
-    first, last = recording.dropped[0], recording.dropped[-1]
+    sync = failing(recording)
+    first, last = dropped[0], dropped[-1]
     operation = recording.operations[sync.operation]
     where = shown_place(operation.site)
     span = f"bytes {first.offset} to {last.offset + last.length}"
     return [f"{span}, dropped when {operation.call} {operation.masked} @{operation.nth}{where} reported EIO"]
 
 
-def _acknowledgements(recording: Recording, first: int, cut: int) -> int:
-    """How often something got out between these micro-operations; outputs with no change between them count once."""
-    count, last = 0, ""
-    for step in recording.micros[first:cut]:
-        count += step.kind == OUTPUT != last
-        last = step.kind
-    return count
+def _acknowledged(recording: Recording) -> list[int]:
+    """Where something was promised: at lines that got out; of those of whoever uses a service at `ok` only."""
+    said_at = (step.index for step in recording.micros if step.kind == OUTPUT)
+    return [
+        index
+        for index, event in zip(said_at, recording.events, strict=True)
+        if event.stream != WORKLOAD or any(act.how == OK for act in acts([Output(stream="stdout", data=event.data)]))
+    ]
 
 
 def _in_words(recording: Recording, index: int, steps: list[Micro]) -> str:

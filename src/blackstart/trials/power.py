@@ -16,7 +16,7 @@ from blackstart.core.errors import BlackstartError
 from blackstart.core.history import KILLED, Act, End, History, Injected, Life, Output, Run
 from blackstart.faults import Fault
 from blackstart.faults.failing_sync import FailingSync
-from blackstart.faults.power import PowerCut, build, said
+from blackstart.faults.power import PlaceGone, PowerCut, build, said
 from blackstart.faults.scene import RUN, Scene
 from blackstart.faults.second_cut import SecondCut
 from blackstart.power import Failing, Recording, State, model
@@ -154,5 +154,8 @@ def run_power_trial(plan: Plan, bench: Bench) -> History:
         return History(start=plan.start, kind=plan.kind, trouble="the run was not recorded")
     try:
         return trial.run()
+    except PlaceGone as error:
+        gone = Injected(fault=str(plan.faults[0]), kind=plan.kind, hits=0, fired=0, note=error.what)
+        return History(start=plan.start, kind=plan.kind, injected=(gone,))
     except BlackstartError as error:
         return History(start=plan.start, kind=plan.kind, trouble=error.what)

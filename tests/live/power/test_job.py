@@ -72,6 +72,10 @@ def test_without_fsync_the_line_is_named_and_the_disk_can_be_written_out(tmp_pat
     assert blackstart(tmp_path, "export", torn["id"], "e.tar.gz").returncode == 0
     with tarfile.open(tmp_path / "e.tar.gz") as archive:
         assert any(name.endswith("README.txt") for name in archive.getnames())
+    mended = PROGRAM.format(fsync=FSYNC, directory=DIRECTORY).replace("notes.tmp", "notes.new")
+    (tmp_path / "app.py").write_text(mended)
+    again = blackstart(tmp_path, "replay", torn["id"])
+    assert again.returncode == 0 and "the place is gone" in again.stdout, again.stdout + again.stderr
 
 
 @pytest.mark.live

@@ -13,6 +13,7 @@ from blackstart.core.history import Injected
 from blackstart.core.trace import FILE, Operation
 from blackstart.faults.failing_sync import FailingSync
 from blackstart.faults.failing_sync import candidates as failing_candidates
+from blackstart.faults.point import Point
 from blackstart.faults.power import Missing, PowerCut
 from blackstart.faults.second_cut import SecondCut
 from blackstart.faults.second_cut import candidates as second_candidates
@@ -27,17 +28,23 @@ def test_a_cut_that_loses_nothing_says_so() -> None:
     assert str(lost).endswith("after write $CWD/a @2, without write $CWD/a @2")
 
 
+class Teller:
+    """Tells a tape of operations, which are numbered."""
+
+    def __init__(self, tape: Tape) -> None:
+        self.tape = tape
+        self.count = 0
+
+    def tell(self, call: str, path: Path | str, **more: object) -> None:
+        self.count += 1
+        fields = {"path": str(path), "masked": Path(path).name, "kind": FILE, "thread": 1} | more
+        self.tape.before(Operation(index=self.count, call=call, **fields))  # type: ignore[arg-type]
+
+
 def recorded(root: Path, failing: Failing | None = None) -> Recording:
     """tmp + fsync + rename, each really done, then a line that gets out."""
     tape = Tape([StartEntry(str(root), "directory")], Spill(), read_now=_read, failing=failing)
-    count = 0
-
-    def tell(call: str, path: Path | str, **more: object) -> None:
-        nonlocal count
-        count += 1
-        fields = {"path": str(path), "masked": Path(path).name, "kind": FILE, "thread": 1} | more
-        tape.before(Operation(index=count, call=call, **fields))  # type: ignore[arg-type]
-
+    tell = Teller(tape).tell
     new, name = root / "new", root / "name"
     tell("openat", new, flags=os.O_CREAT | os.O_WRONLY)
     tell("write", new, offset=0, size=3, data=b"abc")
@@ -51,6 +58,10 @@ def recorded(root: Path, failing: Failing | None = None) -> Recording:
 
 def _read(path: str) -> bytes | None:
     return Path(path).read_bytes() if Path(path).exists() else None
+
+
+def _make(path: str, content: bytes) -> None:
+    Path(path).write_bytes(content)
 
 
 def sync(number: int = 1) -> Operation:
@@ -95,6 +106,61 @@ def test_what_the_failing_sync_dropped_is_told(tmp_path: Path, outputs: int, kee
     assert told.cut is not None and told.cut.models == ("fsync-fails",) and "ext4" in told.cut.never
     assert told.cut.missing[0] == "bytes 0 to 3, dropped when fsync new @1 reported EIO"
     assert told.cut.lost_kinds[0] == "dropped" and told.cut.is_real and not told.cut.only_last_name
+
+
+@pytest.mark.parametrize("name_of_model", ["fsync-fails", "fsync-fails-btrfs"])
+@pytest.mark.parametrize("again, only_name", [("emptied", True), ("another", True), ("as it is", False)])
+def test_what_was_written_anew_after_the_failure_is_not_missing(
+    tmp_path: Path, again: str, only_name: bool, name_of_model: str
+) -> None:
+    """The first item is refused as its fsync fails; of the second only the name can be gone, as without a failure."""
+    fault = FailingSync(point=Point(call="fsync", path="new", nth=1), model=name_of_model, keeps=False)
+    failing = Failing(is_it=fault.is_it, model=MODELS[name_of_model], make_read=_make)
+    tape = Tape([StartEntry(str(tmp_path), "directory")], Spill(), read_now=_read, failing=failing)
+    teller = Teller(tape)
+    new, name = tmp_path / "new", tmp_path / "name"
+    for nth in (1, 2):
+        if nth == 1 or again != "as it is":
+            teller.tell("openat", new, flags=os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+            teller.tell("write", new, offset=0, size=3, data=b"abc")
+            new.write_bytes(b"abc")
+        teller.tell("fsync", new, nth=nth)
+        if nth == 1 and again == "another":
+            teller.tell("unlink", new)
+            new.unlink()
+    teller.tell("rename", new, path2=str(name))
+    new.rename(name)
+    teller.tell("write", "stdout", kind="pipe", data=b"saved\n")
+    recording = tape.finish()
+    state = fault.state(recording)
+    assert state is not None
+    told = fault.told(Injected(fault=str(fault), kind="power", hits=1, fired=1), recording, state).cut
+    assert told is not None and told.only_last_name == only_name
+    assert ("dropped" in told.lost_kinds) != only_name, told.missing
+
+
+@pytest.mark.parametrize("answer, only_name", [(b"info b\n", True), (b"ok b\n", False)])
+def test_a_step_that_was_refused_is_missing_to_nobody(tmp_path: Path, answer: bytes, only_name: bool) -> None:
+    """What the last, failing sync dropped had been promised only if the service said so all the same."""
+    fault = FailingSync(point=Point(call="fsync", path="new", nth=2), model="fsync-fails", keeps=False)
+    failing = Failing(is_it=fault.is_it, model=MODELS["fsync-fails"], make_read=_make)
+    tape = Tape([StartEntry(str(tmp_path), "directory")], Spill(), read_now=_read, failing=failing, hears=True)
+    teller = Teller(tape)
+    new, name = tmp_path / "new", tmp_path / "name"
+    for nth, said in ((1, b"ok a\n"), (2, answer)):
+        teller.tell("openat", new, flags=os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+        teller.tell("write", new, offset=0, size=3, data=b"abc")
+        new.write_bytes(b"abc")
+        teller.tell("fsync", new, nth=nth)
+        if nth == 1:
+            teller.tell("rename", new, path2=str(name))
+            new.rename(name)
+        tape.heard(said)
+    recording = tape.finish()
+    state = fault.state(recording)
+    assert state is not None
+    told = fault.told(Injected(fault=str(fault), kind="power", hits=1, fired=1), recording, state).cut
+    assert told is not None and told.only_last_name == only_name and "dropped" in told.lost_kinds
 
 
 def test_a_failing_sync_that_had_nothing_to_write_has_not_fired(tmp_path: Path) -> None:
