@@ -21,6 +21,7 @@ from blackstart.core.errors import BlackstartError
 from blackstart.core.frames import shown_frame
 from blackstart.core.history import DEADLINE, EXITED, KILLED, Run
 from blackstart.core.options import Options
+from blackstart.core.units import plural
 from blackstart.core.verdict import DEFECT, FAILED, PASSED, UNKNOWN
 from blackstart.findings import Failure, cause_of
 from blackstart.guard import opened_paths, parse_allowed
@@ -108,7 +109,7 @@ def _neighbours(campaign: Campaign, seen: Observation, plan: Plan, finding: Mapp
         conclusive += result == PASSED
     if not conclusive:
         return UNKNOWN, []
-    told = f"the place is gone; {conclusive} other faults of kind {plan.kind} were tried, and none does the same"
+    told = f"the place is gone; {plural(conclusive, 'other fault')} of kind {plan.kind} tried, and none does the same"
     return PASSED, [told]
 
 

@@ -124,6 +124,7 @@ def _diff(old: str, new: str, cwd: str | None) -> int:
 
 def _merge(stores: list[str], cwd: str | None) -> int:
     from blackstart.cli import session
+    from blackstart.core.units import plural
     from blackstart.report import terminal
     from blackstart.store import Store, merge_into
 
@@ -131,6 +132,8 @@ def _merge(stores: list[str], cwd: str | None) -> int:
     with Store(session.directory(cwd)) as store:
         for directory in stores:
             done = merge_into(store, directory)
-            text = f"{directory}: {done.copied} runs copied, {done.present} were here, {done.running} not finished"
+            were = "was" if done.present == 1 else "were"
+            copied = f"{plural(done.copied, 'run')} copied, {done.present} {were} here"
+            text = f"{directory}: {copied}, {done.running} not finished"
             out.print(terminal.line(text), soft_wrap=True)
     return 0

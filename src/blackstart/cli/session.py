@@ -13,6 +13,7 @@ from rich.console import Console
 from blackstart.cli.settings import here
 from blackstart.core.errors import BlackstartError, SandboxUnavailable
 from blackstart.core.options import Options
+from blackstart.core.units import plural
 from blackstart.core.verdict import FAILED, PASSED
 from blackstart.report import terminal, views
 from blackstart.report.live import progress_for
@@ -169,8 +170,8 @@ def list_runs(directory: str) -> int:
     with Store(directory, create=False) as store:
         for kept in store.runs():
             when = datetime.fromtimestamp(kept.started, UTC).strftime("%Y-%m-%d %H:%M")
-            state = f"{kept.findings} findings" if kept.finished else "no end"
-            text = f"{kept.id:>4}  {when}  {kept.trials:>5} trials  {state:>12}  {shell_line(kept.command)}"
+            state = plural(kept.findings, "finding") if kept.finished else "no end"
+            text = f"{kept.id:>4}  {when}  {plural(kept.trials, 'trial'):>12}  {state:>12}  {shell_line(kept.command)}"
             out.print(terminal.line(text), soft_wrap=True)
     return 0
 

@@ -22,6 +22,7 @@ from blackstart.core.history import Injected
 from blackstart.core.randomness import Seed
 from blackstart.core.rule import parse
 from blackstart.core.trace import Operation
+from blackstart.core.units import plural
 from blackstart.faults.scene import RUN, Candidate, CannotInject, Scene
 from blackstart.gate import HERE, Caller, Match, Tamper
 from blackstart.targets import Conducted
@@ -90,7 +91,8 @@ class Clients(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag
     def account(self, conducted: Conducted, first_tamper: int) -> Injected:
         """Fired means: the service accepted, or read what somebody sent, while they were there."""
         met = [one for one in conducted.firings if one.tamper_index == first_tamper and one.delivered]
-        note = f"it turned to clients {len(met)} times while they were there" if met else "it accepted none of them"
+        often = plural(len(met), "time")
+        note = f"it turned to clients {often} while they were there" if met else "it accepted none of them"
         told = next((firing.note for firing in reversed(met) if firing.note), "")
         if self.how == SLOW and met:
             note = f"{note}; {told or 'nothing of an answer was read'}"
@@ -162,7 +164,7 @@ class _Crowd:
 
     def is_met(self, caller: Caller) -> tuple[bool, str]:
         """Whether they are there at this call."""
-        return self._has_come, f"{self._read_bytes} bytes of answers were read slowly" if self._read_bytes else ""
+        return self._has_come, f"{plural(self._read_bytes, 'byte')} of answers read slowly" if self._read_bytes else ""
 
     def leave(self) -> None:
         """All of them close."""

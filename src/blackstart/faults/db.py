@@ -18,6 +18,7 @@ import msgspec
 
 from blackstart.core.calibration import Calibration, CleanRun
 from blackstart.core.history import Injected
+from blackstart.core.units import plural
 from blackstart.faults.file import met
 from blackstart.faults.kill import crash_before
 from blackstart.faults.scene import RESTART, RUN, Candidate, CannotInject, Scene, during
@@ -105,14 +106,15 @@ class Break(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="
         """Fired means: it was taken, and the target turned to the database after that."""
         taken_s = conducted.life.fired_s if conducted.life is not None else -1.0
         hits = sum(o.at_s >= taken_s and o.masked.startswith(self.path) for o in conducted.trace) if taken_s >= 0 else 0
-        note = f"the target turned to it {hits} times meanwhile" if taken_s >= 0 else "somebody held it, or it was gone"
+        met = f"the target turned to it {plural(hits, 'time')} meanwhile"
+        note = met if taken_s >= 0 else "somebody held it, or it was gone"
         return Injected(fault=str(self), kind=self.kind, hits=hits, fired=min(hits, 1), note=note)
 
     def account(self, conducted: Conducted, first_tamper: int) -> Injected:
         if self.once_ready:
             return self._account_of_lock(conducted)
         hits = sum(conducted.hits[first_tamper : first_tamper + len(met(self.path))])
-        note = f"the target turned to it {hits} times meanwhile"
+        note = f"the target turned to it {plural(hits, 'time')} meanwhile"
         return Injected(fault=str(self), kind=self.kind, hits=hits, fired=min(hits, 1), note=note)
 
 

@@ -18,6 +18,7 @@ from blackstart.core.calibration import Calibration, CleanRun
 from blackstart.core.history import Injected
 from blackstart.core.rule import parse
 from blackstart.core.trace import Operation
+from blackstart.core.units import plural
 from blackstart.faults.kill import crash_before
 from blackstart.faults.point import JUDGED_ROLES, Point, spread, unplanned
 from blackstart.faults.scene import RESTART, RUN, Candidate, CannotInject, Scene, during, fired_in_gate
@@ -95,7 +96,7 @@ class Full(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="d
         refusals = sum(one.tamper_index in own and one.note == _REFUSED for one in conducted.firings)
         if not account.fired:
             return account
-        note = f"{refusals} calls were refused" if refusals else "nothing needed room after that"
+        note = f"{plural(refusals, 'call')} refused" if refusals else "nothing needed room after that"
         return msgspec.structs.replace(account, fired=refusals, note=note)
 
 

@@ -19,6 +19,7 @@ from blackstart.core.randomness import Seed
 from blackstart.core.reading import FileState
 from blackstart.core.rule import parse
 from blackstart.core.trace import LOOKING, OPENING, Operation
+from blackstart.core.units import plural
 from blackstart.faults.kill import crash_before
 from blackstart.faults.scene import RESTART, RUN, Candidate, Scene, during
 from blackstart.gate import Match, Tamper
@@ -100,7 +101,7 @@ def met(path: str) -> list[Tamper]:
 def account_of_meeting(fault: Damage, conducted: Conducted, first_tamper: int, count: int) -> Injected:
     """Fired means: the target turned to the damaged file after the damage."""
     hits = sum(conducted.hits[first_tamper : first_tamper + count])
-    note = f"the target turned to it {hits} times after the damage"
+    note = f"the target turned to it {plural(hits, 'time')} after the damage"
     return Injected(fault=str(fault), kind=fault.kind, hits=hits, fired=min(hits, 1), note=note)
 
 

@@ -22,6 +22,7 @@ from blackstart.core.calibration import Calibration, CleanRun
 from blackstart.core.history import Injected
 from blackstart.core.rule import parse
 from blackstart.core.trace import Operation
+from blackstart.core.units import plural
 from blackstart.faults.kill import Kill, crash_before
 from blackstart.faults.point import JUDGED_ROLES, repeated
 from blackstart.faults.scene import RESTART, RUN, Candidate, Scene, during
@@ -104,7 +105,7 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="
     def account(self, conducted: Conducted, first_tamper: int) -> Injected:
         """Fired means: at least one call was refused."""
         refusals = [one for one in conducted.firings if one.tamper_index == first_tamper and one.delivered]
-        note = f"{len(refusals)} calls were refused" if refusals else "it never needed more"
+        note = f"{plural(len(refusals), 'call')} refused" if refusals else "it never needed more"
         return Injected(
             fault=str(self),
             kind=self.kind,

@@ -18,6 +18,7 @@ import msgspec
 from blackstart.core.calibration import Calibration, CleanRun
 from blackstart.core.history import Injected
 from blackstart.core.trace import SOCKET, Operation
+from blackstart.core.units import plural
 from blackstart.faults.kill import crash_before
 from blackstart.faults.point import Point, spread, unplanned
 from blackstart.faults.scene import RESTART, RUN, Candidate, CannotInject, Scene, during, fired_in_gate
@@ -103,7 +104,7 @@ class Link(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="l
         if not account.fired:
             return account
         dropped, delayed = (conducted.packets.get(fate, 0) for fate in ("dropped", "delayed"))
-        note = f"{dropped} packets were dropped, {delayed} delayed" if dropped or delayed else "no packet met it"
+        note = f"{plural(dropped, 'packet')} dropped, {delayed} delayed" if dropped or delayed else "no packet met it"
         return msgspec.structs.replace(account, fired=int(bool(dropped or delayed)), note=note)
 
 

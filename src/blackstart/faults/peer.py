@@ -21,6 +21,7 @@ from blackstart.core.calibration import Calibration, CleanRun
 from blackstart.core.clock import SYSTEM
 from blackstart.core.history import Injected
 from blackstart.core.trace import Operation
+from blackstart.core.units import plural
 from blackstart.faults.kill import crash_before
 from blackstart.faults.point import Point, spread, unplanned
 from blackstart.faults.scene import (
@@ -129,7 +130,7 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="p
             return injected
         if peer is None or not (peer.hits or peer.refused):
             return msgspec.structs.replace(injected, fired=0, note="nothing passed that could have been hit")
-        told = "nobody listened" if peer.refused else f"{peer.hits} times something that passed was hit"
+        told = "nobody listened" if peer.refused else f"{plural(peer.hits, 'time')} something that passed was hit"
         if self.how == UNANSWERED:
             told = f"{peer.hits} SYN had no answer"
         return msgspec.structs.replace(injected, note=told)

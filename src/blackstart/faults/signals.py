@@ -17,6 +17,7 @@ import msgspec
 from blackstart.core.calibration import Calibration, CleanRun
 from blackstart.core.history import Injected
 from blackstart.core.trace import SOCKET, Operation
+from blackstart.core.units import plural
 from blackstart.faults.point import JUDGED_ROLES, Point, point_of
 from blackstart.faults.scene import RUN, Candidate, Scene, fired_in_gate
 from blackstart.targets import Conducted
@@ -74,10 +75,10 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag=
         sent = sum(number == self.number for number in conducted.signals)
         if self.point is None:
             sent -= self.number == signal.SIGTERM  # the order to stop itself
-            note = f"sent {sent} times" if sent > 0 else "it had ended before"
+            note = f"sent {plural(sent, 'time')}" if sent > 0 else "it had ended before"
             return Injected(fault=str(self), kind=self.kind, hits=sent, fired=max(sent, 0), note=note)
         found = fired_in_gate(self.kind, str(self), conducted, first_tamper, self.point.operation)
-        note = found.note or f"sent {sent} times before it had ended"
+        note = found.note or f"sent {plural(sent, 'time')} before it had ended"
         return msgspec.structs.replace(found, fired=min(found.fired, sent), note=note)
 
 

@@ -19,6 +19,7 @@ import msgspec
 from blackstart.core.calibration import Calibration, CleanRun
 from blackstart.core.history import Injected
 from blackstart.core.rule import parse
+from blackstart.core.units import plural
 from blackstart.faults.kill import crash_before
 from blackstart.faults.point import JUDGED_ROLES, Point, point_of, unplanned
 from blackstart.faults.scene import RESTART, RUN, Candidate, CannotInject, Scene, during, fired_in_gate
@@ -77,7 +78,7 @@ class Jump(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="t
         if wall.waits:
             note = "it waits until a time of the wall clock, which only the kernel's own clock could move"
             return msgspec.structs.replace(account, fired=0, note=note)
-        note = f"the time was read {wall.reads} times after the jump"
+        note = f"the time was read {plural(wall.reads, 'time')} after the jump"
         return msgspec.structs.replace(account, fired=min(wall.reads, 1), note=note)
 
 

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from blackstart.core.rule import Rule, Term, parse
+from blackstart.core.units import plural
 from blackstart.inprocess import arming, importing
 from blackstart.inprocess.errors import NeverFired, NotArmable
 from blackstart.inprocess.point import Point
@@ -61,7 +62,8 @@ class Children:
         if self.fired(name):
             return
         seen = f"{name}\tseen" in self._text()
-        reached = f"it was reached {self.hits(name)} times" if seen else "no child imported a module that has it"
+        often = plural(self.hits(name), "time")
+        reached = f"it was reached {often}" if seen else "no child imported a module that has it"
         raise NeverFired(
             f"{name} never fired in a child process", next_step=f"{reached}; may_miss=True if that is meant"
         )

@@ -13,6 +13,7 @@ from typing import Any
 
 from blackstart.core.randomness import Seed
 from blackstart.core.rule import Rule, RuleError, Term, parse, refuse
+from blackstart.core.units import plural
 from blackstart.core.verbs import near
 from blackstart.inprocess.effects import LINE_VERBS, LOG, Answer, Effects, Healing
 from blackstart.inprocess.errors import NeverFired, NotArmable
@@ -154,9 +155,9 @@ class Point:
             raise NeverFired(f"the rule {str(self.rule)!r} at {self._shown} never fired", next_step=self._why())
 
     def _why(self) -> str:
-        reached = f"the place was reached {self.hits} times" if self.hits else "the place was not reached"
+        reached = f"the place was reached {plural(self.hits, 'time')}" if self.hits else "the place was not reached"
         if self._outside:
-            reached += f" in the context that armed it, and outside of it {self._outside} times"
+            reached += f" in the context that armed it, and outside of it {plural(self._outside, 'time')}"
         return "; ".join([reached, *self.notes, "pass may_miss=True if that is meant"])
 
 

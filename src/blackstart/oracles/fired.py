@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from blackstart.core.calibration import Calibration
 from blackstart.core.history import History, Injected
+from blackstart.core.units import plural
 from blackstart.core.verdict import Verdict, passed, unknown
 
 NAME = "fired"
@@ -29,7 +30,7 @@ def judge(history: History, calibration: Calibration) -> tuple[Verdict, ...]:
 
 def _why_not(injected: Injected) -> str:
     if injected.fired < 1:
-        reason = injected.note or f"it acted at none of {injected.hits} calls"
+        reason = injected.note or f"it acted at none of {plural(injected.hits, 'call')}"
         return f"{injected.fault}{DID_NOT_FIRE}{reason}"
     if injected.matched is False:
         seen = f" ({injected.operation.call} {injected.operation.path})" if injected.operation else ""

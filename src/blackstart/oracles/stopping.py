@@ -6,6 +6,7 @@ nothing may be left that null stops never leave. A kill leaves things; only what
 
 from __future__ import annotations
 
+import re
 import signal
 
 from blackstart.core.calibration import Calibration
@@ -15,6 +16,12 @@ from blackstart.oracles.view import View
 
 NAME = "stop"
 _TRACEBACK = b"Traceback (most recent call last):"
+# The line with which other languages (Go, Rust, Java, JavaScript) tell that an exception ends the process; some also
+# print it where it is caught and logged, so the exit status must speak of it, too.
+_UNCAUGHT = re.compile(
+    r"^(panic: .*|fatal error: .*|thread '.*' panicked at .*|Exception in thread .*|Uncaught .*|\w*Error: .*\n +at .*)",
+    re.MULTILINE,
+)
 # What dies of these was told to, or does so by default.
 _ASKED = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL, signal.SIGPIPE})
 # What being told to stop looks like inside; runtimes log it of tasks that were cancelled in mid-work.
@@ -63,13 +70,21 @@ def _unclean(view: View, run: Run) -> list[Verdict]:
     if run.end.signal and run.end.signal not in _ASKED:
         return [failed(NAME, "crashed", f"told to stop, it dies of {signal.Signals(run.end.signal).name}")]
     said = b"".join(o.data for o in run.outputs if o.stream == "stderr" and o.at_s >= told_s)
-    if _TRACEBACK not in said or _TRACEBACK.decode() in view.clean.stderr:
+    if _TRACEBACK.decode() in view.clean.stderr:
         return []
-    last = said[said.rindex(_TRACEBACK) :].decode("utf-8", "replace").strip().splitlines()
-    what = next((line for line in last[1:] if not line.startswith(" ")), "an exception")
-    if what.split(":")[0].rpartition(".")[2] in _BEING_TOLD:
+    what = _exception(said, run.end.code not in (0, view.clean.code))
+    if not what or what.split(":")[0].rpartition(".")[2] in _BEING_TOLD:
         return []
     return [failed(NAME, "unclean", f"told to stop, it ends in an exception that nobody caught: {what[:200]}")]
+
+
+def _exception(said: bytes, is_bad_end: bool) -> str:
+    """The exception that nobody caught, as told on stderr; `` if none."""
+    if _TRACEBACK in said:
+        last = said[said.rindex(_TRACEBACK) :].decode("utf-8", "replace").strip().splitlines()
+        return next((line for line in last[1:] if not line.startswith(" ")), "an exception")
+    found = _UNCAUGHT.search(said.decode("utf-8", "replace")) if is_bad_end else None
+    return found[0].splitlines()[0] if found else ""
 
 
 def _left(view: View, run: Run) -> list[Verdict]:

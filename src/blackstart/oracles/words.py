@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from blackstart.core.reading import FileState
+from blackstart.core.units import plural
 from blackstart.oracles.compare import is_empty, leaves_of
 from blackstart.oracles.showing import apart, short, short_bytes
 
@@ -25,7 +26,7 @@ def _difference(path: str, seen: FileState | None, expected: FileState | None, w
     if seen is None:
         return f"{path} is missing; clean runs leave {amount(expected)} in it"
     if why:
-        return f"{path} {why}; it has {seen.size} bytes, clean runs leave {amount(expected)}"
+        return f"{path} {why}; it has {plural(seen.size, 'byte')}, clean runs leave {amount(expected)}"
     if expected is None:
         return f"{path} is there with {amount(seen)}; clean runs leave no such file"
     if is_empty(seen):
@@ -58,7 +59,7 @@ def amount(state: FileState | None) -> str:
         return "no file"
     content = state.content
     if content is None or not content.form or content.error or content.form == "bytes":
-        return f"{state.size} bytes"
+        return plural(state.size, "byte")
     if content.form == "sqlite":
         return _plural(len({place.rsplit("/", 1)[0] for place, _ in content.leaves if place.count("/") == 2}), "row")
     return _plural(content.count, "line" if content.form == "text" else "value")

@@ -17,6 +17,7 @@ from blackstart.core.frames import shown_frame
 from blackstart.core.history import DEADLINE, EXITED, KILLED, STOPPED, History, Life, Run, Wait
 from blackstart.core.options import Options
 from blackstart.core.reading import FileState, Image
+from blackstart.core.units import plural
 from blackstart.report.archive import LeftOut
 from blackstart.report.text import plain, shell_line
 
@@ -280,7 +281,7 @@ def _life_in_words(life: Life) -> Iterator[str]:
     if life.again:
         yield f"used once more after that: {sum(act.how == 'ok' for act in life.again)} of {len(life.again)} ok"
     for name, moments in sorted(life.effects.items()):
-        yield f"by itself it did {name} {len(moments)} times after that"
+        yield f"by itself it did {name} {plural(len(moments), 'time')} after that"
     if life.held_up is not None:
         yield f"told to stop, it did not in time: {wait_in_words(life.held_up)}"
 
@@ -322,13 +323,13 @@ def differences(before: Image, after: Image) -> Iterator[str]:
         elif new is None:
             yield f"{path}: gone"
         elif old is not None and (old.kind, old.digest, old.target) != (new.kind, new.digest, new.target):
-            yield f"{path}: changed, {old.size} to {new.size} bytes"
+            yield f"{path}: changed, {old.size} to {plural(new.size, 'byte')}"
         elif old is not None and old.mode != new.mode:
             yield f"{path}: its mode was {old.mode & 0o7777:04o} and is {new.mode & 0o7777:04o}"
 
 
 def _size(file: FileState) -> str:
-    return f", {file.size} bytes" if file.kind == "file" else f", a {file.kind}"
+    return f", {plural(file.size, 'byte')}" if file.kind == "file" else f", a {file.kind}"
 
 
 def _seeing(over: Handover) -> Iterator[str]:

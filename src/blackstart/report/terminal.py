@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from blackstart.core.frames import shown_frame
-from blackstart.core.units import format_duration
+from blackstart.core.units import format_duration, plural
 from blackstart.core.verdict import CONSEQUENCES
 from blackstart.report.folding import Fold, folded, ordered
 from blackstart.report.impact import sentences
@@ -84,7 +84,7 @@ def show_opening(out: Console, report: Report) -> None:
         _row(out, role, _listed(paths, ITEMS_MAX if role in ("state", "output") else 5))
     installed = sum(file.role == _INSTALLED for file in surface.files)
     if installed:
-        _row(out, _INSTALLED, f"{_count(installed, 'file')} of the program itself; not broken unless named")
+        _row(out, _INSTALLED, f"{plural(installed, 'file')} of the program itself; not broken unless named")
     for label, items in (
         ("databases", surface.databases),
         ("peers", surface.peers),
@@ -181,18 +181,18 @@ def ending(report: Report) -> str:
 def headline(report: Report) -> str:
     """How many findings there are, by consequence; where their absence proves nothing, just that."""
     if report.mode == "plan":
-        return f"{_count(len(report.trials.planned), 'trial')} planned, nothing was injected"
+        return f"{plural(len(report.trials.planned), 'trial')} planned, nothing was injected"
     found = Counter(finding.consequence for finding in report.findings if finding.counts)
     others = Counter(
         "known gap" if finding.known else finding.label for finding in report.findings if not finding.counts
     )
     parts = [f"{found[name]} {name}" for name in sorted(found, key=_place_of)]
-    rest = [_count(number, label).replace("policys", "policies") for label, number in sorted(others.items())]
+    rest = [plural(number, label).replace("policys", "policies") for label, number in sorted(others.items())]
     total = sum(found.values())
     places = len(folded(ordered(finding for finding in report.findings if finding.counts)))
     none = f"Undecided: {report.undecided}" if report.undecided else "No findings"
-    where = f" in {_count(places, 'place')}" if places < total else ""
-    text = f"{_count(total, 'finding')}{where}: {', '.join(parts)}" if total else none
+    where = f" in {plural(places, 'place')}" if places < total else ""
+    text = f"{plural(total, 'finding')}{where}: {', '.join(parts)}" if total else none
     return text + (f" (and {', '.join(rest)})" if rest else "")
 
 
@@ -202,7 +202,7 @@ def _by_role(files: Iterable[SurfaceFile]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {role: [] for role in order}
     for file in sorted(files, key=lambda file: (not file.path.startswith("$CWD"), file.path)):
         if file.role != _INSTALLED:
-            calls = f" ({_count(file.calls, 'call')})" if file.calls else ""
+            calls = f" ({plural(file.calls, 'call')})" if file.calls else ""
             found.setdefault(file.role, []).append(file.path + calls)
     return {role: paths for role, paths in found.items() if paths}
 
@@ -237,7 +237,7 @@ def _story(out: Console, fold: Fold) -> None:
     advice += [f"For {name}: {text}" for name, text in fold.more_advice]
     if advice:
         _row(out, "advice", _listed(advice, ADVICE_MAX))
-    counted = f" ({_count(finding.trials, 'trial')})" if finding.trials > 1 else ""
+    counted = f" ({plural(finding.trials, 'trial')})" if finding.trials > 1 else ""
     if finding.reproduced:
         _row(out, "reproduced", finding.reproduced + counted)
     if finding.replay:
@@ -278,7 +278,7 @@ def _trials(out: Console, report: Report) -> None:
     trials, calibration = report.trials, report.calibration
     _heading(out, "Trials")
     summary = f"{trials.total} in {format_duration(round(report.elapsed_s, 1))}"
-    clean = f"{_count(calibration.clean_runs, 'clean run')} and {_count(calibration.null_trials, 'null trial')}"
+    clean = f"{plural(calibration.clean_runs, 'clean run')} and {plural(calibration.null_trials, 'null trial')}"
     _row(out, "total", f"{summary}, after {clean}")
     if trials.kinds:
         table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
@@ -337,10 +337,6 @@ def _door(door: ReportDoor) -> str:
 
 def _omission(item: Omission) -> str:
     return f"{item.what}: {item.why}" if item.why else item.what
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _listed(items: Sequence[str], most: int = ITEMS_MAX) -> list[str]:

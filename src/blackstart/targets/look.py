@@ -63,6 +63,10 @@ _SENDING = frozenset("write writev sendto sendmsg connect".split())
 # FUTEX_WAIT_BITSET, FUTEX_LOCK_PI, FUTEX_WAIT_REQUEUE_PI, FUTEX_LOCK_PI2 take an absolute time.
 _ABSOLUTE_FUTEX, _LOCK_PI, _FUTEX_REALTIME = frozenset((6, 9, 11, 13)), 6, 256
 HIDDEN_S, KEPT_MAX_S = 60.0, 600.0
+# With nothing to do and no timer set, Go's runtime lets its monitor sleep for half of the two minutes between forced
+# collections: FUTEX_WAIT with a relative 60 s, to the nanosecond. What C libraries wait for has an absolute end, or a
+# rest of one.
+_FUTEX_WAIT, _MONITOR_S = 0, 60.0
 # How TCP_INFO calls a connection whose SYN has no answer yet, and where in it the segments stand that have none; a SYN
 # is sent again after 1 s, 2 s, 4 s ... and at most two minutes (include/uapi/linux/tcp.h, TCP_RTO_MAX).
 _SYN_SENT, _UNACKED_AT, _RESEND_MAX_S = 2, 24, 120
@@ -73,7 +77,8 @@ class ThreadWait(msgspec.Struct, frozen=True, kw_only=True):
     """One thread: its id and state letter, the call it waits in and on what, how often it waited so far;
     limit_s: how long this wait may still last, of a relative limit how long it lasts in all; None: for ever;
     is_kept: whether TCP gives its connection up once the peer's machine is gone, which one that is merely silent puts
-    off; is_gated: whether it is the gate that it waits for.
+    off; is_gated: whether it is the gate that it waits for; is_monitor: whether it is a language runtime's own monitor,
+    which wakes nobody.
     """
 
     thread: int
@@ -84,6 +89,7 @@ class ThreadWait(msgspec.Struct, frozen=True, kw_only=True):
     switches: int = 0
     is_kept: bool = False
     is_gated: bool = False
+    is_monitor: bool = False
 
 
 class _Limit(NamedTuple):
@@ -135,7 +141,8 @@ def is_ready_to_run(seen: Look) -> bool:
 
 def longest(seen: Look, since: Collection[tuple[int, str, int]]) -> float:
     """The longest limit of all waits that are not among those seen earlier, in seconds; 0 where none has a limit."""
-    return max((t.limit_s or 0.0 for t in seen.threads if (t.thread, t.call, t.switches) not in since), default=0.0)
+    new = (t for t in seen.threads if not t.is_monitor and (t.thread, t.call, t.switches) not in since)
+    return max((t.limit_s or 0.0 for t in new), default=0.0)
 
 
 def waits(seen: Look) -> set[tuple[int, str, int]]:
@@ -191,6 +198,7 @@ def _thread(pid: int, thread: int, timer_s: float | None) -> ThreadWait:
         words = file.read().split()
         if words and words[0].isdigit():
             call, path, limit = _wait(pid, int(words[0]), [int(word, 16) for word in words[1:7]])
+    is_monitor = call == "futex" and limit.seconds == _MONITOR_S and int(words[2], 16) & 127 == _FUTEX_WAIT
     limit_s = limit.seconds
     if call in _ON_MANY and timer_s is not None:
         limit_s = timer_s if limit_s is None else min(limit_s, timer_s)
@@ -203,6 +211,7 @@ def _thread(pid: int, thread: int, timer_s: float | None) -> ThreadWait:
         switches=switches,
         is_kept=limit.is_kept,
         is_gated=state in _WAITING_IN_GATE and _is_gated(base),
+        is_monitor=is_monitor,
     )
 
 

@@ -239,7 +239,7 @@ class _Serving(Start):
             if is_well or is_told or begins_s >= began_s + self.duty.again_max_s:
                 break
             self._until(_after(self.elapsed_s, AGAIN_S), AGAIN_S + 1)
-        pause_s = max((thread.limit_s or 0.0 for thread in self._look_now().threads), default=0.0)
+        pause_s = longest(self._look_now(), ())
         self.life = msgspec.structs.replace(self.life, pause_s=pause_s)
 
     def _again_and_again(self) -> None:
@@ -333,6 +333,7 @@ class _Serving(Start):
         if self._until(self._asker.ask, self.duty.settle_s, look_s=0.0) is None and not self.is_down:
             self._note(again_s=self.elapsed_s())
         if self.life.again_s >= 0 and self.duty.watch_s and self.supervisor:
+            self._rest()  # what it does for whoever asked whether it is ready it does not do by itself
             self._by_itself(self.supervisor.trace)
         tried = census.effort(self.sandbox.census()) != before or is_ready_to_run(self._look_now())
         self.life = msgspec.structs.replace(self.life, tried=tried)

@@ -20,8 +20,6 @@ from blackstart.targets.look import Look, ThreadWait
 BLOCKED_S, BUSY_S, BUSY_SHARE, QUIET_SHARE = 2.0, 5.0, 0.9, 0.02
 # So often in that time, and seen at it so often, whoever waits for the gate again and again does nothing else.
 TURNS_MIN, LOOKS_MIN = 100, 8
-# A language runtime's own monitor sleeps so long at a time while all else is held up (Go: 60 s); it wakes nobody.
-MONITOR_S = 59.0
 LIMIT_GRACE_S, REPEAT_S, REPEAT_ROUNDS = 3.0, 30.0, 10
 FOREWARNED_S = 5.0
 
@@ -148,16 +146,15 @@ class Diagnosis:
     def _stuck(self, seen: Look) -> Wait | None:
         """Nobody will go on by itself: blocked, past the own limit, or not before the end of our patience."""
         earlier = self._since(seen, BLOCKED_S)
-        waiting = [t for t in seen.threads if t.call not in _CHILD_WAITS]
+        waiting = [t for t in seen.threads if t.call not in _CHILD_WAITS and not t.is_monitor]
         if not earlier or not waiting or _share(earlier, seen) > QUIET_SHARE:
             return None
         if not all(t.state in _WAITING and self._is_over(seen, t) for t in waiting):
             return None
         timed = [t for t in waiting if self._limit(t) is not None]
-        held = [t for t in waiting if self._limit(t) is None and t.call != "futex"]
-        if held and all(t.call == "futex" and (self._limit(t) or 0) >= MONITOR_S for t in timed):
-            return self._wait("blocked", seen, held[0])
-        return self._wait("timed", seen, timed[0]) if timed else self._wait("blocked", seen, waiting[0])
+        if timed:
+            return self._wait("timed", seen, timed[0])
+        return self._wait("blocked", seen, next((t for t in waiting if t.call != "futex"), waiting[0]))
 
     def _is_over(self, seen: Look, thread: ThreadWait) -> bool:
         age_s, limit_s = self._age_s(seen, thread), self._limit(thread)

@@ -75,6 +75,25 @@ def test_the_limit_of_a_wait_is_read(
             assert limit_s - WITHIN_S < seen.threads[0].limit_s <= limit_s
 
 
+# FUTEX_WAIT with a relative limit, as Go's runtime waits; Python, as the C library does, waits until a moment.
+RAW = """
+import ctypes, platform
+number = {{"x86_64": 202, "aarch64": 98}}[platform.machine()]
+word, limit = ctypes.c_int(0), (ctypes.c_long * 2)({}, 0)
+ctypes.CDLL(None).syscall(number, ctypes.byref(word), 0, 0, ctypes.byref(limit), None, 0)
+"""
+
+
+@pytest.mark.parametrize(
+    ("script", "is_monitor"),
+    [(RAW.format(60), True), (RAW.format(50), False), ("threading.Event().wait(60)", False)],
+    ids=["60 s", "50 s", "until a moment"],
+)
+def test_a_runtimes_monitor_is_told_from_a_wait_of_its_length(script: str, is_monitor: bool, tmp_path: Path) -> None:
+    with waiting(READY + script, tmp_path) as process:
+        assert look_until(process, "futex").threads[0].is_monitor is is_monitor
+
+
 def test_a_lock_is_named_by_its_file(tmp_path: Path) -> None:
     with (tmp_path / "lock").open("w") as held:
         import fcntl

@@ -85,7 +85,7 @@ def test_merge_brings_the_runs_of_another_directory(place: Path, tmp_path_factor
     other = tmp_path_factory.mktemp("other")
     blackstart(other, "run", "--", "elsewhere")
     ended = blackstart(place, "merge", str(other))
-    assert "1 runs copied, 0 were here, 0 not finished" in ended.stdout.decode()
+    assert "1 run copied, 0 were here, 0 not finished" in ended.stdout.decode()
     assert b"elsewhere" in blackstart(place, "report", "2").stdout
 
 

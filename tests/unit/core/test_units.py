@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from blackstart.core.units import UnitError, format_duration, format_size, parse_duration, parse_size
+from blackstart.core.units import UnitError, format_duration, format_size, parse_duration, parse_size, plural
 
 
 @pytest.mark.parametrize(
@@ -88,3 +88,7 @@ def test_a_bad_size_is_refused(text: str, message: str) -> None:
 )
 def test_a_size_is_written_exactly(size: int, text: str) -> None:
     assert format_size(size) == text
+
+
+def test_one_of_a_thing_has_no_plural() -> None:
+    assert [plural(number, "run") for number in (0, 1, 2)] == ["0 runs", "1 run", "2 runs"]

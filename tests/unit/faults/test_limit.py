@@ -84,7 +84,7 @@ def test_it_fired_only_if_something_was_refused() -> None:
     fault = Limit(what=DESCRIPTORS, most=64)
     assert fault.account(conducted((1, "")), 0).fired == 0
     account = fault.account(conducted((1, ""), (0, ""), (0, "")), 0)
-    assert (account.fired, account.note) == (2, "2 calls were refused")
+    assert (account.fired, account.note) == (2, "2 calls refused")
     assert account.operation is not None
 
 

@@ -244,7 +244,7 @@ def test_each_injection_is_a_log_record(shop: ModuleType, caplog: pytest.LogCapt
 
 
 def test_a_rule_that_never_fired_is_an_error_unless_that_is_meant(shop: ModuleType) -> None:
-    with pytest.raises(inprocess.NeverFired, match="reached 1 times"), armed("in-static", "@2 return(1)"):
+    with pytest.raises(inprocess.NeverFired, match="reached 1 time"), armed("in-static", "@2 return(1)"):
         shop.Child.static()
     with armed("in-static", "@2 return(1)", may_miss=True), armed("in-method", "off"):
         shop.Child.static()

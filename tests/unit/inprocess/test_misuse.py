@@ -302,7 +302,7 @@ def test_a_call_of_failpoint_is_found_however_it_is_imported(load: Load) -> None
 
 def test_hits_outside_of_the_context_are_told(load: Load) -> None:
     module = load("def f():\n    # failpoint: elsewhere\n    return 1\n")
-    with pytest.raises(inprocess.NeverFired, match="outside of it 1 times"), armed("elsewhere", ANY, scope="context"):
+    with pytest.raises(inprocess.NeverFired, match="outside of it 1 time"), armed("elsewhere", ANY, scope="context"):
         thread = threading.Thread(target=module.f)
         thread.start()
         thread.join()

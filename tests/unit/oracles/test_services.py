@@ -176,6 +176,25 @@ def test_an_exception_on_the_way_out_is_unclean_and_one_before_is_not() -> None:
         assert one(stopping.judge(trial(run), SERVICE)) == (PASSED, "")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "panic: open last: no space left on device\n\ngoroutine 1 [running]:\nmain.main()\n",
+        "thread 'main' panicked at 'no space', src/main.rs:7:5\n",
+        'Exception in thread "main" java.lang.IllegalStateException: no space\n\tat App.stop(App.java:7)\n',
+        "/w/app.js:7\n    throw new Error('no space')\n    ^\n\nError: no space\n    at stop (/w/app.js:7:11)\n",
+    ],
+)
+def test_an_exception_of_another_language_is_unclean_where_the_exit_status_says_so(text: str) -> None:
+    for code, found in ((2, (FAILED, "unclean")), (0, (PASSED, ""))):
+        said = (Output(stream="stderr", data=text.encode(), at_s=1.05),)
+        run = start("run", outputs=said, end=End(how=STOPPED, code=code, elapsed_s=1.1))
+        assert one(stopping.judge(trial(run), SERVICE)) == found
+    told = (Output(stream="stderr", data=b"save: Error: no space, panic: none\n", at_s=1.05),)
+    ended = start("run", outputs=told, end=End(how=STOPPED, code=1, elapsed_s=1.1))
+    assert one(stopping.judge(trial(ended), SERVICE)) == (PASSED, "")
+
+
 def test_dying_of_term_is_no_crash_and_dying_of_a_fault_is() -> None:
     for number, found in ((signal.SIGTERM, (PASSED, "")), (signal.SIGSEGV, (FAILED, "crashed"))):
         run = start("run", end=End(how=STOPPED, signal=number, elapsed_s=1.1))

@@ -256,7 +256,7 @@ def test_what_never_fired_and_what_leaks_fails_a_test(tmp_path: Path) -> None:
         "def test_clean(leaks):\n    os.close(os.dup(0))\n",
     )
     assert "json.loads never fired" in shown
-    assert "the place was reached 1 times" in shown
+    assert "the place was reached 1 time" in shown
     assert "left behind: descriptor" in shown
     assert "a faulty module never fired" in shown
     assert "1 failed, 5 passed, 1 skipped, 3 errors" in shown

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from blackstart.core.history import Wait
 from blackstart.targets import Diagnosis, Look, Patience, ThreadWait
-from blackstart.targets.look import is_at_rest
+from blackstart.targets.look import is_at_rest, longest
 
 STEP_S = 0.25
 
@@ -57,6 +57,20 @@ def test_every_thread_must_be_blocked() -> None:
 def test_who_waits_for_a_child_is_not_the_culprit() -> None:
     wait, _ = watch(lambda now: [thread("wait4"), thread("flock", number=2)])
     assert (wait.state, wait.call) == ("blocked", "flock")
+
+
+@pytest.mark.parametrize("is_monitor, state, call", [(True, "blocked", "epoll_pwait"), (False, "timed", "futex")])
+def test_a_runtimes_monitor_keeps_nobody_from_being_blocked(is_monitor: bool, state: str, call: str) -> None:
+    monitor = ThreadWait(thread=2, state="S", call="futex", limit_s=60.0, switches=7, is_monitor=is_monitor)
+    wait, _ = watch(lambda now: [thread("futex"), thread("epoll_pwait", number=3), monitor], until_s=40.0)
+    assert (wait.state, wait.call) == (state, call)
+
+
+def test_a_runtimes_monitor_is_no_back_off() -> None:
+    monitor = ThreadWait(thread=2, state="S", call="futex", limit_s=60.0, switches=7, is_monitor=True)
+    pausing = thread("futex", limit_s=30.0, number=3)
+    assert longest(Look(at_s=0.0, cpu_s=0.0, threads=(monitor,)), ()) == 0.0
+    assert longest(Look(at_s=0.0, cpu_s=0.0, threads=(monitor, pausing)), ()) == 30.0
 
 
 def test_a_stopped_process_is_blocked() -> None:
