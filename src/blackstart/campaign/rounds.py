@@ -21,10 +21,12 @@ def wanted(task: Task, outcome: Outcome, tally: Tally, budget: Budget) -> Task |
     """The same trial with rounds, where it left what no other one did, and the time for that is there."""
     if not outcome.suspicion or outcome.suspicion in tally.suspected or len(tally.suspected) >= ROUNDS_MAX:
         return None
-    if len(task.plan.faults) != 1 or STARTS * task.took_s > max(SHARE_MAX * budget.total_s, 0.0):
+    if len(task.plan.faults) != 1 or (_is_held(outcome) and task.plan.kind not in WITHIN_KINDS):
+        return None  # over several starts what is held could not add up
+    if STARTS * task.took_s > SHARE_MAX * budget.total_s:
+        tally.postponed.setdefault(outcome.suspicion, STARTS * task.took_s / SHARE_MAX)
         return None
-    if _is_held(outcome) and task.plan.kind not in WITHIN_KINDS:
-        return None  # over several starts it could not add up
+    tally.postponed.pop(outcome.suspicion, None)
     tally.suspected.add(outcome.suspicion)
     return Task(msgspec.structs.replace(task.plan, rounds=ROUNDS), "confirm")
 

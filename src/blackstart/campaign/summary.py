@@ -18,6 +18,7 @@ from blackstart.campaign.observe import Observation
 from blackstart.campaign.tally import NOT_FIRED, Suspicion, Tally
 from blackstart.core.masking import ROOTED
 from blackstart.core.options import Options
+from blackstart.core.units import format_duration
 from blackstart.core.verdict import DEFECT, FAILED, PASSED, UNKNOWN
 from blackstart.faults import Candidate
 from blackstart.findings import Finding as Cause
@@ -90,8 +91,8 @@ def report_of(
         coverage=_coverage(tally, seen, findings),
         impact=impacts(tally.samples, repeats=seen.calibration.repeats),
         muted=tuple(Omission(what=what, why=why) for what, why in sorted(tally.muted.items())),
-        uncovered=(*_uncovered(seen), *unproven, *_handlers(tally)),
-        notes=(*seen.notes, *_common(tally.unknown), *_unrepeated(tally), *_entered(tally)),
+        uncovered=(*_uncovered(seen), *_stop(seen), *unproven, *_handlers(tally)),
+        notes=(*seen.notes, *_common(tally.unknown), *_unrepeated(tally), *_postponed(tally), *_entered(tally)),
         exit_status=status,
         undecided=_undecided(campaign) if status == 3 else "",
     )
@@ -152,6 +153,13 @@ def _uncovered(seen: Observation) -> tuple[Omission, ...]:
         *(Omission(what=what, why=why) for what, why in seen.surface.uncovered.items()),
         *(Omission(what=path, why="it differs in each clean run and cannot be masked") for path in hopeless),
     )
+
+
+def _stop(seen: Observation) -> tuple[Omission, ...]:
+    """How a service stops is not judged where it goes on when it is told to, though nothing is broken."""
+    if any(clean.life is not None and clean.life.held_up is not None for clean in seen.calibration.chain):
+        return (Omission(what="how it stops", why="it does not end on TERM, even undisturbed"),)
+    return ()
 
 
 def _calibration(seen: Observation, tally: Tally) -> CalibrationSummary:
@@ -261,6 +269,15 @@ def _unrepeated(tally: Tally) -> list[str]:
     ]
     more = [f"… and {len(seen) - UNREPEATED_MAX} more that were seen once"] if len(seen) > UNREPEATED_MAX else []
     return seen[:UNREPEATED_MAX] + more
+
+
+def _postponed(tally: Tally) -> list[str]:
+    """What clean runs do not leave, and was not done again and again, which alone tells whether it adds up."""
+    return [
+        f"{what}: more than clean runs leave, seen once; whether it adds up was not tried "
+        f"(--budget {format_duration(math.ceil(seconds))} would do)"
+        for what, seconds in list(tally.postponed.items())[:UNREPEATED_MAX]
+    ]
 
 
 def finding_of(suspicion: Suspicion, options: Options) -> Finding:

@@ -72,6 +72,7 @@ class Tally:
     leases: set[tuple[str, ...]] = field(default_factory=set)  # files that were seen to be locks with a time limit
     eased: dict[str, str] = field(default_factory=dict)  # the cause of a defect -> that of the note it turned out to be
     suspected: set[str] = field(default_factory=set)  # what was tried again and again, as it may add up
+    postponed: dict[str, float] = field(default_factory=dict)  # what may add up -> the budget that trying it takes
     measures: Counter[str] = field(default_factory=Counter)  # trials by kind that use a service once more after healing
     handlers: dict[tuple[str, int, str], bool] = field(default_factory=dict)  # (path, line, what) -> ever entered
     untraced: dict[str, Plan] = field(default_factory=dict)  # by sort of fault, the trial to be traced

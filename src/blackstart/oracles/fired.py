@@ -14,7 +14,7 @@ DID_NOT_FIRE = " did not fire: "
 def judge(history: History, calibration: Calibration) -> tuple[Verdict, ...]:
     """Passed if every planned fault acted on the operation it was planned for; else unknown, never failed."""
     if history.trouble:
-        return (unknown(NAME, f"the sandbox could not do what the target asked: {history.trouble}"),)
+        return (unknown(NAME, f"nothing can be said of this trial: {history.trouble}"),)
     if history.kind in ("null", "placebo"):
         return (passed(NAME),)
     if not history.injected:

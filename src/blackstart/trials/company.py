@@ -121,9 +121,10 @@ class Company:
             if status is not None or SYSTEM.monotonic() > end_s:
                 SYSTEM.sleep(_TICK_S)
                 said = aside.pipes.text("stderr") or aside.pipes.text("stdout")
+                code = "" if status is None else f" (exit status {os.waitstatus_to_exitcode(status)})"
                 raise BlackstartError(
                     f"the companion {command.argv[-1]!r} "
-                    + ("ended before the target was started" if status is not None else "does not listen on anything"),
+                    + (f"ended before the target was started{code}" if code else "does not listen on anything"),
                     where=" | ".join(said.strip().splitlines()[-3:]),
                     next_step="make --with name a program that stays in the foreground and listens on a port",
                     exit_status=3,

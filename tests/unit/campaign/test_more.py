@@ -59,6 +59,8 @@ def test_what_may_add_up_is_tried_again_once_and_only_where_there_is_time() -> N
     assert why(first) == ["confirm"] and first[0].plan.rounds == rounds.ROUNDS
     assert not list(more.tasks(Task(plan(), "trial"), outcome("files a"), tally, budget()))
     assert not list(more.tasks(Task(plan(), "trial", took_s=60.0), outcome("files b"), tally, budget()))
+    assert tally.postponed == {"files b": 3840.0}, "what was not tried for want of time is told"
+    assert list(more.tasks(Task(plan(), "trial"), outcome("files b"), tally, budget())) and not tally.postponed
 
 
 def test_the_tracer_begins_with_a_null_trial_and_stops_where_there_is_nothing_to_trace() -> None:

@@ -11,7 +11,8 @@ from blackstart.campaign import summary
 from blackstart.campaign.campaign import Campaign
 from blackstart.campaign.execute import Queue, Task
 from blackstart.campaign.tally import NOT_FIRED
-from blackstart.core.calibration import Calibration, Mask
+from blackstart.core.calibration import Calibration, CleanRun, Mask
+from blackstart.core.history import Life, Wait
 from blackstart.core.verdict import FAILED, NOTE, PASSED, POLICY, UNKNOWN, Verdict, failed, passed
 from blackstart.guard import Door
 from blackstart.report.model import Report
@@ -38,6 +39,22 @@ def shown(made: Campaign, *verdicts: Verdict, repeats: int = 2) -> None:
     for number, task in enumerate(tasks):
         again = verdicts if number < repeats else ()
         made.take(task, outcome(plan(), passed("fired"), *again), queue)
+
+
+def test_what_may_add_up_and_was_not_tried_for_want_of_time_is_told() -> None:
+    made, _, _ = campaign()
+    made.tally.postponed["files $CWD/new-*"] = 299.2
+    told = report(made).notes[-1]
+    assert "files $CWD/new-*" in told and "--budget 5m would do" in told
+
+
+@pytest.mark.parametrize("held_up, told", [(Wait(state="working"), ["how it stops"]), (None, [])])
+def test_how_a_service_stops_is_not_covered_where_it_never_ends_on_term(held_up: Wait | None, told: list[str]) -> None:
+    seen = observation()
+    clean = CleanRun(start="S0", code=0, elapsed_s=1.0, life=Life(held_up=held_up))
+    seen.calibration = msgspec.structs.replace(seen.calibration, chain=(clean,))
+    made, _, _ = campaign()
+    assert [one.what for one in report(made, seen).uncovered] == told
 
 
 def counted(made: Campaign, **counts: int) -> None:
