@@ -54,10 +54,17 @@ def disk(
                 ) from None
             told = [f"{root} as the cut left it: {target}" for root, target in roots]
         words = [line for one in cuts if one.cut is not None for line in in_words(one.cut)]
-        command = shlex.join(options.command)
-        return [*told, *words, f"restart: cd {seen.bench.command.cwd} && {command}"]
+        return [*told, *words, _restart(place, str(seen.bench.command.cwd), shlex.join(options.command))]
     finally:
         seen.zygote.close()
+
+
+def _restart(place: str, cwd: str, command: str) -> str:
+    """How to start the program on the disk, and not on what the machine has."""
+    here = os.path.join(place, cwd.strip("/"))
+    if os.path.isdir(here):
+        return f"restart on it: cd {shlex.quote(here)} && {command}"
+    return f"restart, once this stands in its place: cd {shlex.quote(cwd)} && {command}"
 
 
 def write_state(zygote: Zygote, layout: Layout, image: str, place: str, copier: Copier) -> list[tuple[str, str]]:

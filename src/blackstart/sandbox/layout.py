@@ -86,10 +86,10 @@ def _state_directory(path: str) -> str:
         raise BlackstartError(
             "a state directory is no directory", where=path, next_step="name the directory in which the state lies"
         )
-    if below(resolved, ("/proc", "/sys", "/dev")) or resolved in ("/", "/tmp", "/var/tmp", "/run"):
-        raise BlackstartError(
-            "this directory cannot be a state directory", where=resolved, next_step="name a directory inside it"
-        )
+    made_anew = below(resolved, ("/proc", "/sys", "/dev"))
+    if made_anew or resolved in ("/", "/tmp", "/var/tmp", "/run"):
+        step = "keep the state elsewhere: each trial makes this anew" if made_anew else "name a directory inside it"
+        raise BlackstartError("this directory cannot be a state directory", where=resolved, next_step=step)
     return resolved
 
 

@@ -68,6 +68,8 @@ def test_without_fsync_the_line_is_named_and_the_disk_can_be_written_out(tmp_pat
     with pytest.raises(ValueError):
         json.loads(broken.read_bytes())
     assert os.path.samefile(broken.parent / "a", broken.parent / "b")
+    here = tmp_path.resolve()
+    assert f"restart on it: cd {here}/disk{here} && " in written.stdout
     assert blackstart(tmp_path, "power", "image", torn["id"], "disk").returncode == 2, "never over what is there"
     assert blackstart(tmp_path, "export", torn["id"], "e.tar.gz").returncode == 0
     with tarfile.open(tmp_path / "e.tar.gz") as archive:
