@@ -51,6 +51,9 @@ static void give(int f, const char *name) {
     rest();
 }
 
+/* A commit that the program did not ask for: another's sync, or the timer. The recording on the host has none. */
+static void commit(void) { if (pause_ms) sync(); }
+
 static void copy(int from, int to, size_t size) {
     while (size) {
         ssize_t done = copy_file_range(from, NULL, to, NULL, size, 0);
@@ -143,6 +146,17 @@ static int work(int number) {
         f = file("log", O_APPEND); put(f, 'K', 2000, -1);
         f = file("d", 0); put(f, 'M', 50, 20); fsync(f);
         pause_ms = n; rest();
+        break;
+    case 22: /* an object is synced under a temporary name, then linked; a reference to it is synced and renamed */
+        mkdir("obj", 0755); f = file("obj/t", O_CREAT); put(f, 'N', 3000, -1); fsync(f); close(f); commit();
+        if (link("obj/t", "obj/o")) return 4;
+        unlink("obj/t"); replace("d", 'O', 41, 1);
+        f = file("a", 0); put(f, 'P', 4096, 0); fsync(f); rest();
+        break;
+    case 23: /* a journal that is removed when all is done, and nothing is synced */
+        mkdir("sub", 0755); f = file("sub/j", O_CREAT); put(f, 'Q', 300, -1); close(f); rest();
+        rename("log", "old"); rest(); replace("d", 'R', 5000, 0); f = file("a", 0); put(f, 'S', 4096, 4096); rest();
+        unlink("sub/j"); rest(); rmdir("sub"); rest(); rename("old", "new"); rest();
         break;
     default: return 3;
     }

@@ -15,7 +15,7 @@ from blackstart.power.tree import DIRECTORY
 from blackstart.testing import record
 from tests.machines.guest import NO_WRITE_BACK, Disk, Guest, Log, cuts_of
 
-WORKLOADS = tuple(range(1, 22))
+WORKLOADS = tuple(range(1, 24))
 # Different cuts of one file system at least, and of one workload at most.
 CUTS_MIN = int(os.environ.get("BLACKSTART_MACHINE_CUTS", "200"))
 CUTS_OF_WORKLOAD_MAX = 30
@@ -109,3 +109,25 @@ def test_zeros_stand_where_a_file_grew_in_its_last_block_by_the_model_as_really(
     (seen,) = guest.pictures(system, [Log(bases[disk.name], logged, cuts_of(logged, CUTS_OF_WORKLOAD_MAX, seed=1))])
     zeros = f"log{shown(b'L' * 5000 + bytes(2000))}"
     assert any(zeros in one.split() for one in seen) == MODELS[system].zero_tail, set(seen)
+
+
+def test_btrfs_keeps_a_renamed_reference_without_the_link_that_it_leads_to_by_the_model_as_really(
+    guest: Guest, recordings: dict[int, Recording], tmp_path: Path
+) -> None:
+    """A commit falls between the sync of an object and its link: the log knows the object no more, and a later sync
+    takes the renamed reference along, but not the link.
+    """
+    start_state(tmp_path / "start")
+    disk = Disk("btrfs", 22)
+    bases = {disk.name: guest.make(disk, tmp_path / "start")}
+    # Else each second's commit by the timer has all.
+    logged = guest.record([disk], bases, pause_ms=1)[disk.name]
+    (seen,) = guest.pictures("btrfs", [Log(bases[disk.name], logged, cuts_of(logged, CUTS_OF_WORKLOAD_MAX, seed=1))])
+
+    def is_torn(one: str) -> bool:
+        entries = one.split()
+        return f"d{shown(b'O' * 41)}" in entries and not any(entry.startswith("obj/o") for entry in entries)
+
+    assert any(map(is_torn, seen)), set(seen)
+    assert any(map(is_torn, possible(recordings[22], "btrfs")))
+    assert not any(map(is_torn, possible(recordings[22], "ext4")))

@@ -94,8 +94,9 @@ def _quiet_moments(recording: Recording) -> list[int]:
         if call.startswith(("rename", "unlink")) or following.startswith(("rename", "unlink")):
             quiet.add(cut)
     outputs = {c for c in quiet if micros[c - 1].kind in (OUTPUT,) or (c < len(micros) and micros[c].kind == OUTPUT)}
-    rest = sorted(quiet - outputs - {len(micros)})
+    end = recording.last_cut
+    rest = sorted(quiet - outputs - {end})
     step = max(1, -(-len(rest) // ANSWERS_MAX))
     chosen_outputs = sorted(outputs)
     keep = max(1, -(-len(chosen_outputs) // (2 * ANSWERS_MAX)))
-    return sorted({*rest[::step], *chosen_outputs[::keep], len(micros)})
+    return sorted({*rest[::step], *chosen_outputs[::keep], end})

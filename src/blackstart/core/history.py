@@ -122,7 +122,8 @@ class Cut(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     only_last_name: all bytes that were promised had been synced, only names are missing, at most one acknowledgement
     came after them; steps: how many micro-operations are missing; paths: masked, of the operations they belong to;
     moved: what is missing was written under another name than its file has now; appended: all by appending to a file;
-    again: a sync that had failed was called once more on that file.
+    again: a sync that had failed was called once more on that file; unordered: names are missing, and of the rest only
+    what cannot be there without them, while something that was done after them is there.
     """
 
     model: str
@@ -139,6 +140,7 @@ class Cut(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     moved: bool = False
     appended: bool = False
     again: bool = False
+    unordered: bool = False
 
 
 class Injected(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

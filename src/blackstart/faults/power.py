@@ -49,6 +49,8 @@ USUAL = (*REAL, "posix")
 STATES_MAX = 400
 # A file of megabytes that is made anew in small writes gives thousands of steps, and each state costs as many.
 LOOKED_AT_MIN, STEPS_MAX = 50, 2_000_000
+# What a mere kill leaves is told apart up to here; some of it is tried with the rest where a program does more.
+KILLS_STEPS_MAX = 10_000_000
 NAMED_MAX = 12
 BYTES = (DATA, GROW, CUT)
 
@@ -208,11 +210,12 @@ def describe(recording: Recording, state: State) -> Cut:
     by_operation: dict[int, list[Micro]] = {}
     for step in lost:
         by_operation.setdefault(step.operation, []).append(step)
-    words = [_in_words(recording, index, steps) for index, steps in by_operation.items()]
     dropped = still_missing(recording, state)
-    words = [*_dropped(recording, dropped), *words]
-    if len(words) > NAMED_MAX:
-        words = [*words[:NAMED_MAX], f"and {len(words) - NAMED_MAX} more"]
+    words = _dropped(recording, dropped)
+    named = NAMED_MAX - len(words)
+    words += [_in_words(recording, index, steps) for index, steps in islice(by_operation.items(), named)]
+    if len(by_operation) > named:
+        words.append(f"and {len(by_operation) - named} more")
     kinds = dict.fromkeys("entry" if s.kind in (LINK, UNLINK) else s.kind for s in lost)
     if dropped:
         kinds = {"dropped": None, **kinds}
@@ -240,6 +243,7 @@ def describe(recording: Recording, state: State) -> Cut:
         moved=_is_moved(recording, state, lost),
         appended=_is_appended(recording, lost),
         again=_is_synced_again(recording, state),
+        unordered=not torn and not dropped and _is_unordered(recording, state, lost),
     )
 
 
@@ -253,6 +257,18 @@ def _is_appended(recording: Recording, lost: list[Micro]) -> bool:
         for step in lost
     )
     return bool(lost) and all(by_appending)
+
+
+def _is_unordered(recording: Recording, state: State, lost: list[Micro]) -> bool:
+    """Whether all that is missing for its own sake are names, and something later is on the disk."""
+    order = recording.order(model(state.model))
+    missing = sum(1 << step.index for step in lost)
+    first = []
+    for step in lost:
+        together = sum(1 << index for index in recording.steps_of[step.operation])
+        if not order.needs[step.index] & missing & ~together:
+            first.append(step)
+    return bool(first) and all(s.kind in (LINK, UNLINK) for s in first) and state.mask >> first[0].index != 0
 
 
 def _is_synced_again(recording: Recording, state: State) -> bool:
@@ -352,7 +368,8 @@ def states(
     """
     seen: set[int] = set()
     if models != ("kill9",):
-        for _ in Explorer(recording, MODELS["kill9"], seen=seen, limit=limit).states():
+        known = limit or KILLS_STEPS_MAX // max(1, len(recording.micros))
+        for _ in Explorer(recording, MODELS["kill9"], seen=seen, limit=known).states():
             pass
     names = [name for name in models or USUAL if model(name).syncs != "failing"]
     explorers: list[Any] = [

@@ -19,6 +19,10 @@ _TAIL = (
     "On start, cut a file that is only appended to off after its last whole record, and say so: after a power cut the "
     "rest may be there in part, or as zeros, which are no shorter than a whole record."
 )
+_ORDERED = (
+    "Let a file be on the disk by its name before anything is written that relies on it: after it was made, renamed or "
+    "removed, open its directory and fsync that, too. Until then what is done later may be there without it."
+)
 _APPENDED = "fsync a file after appending to it, before acknowledging (printing, answering)."
 _APPEND = (
     "Append each record with one write, and acknowledge (print, answer) only after that. Where it fails or is cut "
@@ -121,6 +125,8 @@ def power_advice(
             "After the rename, creation or removal of the file, open its directory and fsync that too, before "
             "acknowledging: until then a power cut may bring the old name back."
         )
+    elif cut.unordered and consequence == "corrupt":
+        found = _ORDERED
     elif renames:
         found = _FSYNC_FIRST
     elif appended or cut.appended:

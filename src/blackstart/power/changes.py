@@ -90,16 +90,16 @@ class Changes:
             if flags & _O_CREAT and place:
                 self.begin(operation)
                 made = self._tree.new(FILE, mode=0o644)
-                self._link_new(place, made)
+                self._link_new(place, made, is_new=True)
             return
         if flags & _O_TRUNC and flags & _O_ACCMODE and node.kind == FILE:
             if not (flags & _O_CREAT and flags & _O_EXCL) and node.size:
                 self.begin(operation)
                 self._resize(node, 0)
 
-    def _link_new(self, place: tuple[int, str], node: Node) -> None:
+    def _link_new(self, place: tuple[int, str], node: Node, *, is_new: bool = False) -> None:
         self._tree.link(*place, node.number)
-        self.add(kinds.LINK, inode=node.number, directory=place[0], name=place[1])
+        self.add(kinds.LINK, inode=node.number, directory=place[0], name=place[1], is_new=is_new)
 
     def _write(self, operation: Operation) -> None:
         node = self._tree.node(operation.path)
@@ -190,7 +190,8 @@ class Changes:
         if new is not None and (flags & _NOREPLACE or _hinders(old, new)):
             return
         if there is None:
-            self._moved_away(operation, here, old)
+            if not tree.covers(target):  # else its directory is not there, and the call fails
+                self._moved_away(operation, here, old)
             return
         self.begin(operation)
         if new is not None:
@@ -227,7 +228,7 @@ class Changes:
         if place is None or self._tree.node(operation.path) is not None:
             return
         self.begin(operation)
-        self._link_new(place, self._tree.new(kind, **fields))
+        self._link_new(place, self._tree.new(kind, **fields), is_new=True)
 
     def _unlink(self, operation: Operation) -> None:
         node, place = self._tree.node(operation.path), self._tree.place(operation.path)

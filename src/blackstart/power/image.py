@@ -11,6 +11,7 @@ import hashlib
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from blackstart.power import micro as kinds
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 BLOCK = 4096
 CACHED_MAX = 200_000
+# How many paths all remembered layouts may have together.
+PATHS_MAX = 500_000
 Layout = dict[str, int]
 
 
@@ -49,16 +52,22 @@ class Contents:
         self.recording = recording
         self._inodes: dict[int, _Inode] = {}
         self._base: dict[int, bytes] = {}
-        nodes = recording.tree.nodes
-        sizes = {entry.source: entry.size for entry in recording.start if entry.source}
-        for step in recording.micros:
+        self._sizes = {entry.source: entry.size for entry in recording.start if entry.source}
+        self._taken = 0
+        self.extend()
+
+    def extend(self) -> None:
+        """Take what was recorded since; only before anybody has asked for a digest."""
+        nodes = self.recording.tree.nodes
+        for step in islice(self.recording.micros, self._taken, None):
             if step.kind in (kinds.DATA, kinds.GROW, kinds.CUT):
                 inode = self._inodes.get(step.inode)
                 if inode is None:
                     source = nodes[step.inode].source
-                    inode = self._inodes[step.inode] = _Inode(source=source, start_size=sizes.get(source, 0))
+                    inode = self._inodes[step.inode] = _Inode(source=source, start_size=self._sizes.get(source, 0))
                 inode.steps.append(step)
                 inode.mask |= 1 << step.index
+        self._taken = len(self.recording.micros)
         self.touched = frozenset(self._inodes)
 
     def _index(self, inode: _Inode) -> None:
@@ -197,6 +206,7 @@ class Names:
         self._steps = [m for m in recording.micros if m.kind in (kinds.LINK, kinds.UNLINK)]
         self.mask = sum(1 << m.index for m in self._steps)
         self._known: dict[int, Layout] = {}
+        self._paths = 0
         self._names: dict[int, dict[str, None]] = {}
         self._moving = {m.inode for m in self._steps if recording.tree.nodes[m.inode].kind == DIRECTORY}
         parents = self._parents()
@@ -240,8 +250,10 @@ class Names:
             known = {}
             for path, number in self._start.roots.items():
                 self._walk(path, number, changed, known, is_moved=False, above=())
-            if len(self._known) > 20_000:
+            self._paths += len(known)
+            if self._paths > PATHS_MAX:
                 self._known.clear()
+                self._paths = len(known)
             self._known[key] = known
         return known
 

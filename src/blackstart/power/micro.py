@@ -7,6 +7,7 @@ go together, and which cannot be there without which others, is the model's to s
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 # Kinds. DATA: bytes at an offset, without changing the size. GROW: the size becomes larger. CUT: the size becomes
@@ -25,8 +26,9 @@ class Micro:
 
     inode: whose data, size or entry; offset, length, reference: of DATA; size: of GROW and CUT, after it;
     directory, name: of LINK and UNLINK, and name of SYNC is its scope; is_new: DATA in blocks that the file did not
-    have, GROW made at once and not with its data (ftruncate, fallocate); replaces: a LINK onto an existing entry;
-    fails: a SYNC that returned an error; is_tail: DATA of zeros in what the CUT after it leaves of the last block.
+    have, GROW made at once and not with its data (ftruncate, fallocate), LINK to what is only now made; replaces: a
+    LINK onto an existing entry; fails: a SYNC that returned an error; is_tail: DATA of zeros in what the CUT after it
+    leaves of the last block.
     """
 
     index: int
@@ -44,3 +46,12 @@ class Micro:
     replaces: bool = False
     fails: bool = False
     is_tail: bool = False
+
+
+def indices(mask: int) -> Iterator[int]:
+    """The micro-operations in a mask, in order; each costs the same however long the mask is."""
+    for place, byte in enumerate(mask.to_bytes(-(-mask.bit_length() // 8), "little")):
+        while byte:
+            low = byte & -byte
+            yield place * 8 + low.bit_length() - 1
+            byte ^= low

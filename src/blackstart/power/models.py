@@ -8,7 +8,7 @@ a state that never occurs, not the other way round.
 Sources: Pillai et al., OSDI'14 (§3.2, tables 1 and 3d); Documentation/filesystems/ext4 (data=ordered, auto_da_alloc);
 fs/ext4/inode.c (ext4_da_write_end: a file that grows within a block that has its place has its new size in the journal
 at once, its bytes are written back later, and only new blocks are ordered before a commit: hence zero_tail);
-the XFS log's ordering of all metadata; the tree log of btrfs; Rebello et al., USENIX ATC'20, for what a failed fsync
+the XFS log's ordering of all metadata; fs/btrfs/tree-log.c; Rebello et al., USENIX ATC'20, for what a failed fsync
 leaves. Others add models by the entry point group `blackstart.power_models`, whose entries are Model values.
 """
 
@@ -24,14 +24,16 @@ import msgspec
 from blackstart.core.errors import BlackstartError
 from blackstart.power import micro as kinds
 from blackstart.power.micro import EFFECTS, Micro
+from blackstart.power.treelog import logged
 
 ENTRY_POINTS = "blackstart.power_models"
-JOURNAL, NAMES, FREE = "journal", "names", "free"
+JOURNAL, COMMITS, NAMES, FREE = "journal", "commits", "names", "free"
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):
     """keeps_all: nothing that returned is lost (a kill, not a power cut).
-    entries: `journal`: changes of directories and sizes reach the disk in order; `free`: in any order.
+    entries: `journal`: changes of directories and sizes reach the disk in order; `commits`: so do all that no fsync
+    is concerned with (treelog.py), the others in any order; `free`: in any order.
     renames_whole: a rename is never half done. flushes_before_replacing: a rename onto an existing file waits for the
     data of the file that is renamed; flushes_on_close: so does the close of a file that had been emptied.
     data_before_size: a file never becomes longer than what of it is on the disk. zero_tail: but within its last block
@@ -77,6 +79,7 @@ _EXT4 = Model(
 _BTRFS = Model(
     name="btrfs",
     title="btrfs: copy on write, fsync takes along the file's own names only",
+    entries=COMMITS,
     renames_whole=True,
     flushes_before_replacing=True,
     data_before_size=True,
@@ -185,6 +188,7 @@ class Order:
         self._in_directory: dict[int, int] = {}
         self._flushed = 0
         self._in_cache = 0
+        self._logged = logged(micros) if model.entries == COMMITS else frozenset()
         self._work()
 
     def sure(self, cut: int) -> int:
@@ -197,10 +201,10 @@ class Order:
     def closed(self, mask: int) -> int:
         """The mask with everything that its members need."""
         result, left = mask, mask
-        while left:
-            low = left & -left
-            result |= self.needs[low.bit_length() - 1]
-            left ^= low
+        while left:  # from the last one, which may need all others
+            last = left.bit_length() - 1
+            result |= self.needs[last]
+            left &= ~(self.needs[last] | 1 << last)
         return result
 
     def is_possible(self, cut: int, mask: int) -> bool:
@@ -243,9 +247,13 @@ class Order:
         self._of_inode[step.inode] = self._of_inode.get(step.inode, 0) | 1 << step.index
         self._last_change[step.inode] = step.index
 
+    def _earlier(self, step: Micro) -> int:
+        """What reaches the disk no later than this, since a commit holds all that was done before it."""
+        return self._chain if self.model.entries == COMMITS and step.inode not in self._logged else 0
+
     def _data(self, step: Micro) -> int:
         """A block holds what was written to it in order; new blocks belong to a size that came after earlier cuts."""
-        mask = 1 << step.index
+        mask = 1 << step.index | self._earlier(step)
         unit = self.model.sector_bytes
         for block in range(step.offset // unit, -(-(step.offset + step.length) // unit)):
             earlier = self._in_block.get((step.inode, block))
@@ -262,7 +270,7 @@ class Order:
         return mask
 
     def _size(self, step: Micro) -> int:
-        mask = 1 << step.index
+        mask = 1 << step.index | self._earlier(step)
         journal, model = self.model.entries == JOURNAL, self.model
         if model.data_before_size or journal:
             earlier = self._last_size_step.get(step.inode)
@@ -271,7 +279,7 @@ class Order:
         if journal:
             mask |= self._chain
         if step.kind == kinds.GROW and not step.is_new and model.data_before_size:
-            mask |= self._data_below(step)
+            mask |= self._data_below(step, mask)
         immediate = step.kind == kinds.CUT or step.is_new
         if journal and immediate:
             self._enchain(mask)
@@ -281,10 +289,10 @@ class Order:
         self._note(step)
         return mask
 
-    def _data_below(self, step: Micro) -> int:
-        """The data that must be there before the file may be as long as this."""
+    def _data_below(self, step: Micro, known: int) -> int:
+        """The data that must be there before the file may be as long as this, beside what is known to."""
         mask = 0
-        steps = self._of_inode.get(step.inode, 0)
+        steps = self._of_inode.get(step.inode, 0) & ~known
         while steps:
             low = steps & -steps
             other = self.micros[low.bit_length() - 1]
@@ -310,7 +318,7 @@ class Order:
         whole = model.renames_whole or is_exchange
         masks = []
         for step in together:
-            mask = group if whole else 1 << step.index
+            mask = (group if whole else 1 << step.index) | self._earlier(step)
             earlier = self._entry.get((step.directory, step.name))
             if earlier is not None:
                 mask |= self.needs[earlier]
@@ -328,7 +336,7 @@ class Order:
             self._names_of[step.inode] = self._names_of.get(step.inode, 0) | 1 << step.index
             self._last_change[step.inode] = self._last_change[step.directory] = step.index
             self._last_size[step.inode] = step.index
-        if model.entries == JOURNAL:
+        if model.entries in (JOURNAL, COMMITS):
             combined = 0
             for step in together:
                 combined |= self.needs[step.index]

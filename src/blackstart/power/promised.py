@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from blackstart.power import micro as kinds
-from blackstart.power.micro import Micro
+from blackstart.power.micro import Micro, indices
 from blackstart.power.models import model
 from blackstart.power.recording import Recording
 from blackstart.power.states import State
@@ -68,10 +68,7 @@ def failing(recording: Recording) -> Micro:
 
 def of(recording: Recording, mask: int) -> Iterator[Micro]:
     """The micro-operations in this mask, in order."""
-    while mask:
-        low = mask & -mask
-        yield recording.micros[low.bit_length() - 1]
-        mask ^= low
+    return (recording.micros[index] for index in indices(mask))
 
 
 def _whole(recording: Recording, state: State) -> int:

@@ -28,6 +28,8 @@ from blackstart.power.spill import Spill
 from blackstart.power.tree import DIRECTORY, Node, StartEntry, Tree
 
 COMPARED_BYTES = 256 << 20
+# What a step needs is a mask of all steps: as much memory as the square of their number, for each model.
+STEPS_MAX = 25_000
 _COPIES = frozenset("sendfile copy_file_range splice".split())
 
 WORKLOAD = "workload"
@@ -62,7 +64,8 @@ class Recording:
     """start: the entries before the run; operations: those that changed, synced or said something, without their bytes;
     micros: in order; events: the outputs; uncovered: path -> why a power cut's effect on it is not known; models: the
     file systems asked for; dropped: what a sync that reported an error should have written; it is not among the micros;
-    layered: the roots of which only what changed is ours, and stands in a layer over the machine's own.
+    layered: the roots of which only what changed is ours, and stands in a layer over the machine's own; end: up to how
+    many micro-operations the power is cut, where not up to all of them (-1).
     """
 
     start: list[StartEntry]
@@ -75,7 +78,27 @@ class Recording:
     models: tuple[str, ...] = ()
     dropped: list[Micro] = field(default_factory=list)
     layered: frozenset[str] = frozenset()
+    end: int = -1
     _orders: dict[str, Order] = field(default_factory=dict)
+
+    @property
+    def last_cut(self) -> int:
+        """After how many micro-operations the power is cut at the latest."""
+        return self.end if self.end >= 0 else len(self.micros)
+
+    def shorten(self, steps_max: int) -> None:
+        """Keep no more micro-operations than these, all of an operation or none; the last cut falls before the last."""
+        micros = self.micros
+        if len(micros) <= steps_max:
+            return
+        count = steps_max
+        while micros[count - 1].operation == micros[count].operation:
+            count -= 1
+        del micros[count:]
+        self.end = next(m.index for m in micros if m.operation == micros[-1].operation)
+        why = f"more than {steps_max:,} changes: the power is cut within the first of them only"
+        for root in self.tree.roots:
+            self.uncovered.setdefault(root, why)
 
     @cached_property
     def contents(self) -> Contents:
@@ -144,6 +167,7 @@ class Tape:
         self._heard = 0
         self._answering = Answering()
         self._changes = Changes(self.recording, pieces_max, block_bytes)
+        self._contents = Contents(self.recording)
         self._later: dict[int, str] = {}
         self._mapped: dict[int, dict[str, str]] = {}  # process -> path -> its masked path
         self._descriptors: dict[tuple[int, int], str] = {}
@@ -238,7 +262,8 @@ class Tape:
         if max(len(real), node.size) > COMPARED_BYTES:
             self.recording.uncovered[path] = f"larger than {COMPARED_BYTES >> 20} MB and not compared"
             return True
-        known = Contents(self.recording).content(node.number, (1 << len(self.recording.micros)) - 1)
+        self._contents.extend()
+        known = self._contents.content(node.number, (1 << len(self.recording.micros)) - 1)
         if real == known:
             return True
         masked = next((paths[path] for paths in self._mapped.values() if path in paths), path)
@@ -267,6 +292,7 @@ class Tape:
             recording.uncovered.setdefault(
                 path, "mapped shared and writable: what was stored between two syncs is seen only as a whole"
             )
+        recording.shorten(STEPS_MAX)
         return recording
 
 

@@ -59,23 +59,34 @@ class Explorer:
         self.distinct = 0
         self._seed = Seed(seed)
         self._seen: set[int] = set() if seen is None else seen
-        self._files: dict[int, list[tuple[str, int]]] = {}
+        self._layouts: dict[int, tuple[int, tuple[tuple[str, int], ...]]] = {}
         said = (step.kind == kinds.OUTPUT for step in recording.micros)
         self._output_counts = list(accumulate(said, initial=0))
 
     def digest(self, state: State) -> int:
         """Equal for states with equal contents, and the same outputs before the cut."""
         key = state.mask & self.names.mask
-        files = self._files.get(key)
-        if files is None:
-            nodes = self.recording.tree.nodes
-            layout = self.names.layout(state.mask)
-            files = [(path, inode if nodes[inode].kind == FILE else -1) for path, inode in sorted(layout.items())]
-            if len(self._files) > 20_000:
-                self._files.clear()
-            self._files[key] = files
+        known = self._layouts.get(key)
+        if known is None:
+            if len(self._layouts) > 20_000:
+                self._layouts.clear()
+            known = self._layouts[key] = self._of_layout(key)
         digest, mask, garbage = self.contents.digest, state.mask, state.garbage
-        return hash((self._outputs(state.cut), *((p, digest(i, mask, garbage) if i >= 0 else 0) for p, i in files)))
+        result, changing = known
+        for path, inode in changing:
+            result ^= hash((path, digest(inode, mask, garbage)))
+        return hash((self._outputs(state.cut), result))
+
+    def _of_layout(self, key: int) -> tuple[int, tuple[tuple[str, int], ...]]:
+        """Of the paths of a layout: a digest of those whose files always hold the same, and the others."""
+        nodes, touched, digest = self.recording.tree.nodes, self.contents.touched, self.contents.digest
+        same, changing = 0, []
+        for path, inode in self.names.layout(key).items():
+            if inode in touched:
+                changing.append((path, inode))
+            else:
+                same ^= hash((path, digest(inode, 0) if nodes[inode].kind == FILE else 0))
+        return same, tuple(changing)
 
     def _outputs(self, cut: int) -> int:
         return self._output_counts[cut]
@@ -136,13 +147,7 @@ class Explorer:
     def _free(self, cut: int) -> tuple[int, list[int]]:
         """(what is sure, the micro-operations that may or may not be there)"""
         sure = self.order.sure(cut)
-        left = self.order.effects & ((1 << cut) - 1) & ~sure
-        free = []
-        while left:
-            low = left & -left
-            free.append(low.bit_length() - 1)
-            left ^= low
-        return sure, free
+        return sure, list(kinds.indices(self.order.effects & ((1 << cut) - 1) & ~sure))
 
     def _ends(self, cut: int) -> Iterator[int]:
         """Nothing lost, and everything that can be."""
@@ -219,10 +224,11 @@ def cuts(recording: Recording) -> tuple[list[int], list[int], list[int]]:
             hot[index + 1] = hot[index] = None
         if index and micros[index - 1].operation != step.operation:
             calls[index] = None
-    hot[len(micros)] = None
-    ordered_calls = [cut for cut in calls if cut not in hot]
-    inner = [cut for cut in range(len(micros) + 1) if cut not in hot and cut not in calls]
-    return list(hot), ordered_calls, inner
+    end = recording.last_cut
+    hot[end] = None
+    ordered_calls = [cut for cut in calls if cut not in hot and cut < end]
+    inner = [cut for cut in range(end + 1) if cut not in hot and cut not in calls]
+    return [cut for cut in hot if cut <= end], ordered_calls, inner
 
 
 def crash_states(recording: Recording, model: Model, *, seed: int = 0) -> Iterator[State]:

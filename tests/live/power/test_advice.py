@@ -47,8 +47,9 @@ PAIRS = {
 }
 TAIL = "On start, cut a file that is only appended to off after its last whole record"
 APPENDED = "fsync a file after appending to it, before acknowledging"
+ORDERED = "Let a file be on the disk by its name before anything is written that relies on it"
 STUCK = "Let nothing that outlives a kill block the next start"  # shown by the twins of `stuck`
-ELSEWHERE = ("Do not call fsync again", "Take a failed fsync for a failed write", TWICE, TAIL, APPENDED, STUCK)
+ELSEWHERE = ("Do not call fsync again", "Take a failed fsync for a failed write", TWICE, TAIL, APPENDED, ORDERED, STUCK)
 
 
 def of(text: str) -> str:
@@ -59,10 +60,10 @@ def of(text: str) -> str:
 def test_no_advice_is_given_that_is_not_tried_here() -> None:
     given = set()
     for kinds in chain.from_iterable(combinations(KINDS, count) for count in range(len(KINDS) + 1)):
-        for moved, appended, again, consequence in product(*[(True, False)] * 3, ("lost", "corrupt", "stuck")):
-            cut = Cut(
-                model="ext4", lost_kinds=kinds, paths=("a",), is_real=True, moved=moved, appended=appended, again=again
-            )
+        names = ("moved", "appended", "again", "unordered")
+        for *flags, consequence in product(*[(True, False)] * 4, ("lost", "corrupt", "stuck")):
+            more = dict(zip(names, flags, strict=True))
+            cut = Cut(model="ext4", lost_kinds=kinds, paths=("a",), is_real=True, **more)
             for hurt, cuts in product(((), ("a",), ("b",)), ([cut], [cut, cut])):
                 given.add(of(power_advice(cuts, consequence, "defect", hurt)))
     assert given == {*PAIRS, *ELSEWHERE}
@@ -147,3 +148,37 @@ def test_a_line_that_is_synced_before_it_is_acknowledged_is_there(tmp_path: Path
         ]
         told[name] = {of(power_advice([explain(recording, state)], "lost", "defect")) for state in lost}
     assert told == {"bad": {APPENDED}, "good": set()}
+
+
+# An object that others refer to, and then the reference, each synced and renamed.
+OBJECT = """
+import os
+def put(name, text):
+    f = os.open(name + ".tmp", os.O_CREAT | os.O_WRONLY)
+    os.write(f, text)
+    os.fsync(f)
+    os.close(f)
+    os.rename(name + ".tmp", name)
+put("objects/new", b"object")
+{directory}
+put("head", b"new")
+"""
+OBJECTS = "d = os.open('objects', os.O_RDONLY); os.fsync(d); os.close(d)"
+
+
+@pytest.mark.live
+def test_what_relies_on_a_name_is_not_there_without_it_once_its_directory_is_synced(tmp_path: Path) -> None:
+    told = {}
+    for name, directory in (("bad", ""), ("good", OBJECTS)):
+        place = tmp_path / name
+        (place / "objects").mkdir(parents=True)
+        (place / "head").write_text("old")
+        program = OBJECT.format(directory=directory)
+        recording = record([sys.executable, "-I", "-S", "-c", program], state=place, cwd=place)
+        told[name] = set()
+        for state in crash_states(recording, "btrfs", with_kills=True):
+            layout = recording.names.layout(state.mask)
+            head = recording.contents.content(layout[str(place / "head")], state.mask)
+            if head == b"new" and str(place / "objects/new") not in layout:
+                told[name].add(of(power_advice([explain(recording, state)], "corrupt", "defect")))
+    assert told == {"bad": {ORDERED}, "good": set()}
