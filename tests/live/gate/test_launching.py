@@ -25,7 +25,7 @@ def test_a_command_that_cannot_be_started_is_said(argv: list[str], reason: str) 
     with pytest.raises(TargetError, match=reason) as caught:
         launch(argv, PROGRAM)
     assert caught.value.next_step
-    assert len(os.listdir("/proc/self/fd")) == len(before)
+    assert len(os.listdir("/proc/self/fd")) <= len(before)
 
 
 def test_a_missing_directory_is_said() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -98,6 +99,7 @@ def test_a_static_busybox_is_seen_exactly(stage: Stage) -> None:
 
 def test_offsets_and_bytes_of_plain_writes(stage: Stage) -> None:
     script = """
+import gc
 import os
 fd = os.open("f", os.O_RDWR | os.O_CREAT)
 os.write(fd, b"abc"); os.write(fd, b"de"); os.pwrite(fd, b"X", 1); os.writev(fd, [b"one", b"two"])
@@ -124,6 +126,7 @@ os.pwritev(fd, [b"12", b"", b"3"], 7); os.ftruncate(fd, 5); os.truncate("f", 4)
 
 def test_names_of_links_directories_and_descriptors(stage: Stage) -> None:
     script = """
+import gc
 import os
 os.mkdir("real"); os.symlink("real", "link"); os.makedirs("a/b")
 open("link/x", "w").close()
@@ -365,11 +368,12 @@ def test_the_number_of_operations_kept_is_bounded(stage: Stage) -> None:
 
 
 def test_thousands_of_processes_leave_no_open_files(stage: Stage) -> None:
+    gc.collect()  # what other tests left open is closed at some time, and counts as ours until then
     before = len(os.listdir("/proc/self/fd"))
     ran = stage.run(["sh", "-c", "for i in $(seq 300); do echo $i > f$((i % 7)); cat f0 > /dev/null; done"])
     assert ran.code == 0
     assert len(ran.calls("write")) == 300
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before
     assert Path(stage.cwd, "f6").exists()
 
 
@@ -421,6 +425,7 @@ def test_the_bytes_kept_are_bounded_in_all(stage: Stage) -> None:
 
 def test_a_number_that_was_not_open_gets_its_name_when_it_is(stage: Stage) -> None:
     script = """
+import gc
 import os
 for _ in range(3):
     try: os.write(9, b"nothing")
