@@ -60,12 +60,19 @@ cd /tmp/visitor
 END
 for d in proc sys dev; do mount -o move /$d /low/$d; done
 cat > /low/run/init <<'END'
+{first}
 setpriv --reuid 1234 --regid 1234 --clear-groups --inh-caps=-all env -i HOME=/tmp/visitor LANG=C.UTF-8 \\
   PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin PYTHONDONTWRITEBYTECODE=1 sh /run/script
 echo VISITED
 busybox poweroff -n -f
 END
 exec switch_root /low /usr/bin/env PATH=/usr/sbin:/usr/bin:/sbin:/bin sh /run/init
+"""
+# A part of the control groups that is the visitor's own, who is in one of two that stand side by side there.
+DELEGATED = """
+groups=/sys/fs/cgroup; mkdir -p $groups/visit
+for part in $groups $groups/visit; do echo '+memory +cpu' > $part/cgroup.subtree_control; done
+mkdir $groups/visit/own; chown -R 1234:1234 $groups/visit; echo $$ > $groups/visit/own/cgroup.procs
 """
 VIRTIOFSD = "/usr/lib/qemu/virtiofsd"
 PROJECT = Path(__file__).parents[2]
@@ -158,8 +165,11 @@ class Guest:
             subprocess.run(run, stdin=subprocess.DEVNULL, stdout=out, stderr=err, timeout=limit_s, check=False)
         return said.read_text("utf-8", "replace") + errors.read_text("utf-8", "replace")
 
-    def visit(self, script: str, limit_s: float = BOOT_LIMIT_S) -> str:
-        """Run a shell script as an ordinary user on this machine's own files, which it cannot change; what it said."""
+    def visit(self, script: str, limit_s: float = BOOT_LIMIT_S, first: str = "") -> str:
+        """Run a shell script as an ordinary user on this machine's own files, which it cannot change; what it said.
+
+        first: what root does before that.
+        """
         socket = self.work / "files.sock"
         server = subprocess.Popen(
             [VIRTIOFSD, f"--socket-path={socket}", "-o", "source=/", "-o", "cache=always", "-o", "sandbox=chroot"],
@@ -174,7 +184,7 @@ class Guest:
                 "-object", memory, "-numa", "node,memdev=m", "-chardev", f"socket,id=files,path={socket}",
                 "-device", "vhost-user-fs-pci,chardev=files,tag=host",
             ]  # fmt: skip
-            return self.boot(VISIT.format(opened=self._opened(), script=script), drives, 3072, limit_s)
+            return self.boot(VISIT.format(opened=self._opened(), script=script, first=first), drives, 3072, limit_s)
         finally:
             server.terminate()
             server.wait()
