@@ -249,6 +249,9 @@ class Campaign:
         if task.why == "stack":
             self.placed(task, outcome)
             return
+        if task.why == more.INSIST:
+            self.suspect(task, outcome, failing, queue)
+            return
         if task.why in more.APART:
             queue.others.extendleft(more.taken(task, outcome, self.tally, self.budget))
             return

@@ -23,9 +23,8 @@ from blackstart.trials import Plan
 
 @dataclass
 class Task:
-    """A trial to do; why is `null`, `control`, `trial`, `repeat`, `confirm`, `stack`, `measure` or
-    `trace`; causes tie repetitions to what
-    they repeat; number: where the store keeps it."""
+    """A trial to do; why is `null`, `control`, `trial`, `repeat`, `confirm`, `stack`, `measure`, `insist` or `trace`;
+    causes tie repetitions to what they repeat; number: where the store keeps it."""
 
     plan: Plan
     why: str

@@ -1,7 +1,7 @@
 """What one trial gives rise to besides repetitions: rounds, one more use after healing, one more run under a tracer.
 
 None of them is counted as a trial. Each sort is kept small: rounds as `rounds` says, a few uses of each kind of fault,
-tracing for as long as it takes no more than a seventh of the time.
+tracing for as long as it takes no more than a seventh of the time. What comes of a use that insists is judged.
 """
 
 from __future__ import annotations
@@ -17,10 +17,15 @@ from blackstart.campaign.execute import Task
 from blackstart.campaign.impact import wants_measure
 from blackstart.campaign.tally import Tally
 from blackstart.campaign.worker import Outcome
+from blackstart.core.history import STOPPED, History
+from blackstart.targets.workload import INFO, OK
 from blackstart.trials import Plan
 
 APART = MEASURE, TRACE = "measure", "trace"
+INSIST, INSIST_MAX = "insist", 6
 TRACED_SHARE = 1 / 7
+# What comes back by a link comes when its time-outs let it; after some of these kinds the workload runs again anyway.
+_OF_LINKS = frozenset(("link", "peer", "dns"))
 
 
 def tasks(task: Task, outcome: Outcome, tally: Tally, budget: Budget) -> Iterator[Task]:
@@ -32,12 +37,25 @@ def tasks(task: Task, outcome: Outcome, tally: Tally, budget: Budget) -> Iterato
     if tally.repeats and wants_measure(tally.samples.get(kind, []), tally.measures[kind]):
         tally.measures[kind] += 1
         yield Task(msgspec.structs.replace(task.plan, measures=True), MEASURE)
+    group = re.sub(r"[0-9]+", "", str(task.plan))
+    is_wanted = tally.repeats and kind not in _OF_LINKS and len(tally.insisted) < INSIST_MAX
+    if is_wanted and group not in tally.insisted and _is_deaf(outcome.history):
+        tally.insisted.add(group)
+        yield Task(msgspec.structs.replace(task.plan, insists=True), INSIST)
     if kind != "power":
-        group = re.sub(r"[0-9]+", "", str(task.plan))
         if group not in tally.traced:
             tally.untraced.setdefault(group, task.plan)
         if tally.is_tracing or _is_python(outcome):
             yield from traced(task.plan, tally, budget)
+
+
+def _is_deaf(history: History) -> bool:
+    """Whether the service stood to the end, and answered nobody any more once the fault had acted."""
+    first = history.run("run")
+    if first is None or first.life is None or first.life.fired_s < 0 or first.end.how != STOPPED:
+        return False
+    later = [act.how for act in first.life.acts if act.at_s > first.life.fired_s]
+    return bool(later) and later[-1] == INFO and OK not in later
 
 
 def _is_python(outcome: Outcome) -> bool:

@@ -74,6 +74,7 @@ class Tally:
     suspected: set[str] = field(default_factory=set)  # what was tried again and again, as it may add up
     postponed: dict[str, float] = field(default_factory=dict)  # what may add up -> the budget that trying it takes
     measures: Counter[str] = field(default_factory=Counter)  # trials by kind that use a service once more after healing
+    insisted: set[str] = field(default_factory=set)  # sorts of faults after which a service answered nobody any more
     handlers: dict[tuple[str, int, str], bool] = field(default_factory=dict)  # (path, line, what) -> ever entered
     untraced: dict[str, Plan] = field(default_factory=dict)  # by sort of fault, the trial to be traced
     traced: set[str] = field(default_factory=set)  # the other sorts of faults

@@ -90,7 +90,8 @@ _BY_CONSEQUENCE = {
     "end with a status other than 0.",
     "hung": "Give every wait a time limit, and treat its end as an error that is reported.",
     "spinning": "On an error do not repeat the same call at once: wait longer each time, and give up after a limit.",
-    "dead": "Retry after an error instead of leaving the loop, with a growing pause, and say so.",
+    "dead": "Retry after an error instead of leaving the loop, with a growing pause, and say so; let go of every lock "
+    "and slot on the way out of an error, too.",
     "crashed": "Check the result of the call that fails here before its data are used (also that of a memory "
     "allocation and of a mapped file), and end with a message.",
     "leaked": "Remove temporary files and close descriptors on every way out, also after an error.",

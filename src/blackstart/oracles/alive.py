@@ -21,6 +21,8 @@ NAME, OK = "alive", "ok"
 # taken to try no more.
 CONNECTED_S, NO_TRY_S = 5.0, 30.0
 CLIENTS, LIMIT, INFO, LEAKED_MIN, UNSERVED_S = "clients", "limit", "info", 10, 5.0
+# Kinds after which what comes of the workload depends on connections that the service makes anew, if on anything.
+_CONNECTING = ("null", "peer", "dns")
 _TELLING = "write writev pwrite64 rename renameat2 sendto sendmsg connect".split()
 
 
@@ -69,6 +71,8 @@ def _works(life: Life, kind: str) -> Verdict:
         return passed(NAME, "it does its work again after healing")
     what = f"`{bad[0].how} {bad[0].id}`" if bad else life.again_workload
     text = f"{life.stop_s - life.healed_s:.1f} s after everything was healed it does not do its work: {what}"
+    if kind not in (LIMIT, *_CONNECTING):
+        return _is_deaf(life, text)
     is_back = life.connects > 0 and life.connects >= life.connected
     if is_back and life.idle_s >= CONNECTED_S:
         return failed(NAME, "dead", f"{text}, though it is connected again, for {life.idle_s:.0f} s")
@@ -79,6 +83,18 @@ def _works(life: Life, kind: str) -> Verdict:
     if life.pause_s:
         return unknown(NAME, f"recovering: {text}; it has not tried to connect again, but wakes by itself")
     return failed(NAME, "dead", f"{text}, and it neither tries to connect again nor wakes by itself")
+
+
+def _is_deaf(life: Life, text: str) -> Verdict:
+    """`dead` if it answers nobody any more. To refuse is another thing: it may be how it takes an error seriously."""
+    waited_s = life.stop_s - life.healed_s
+    if not life.again or any(act.how != INFO for act in life.again):
+        return unknown(NAME, f"it answers again, and not as it did: {text}")
+    if life.connects and life.idle_s < NO_TRY_S:
+        return unknown(NAME, f"recovering: {text}, but it still connects")
+    if life.pause_s >= waited_s:
+        return unknown(NAME, f"recovering: {text}, but something waits for {life.pause_s:.0f} s")
+    return failed(NAME, "dead", f"{text}; it answers nobody any more, though it runs and lacks nothing")
 
 
 def _gone(life: Life, effects: Sequence[Effect]) -> tuple[Verdict, ...]:

@@ -217,7 +217,8 @@ class Trial:
         """How long a service's workload is repeated after healing, at most; 0: not at all."""
         if self.bench.companions and self.plan.kind in ("null", "peer", "dns"):
             return _AGAIN_CONNECTING_S
-        return _AGAIN_S if self.bench.calibration.repeats and self.plan.kind == "limit" else 0.0
+        is_asked = self.plan.insists or self.plan.kind == "limit"
+        return _AGAIN_S if self.bench.calibration.repeats and is_asked else 0.0
 
     def _is_clean(self, run: Run) -> bool:
         """Ended as a clean run of the chain does."""

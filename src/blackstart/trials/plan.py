@@ -18,7 +18,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     what is in its way to expire; seed: of every draw in this trial; stacks: whether to read where exactly the program
     is when a fault acts, which takes 10-150 ms (for findings); rounds: how often the same is done again afterwards,
     with the faults and without; measures: whether a service is used once more when all is well again, to see how it
-    then answers; traces: whether the trial is only to tell which handlers a Python program enters.
+    then answers; insists: whether, of a service that answered nobody any more, the workload is run again after healing,
+    to see whether it answers then; traces: whether the trial is only to tell which handlers a Python program enters.
     """
 
     kind: str
@@ -31,6 +32,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     stacks: bool = False
     rounds: int = 0
     measures: bool = False
+    insists: bool = False
     traces: bool = False
 
     def __str__(self) -> str:

@@ -17,7 +17,7 @@ from blackstart.campaign.impact import Answers, Sample
 from blackstart.campaign.tally import Tally
 from blackstart.campaign.worker import Outcome
 from blackstart.core.clock import Clock
-from blackstart.core.history import STOPPED, End, Handler, History, Injected, Life, Run
+from blackstart.core.history import EXITED, STOPPED, Act, End, Handler, History, Injected, Life, Run
 from blackstart.core.trace import Operation
 from blackstart.faults.kill import Kill
 from blackstart.faults.point import Point
@@ -103,6 +103,30 @@ def test_what_a_living_service_holds_is_counted_over_rounds_within_one_start_onl
     held = Outcome(history=History(start="S0", kind=kind, runs=runs), verdicts=(), suspicion=suspicion)
     task = Task(msgspec.structs.replace(plan(), kind=kind), "trial")
     assert (rounds.wanted(task, held, Tally(), budget()) is not None) == again
+
+
+@pytest.mark.parametrize(
+    ("hows", "how_ended", "insists"),
+    [
+        (("info", "info"), STOPPED, True),
+        (("fail", "info"), STOPPED, True),
+        (("info", "ok", "info"), STOPPED, False),
+        (("info", "fail"), STOPPED, False),
+        ((), STOPPED, False),
+        (("info", "info"), EXITED, False),
+    ],
+)
+def test_a_service_that_answers_nobody_any_more_is_asked_again_after_healing_once(
+    hows: tuple[str, ...], how_ended: str, insists: bool
+) -> None:
+    acts = (Act(how="ok", id="0", at_s=1.0), *(Act(how=how, id="1", at_s=3.0) for how in hows))
+    run = Run(phase="run", end=End(how=how_ended), life=Life(ready_s=0.5, fired_s=2.0, acts=acts))
+    deaf = Outcome(history=History(start="S1", kind="kill", runs=(run,)), verdicts=(), suspicion="")
+    for repeats in (True, False):
+        tally = Tally(repeats=repeats)
+        found = [task for task in more.tasks(Task(plan(), "trial"), deaf, tally, budget()) if task.why == "insist"]
+        assert [task.plan.insists for task in found] == [True] * (insists and repeats)
+        assert "insist" not in why(list(more.tasks(Task(plan(nth=2), "trial"), deaf, tally, budget())))
 
 
 def test_a_service_is_used_once_more_after_healing_only_if_its_workload_is_known_to_repeat() -> None:

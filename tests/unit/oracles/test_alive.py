@@ -12,6 +12,7 @@ from blackstart.core.verdict import FAILED, PASSED, UNKNOWN
 from blackstart.oracles.alive import judge
 
 WELL = (Act(how="ok", id="1"),)
+DEAF = (Act(how="info", id="1"), Act(how="info", id="2"))
 ILL = (Act(how="ok", id="1"), Act(how="info", id="2"))
 
 
@@ -31,11 +32,32 @@ ILL = (Act(how="ok", id="1"), Act(how="info", id="2"))
     ],
 )
 def test_its_work_after_healing(life: dict[str, Any], outcome: str, word: str) -> None:
+    see(life, "peer", outcome, word)
+
+
+@pytest.mark.parametrize(
+    ("life", "outcome", "word"),
+    [
+        ({"again": WELL}, PASSED, ""),
+        ({"again": DEAF}, FAILED, "answers nobody any more"),
+        ({"again": DEAF, "pause_s": 3.0}, FAILED, "answers nobody any more"),
+        ({"again": DEAF, "pause_s": 30.0}, UNKNOWN, "something waits for 30 s"),
+        ({"again": DEAF, "connects": 1, "idle_s": 1.0}, UNKNOWN, "still connects"),
+        ({"again": ILL}, UNKNOWN, "answers again"),
+        ({"again": (Act(how="fail", id="1"),) * 2}, UNKNOWN, "answers again"),
+        ({"again": (), "again_workload": "exit status 1"}, UNKNOWN, "answers again"),
+    ],
+)
+def test_one_that_answered_nobody_any_more(life: dict[str, Any], outcome: str, word: str) -> None:
+    see(life, "errno", outcome, word)
+
+
+def see(life: dict[str, Any], kind: str, outcome: str, word: str) -> None:
     moments = {"ready_s": 1.0, "healed_s": 5.0, "again_s": 5.1, "stop_s": 20.0}
     given = Life(**{"again_workload": "exit status 0", **moments, **life})
     run = Run(phase="run", end=End(how=STOPPED), life=given)
     chain = (CleanRun(start="S0", code=0, elapsed_s=1.0, life=Life()),)
-    (verdict,) = judge(History(start="S0", kind="peer", runs=(run,)), Calibration(chain=chain, is_service=True))
+    (verdict,) = judge(History(start="S0", kind=kind, runs=(run,)), Calibration(chain=chain, is_service=True))
     assert verdict.outcome == outcome, verdict
     assert word in (verdict.why or " ".join(verdict.evidence))
     assert verdict.consequence == ("dead" if outcome == FAILED else "")
