@@ -187,7 +187,7 @@ def _said_more(outcome: Outcome) -> dict[str, bytes]:
 
 def _start_in_words(start: str) -> str:
     runs = int(start[1:]) if start[1:].isdigit() else 0
-    return "as it is here" if runs == 0 else f"after {runs} clean run{'s' if runs > 1 else ''}"
+    return "as it is here" if runs == 0 else f"after {plural(runs, 'clean run')}"
 
 
 def _run_in_words(run: Run, before: Run | None = None) -> Iterator[str]:

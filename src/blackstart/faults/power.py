@@ -40,7 +40,7 @@ from blackstart.power import (
     model,
 )
 from blackstart.power.models import FAILING, MODELS, REAL
-from blackstart.power.promised import failing, of, only_last_name, still_missing
+from blackstart.power.promised import failing, is_torn, of, only_last_name, still_missing
 from blackstart.targets import Conducted
 from blackstart.targets.workload import OK, acts
 
@@ -219,9 +219,7 @@ def describe(recording: Recording, state: State) -> Cut:
     kinds = dict.fromkeys("entry" if s.kind in (LINK, UNLINK) else s.kind for s in lost)
     if dropped:
         kinds = {"dropped": None, **kinds}
-    torn = 0 < state.cut < len(recording.micros) and (
-        recording.micros[state.cut].operation == recording.micros[state.cut - 1].operation
-    )
+    torn = is_torn(recording, state)
     if torn:
         kinds["torn"] = None
     if state.garbage:

@@ -61,12 +61,8 @@ def amount(state: FileState | None) -> str:
     if content is None or not content.form or content.error or content.form == "bytes":
         return plural(state.size, "byte")
     if content.form == "sqlite":
-        return _plural(len({place.rsplit("/", 1)[0] for place, _ in content.leaves if place.count("/") == 2}), "row")
-    return _plural(content.count, "line" if content.form == "text" else "value")
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+        return plural(len({place.rsplit("/", 1)[0] for place, _ in content.leaves if place.count("/") == 2}), "row")
+    return plural(content.count, "line" if content.form == "text" else "value")
 
 
 def _first_difference(seen: FileState, expected: FileState) -> tuple[str, str, str]:

@@ -43,7 +43,7 @@ def only_last_name(recording: Recording, state: State, acknowledged: Sequence[in
     lost = list(of(recording, whole & ~state.mask))
     before = [index for index in acknowledged if index < state.cut]
     last = before[-1] if before else len(micros)
-    if not any(step.index < last for step in lost) or _is_torn(recording, state):
+    if not any(step.index < last for step in lost) or is_torn(recording, state):
         return False
     there = _there(recording, state.mask)
     standing = there | _there(recording, whole)
@@ -79,7 +79,8 @@ def _there(recording: Recording, mask: int) -> set[int]:
     return set(recording.names.layout(mask).values())
 
 
-def _is_torn(recording: Recording, state: State) -> bool:
+def is_torn(recording: Recording, state: State) -> bool:
+    """Whether the cut fell between two micro-operations of one call."""
     micros = recording.micros
     return 0 < state.cut < len(micros) and micros[state.cut].operation == micros[state.cut - 1].operation
 
