@@ -12,6 +12,7 @@ from blackstart.sandbox.descent import children, descendants
 from blackstart.sandbox.layout import ProcessInfo
 
 _TICKS = os.sysconf("SC_CLK_TCK")
+_EXITING = 0x4  # PF_EXITING of linux/sched.h, in the flags of proc_pid_stat(5)
 
 
 def processes(pid1: int, *, without: int = 0, keepers: Collection[int] = ()) -> list[ProcessInfo]:
@@ -41,6 +42,8 @@ def _look(pid: int) -> ProcessInfo | None:
             command = file.read(4096).rstrip(b"\0").replace(b"\0", b" ").decode("utf-8", "surrogateescape")
     except (OSError, StopIteration):
         return None
+    if int(fields[6]) & _EXITING:
+        return None  # its memory and files may be given back already; only its parent has not been told yet
     try:
         descriptors = len(os.listdir(f"/proc/{pid}/fd"))
     except OSError:
