@@ -43,7 +43,10 @@ def judge(history: History, calibration: Calibration) -> tuple[Verdict, ...]:
         works = (_works(life, history.kind),) if life.again_workload else ()
         gone = (*(one for one in works if one.outcome != PASSED), *_gone(life, calibration.effects))
         return gone or works or (passed(NAME, f"ready again {life.again_s - life.healed_s:.2f} s after healing"),)
-    waited = f"{life.stop_s - life.healed_s:.1f} s after everything was healed it does not answer"
+    late = f"{life.stop_s - life.healed_s:.1f} s after everything was healed it"
+    if life.tried and life.again and history.kind not in (LIMIT, *_CONNECTING):
+        return (_is_deaf(life, f"{late} is not ready"),)  # what it does may be no more than to take in whoever asks
+    waited = f"{late} does not answer"
     if life.tried:
         return (unknown(NAME, f"recovering: {waited}, but it still does something"),)
     return (failed(NAME, "dead", f"{waited}, though it runs: not one call, no use of the processor"),)
@@ -89,7 +92,7 @@ def _is_deaf(life: Life, text: str) -> Verdict:
     """`dead` if it answers nobody any more. To refuse is another thing: it may be how it takes an error seriously."""
     waited_s = life.stop_s - life.healed_s
     if not life.again or any(act.how != INFO for act in life.again):
-        return unknown(NAME, f"it answers again, and not as it did: {text}")
+        return unknown(NAME, f"recovering: it answers its users, and not as it did: {text}")
     if life.connects and life.idle_s < NO_TRY_S:
         return unknown(NAME, f"recovering: {text}, but it still connects")
     if life.pause_s >= waited_s:

@@ -43,13 +43,29 @@ def test_its_work_after_healing(life: dict[str, Any], outcome: str, word: str) -
         ({"again": DEAF, "pause_s": 3.0}, FAILED, "answers nobody any more"),
         ({"again": DEAF, "pause_s": 30.0}, UNKNOWN, "something waits for 30 s"),
         ({"again": DEAF, "connects": 1, "idle_s": 1.0}, UNKNOWN, "still connects"),
-        ({"again": ILL}, UNKNOWN, "answers again"),
-        ({"again": (Act(how="fail", id="1"),) * 2}, UNKNOWN, "answers again"),
-        ({"again": (), "again_workload": "exit status 1"}, UNKNOWN, "answers again"),
+        ({"again": ILL}, UNKNOWN, "answers its users"),
+        ({"again": (Act(how="fail", id="1"),) * 2}, UNKNOWN, "answers its users"),
+        ({"again": (), "again_workload": "exit status 1"}, UNKNOWN, "answers its users"),
     ],
 )
 def test_one_that_answered_nobody_any_more(life: dict[str, Any], outcome: str, word: str) -> None:
     see(life, "errno", outcome, word)
+
+
+@pytest.mark.parametrize(
+    ("life", "kind", "outcome", "word"),
+    [
+        ({"again": DEAF}, "errno", FAILED, "answers nobody any more"),
+        ({"again": DEAF, "pause_s": 30.0}, "errno", UNKNOWN, "something waits for 30 s"),
+        ({"again": ILL}, "errno", UNKNOWN, "answers its users"),
+        ({"again": ()}, "errno", UNKNOWN, "still does something"),
+        ({"again": DEAF}, "peer", UNKNOWN, "still does something"),
+    ],
+)
+def test_one_that_is_never_ready_again_and_takes_in_whoever_asks(
+    life: dict[str, Any], kind: str, outcome: str, word: str
+) -> None:
+    see({"again_s": -1.0, "tried": True, **life}, kind, outcome, word)
 
 
 def see(life: dict[str, Any], kind: str, outcome: str, word: str) -> None:
