@@ -11,10 +11,8 @@ import os
 import signal
 from collections.abc import Callable
 
-import msgspec
-
 from blackstart.campaign import ground
-from blackstart.campaign.serving import must_answer, must_serve, ports, unless_it_stops
+from blackstart.campaign.serving import READY_S, must_answer, must_serve, ports, unless_it_stops
 from blackstart.core.calibration import Mask
 from blackstart.core.errors import Undecided
 from blackstart.core.history import EXITED, Run
@@ -32,7 +30,7 @@ from blackstart.trials import Bench
 from blackstart.trials.outside import Outside
 from blackstart.trials.taping import OBSERVED
 
-FIRST_PATIENCE = Patience(deadline_s=30.0, hard_s=60.0)
+FIRST_PATIENCE = Patience(deadline_s=READY_S, hard_s=60.0)
 
 
 def scout(
@@ -84,9 +82,8 @@ def _scouted(
         bench.left_s = left_s
         with zygote.sandbox("S0") as sandbox:
             recorder = Recorder(mask=bench.masker)
-            patience = FIRST_PATIENCE if service else _within(left_s())
             run, conducted = bench.start(
-                sandbox, "S0", "scouting", calls=OBSERVED, recorder=recorder, patience=patience
+                sandbox, "S0", "scouting", calls=OBSERVED, recorder=recorder, patience=_within(left_s())
             )
             changed = [change.path for change in sandbox.changes()]
             if why := sandbox.trouble((), ()):
@@ -99,11 +96,12 @@ def _scouted(
 
 
 def _within(left_s: float) -> Patience:
-    """So long that a job which does not end is looked at, and named, before the budget is used up."""
+    """So long that a job which does not end, a service which is not ready or a workload which hangs is looked at, and
+    named, before the budget is used up.
+    """
     first = FIRST_PATIENCE
-    return msgspec.structs.replace(
-        first, deadline_s=min(first.deadline_s, 0.7 * left_s), hard_s=min(first.hard_s, 0.9 * left_s)
-    )
+    deadline_s, hard_s = min(first.deadline_s, 0.7 * left_s), min(first.hard_s, 0.9 * left_s)
+    return Patience(deadline_s=deadline_s, hard_s=hard_s, work_s=min(first.work_s, 0.6 * left_s))
 
 
 def must_work(run: Run, trace: tuple[Operation, ...]) -> None:

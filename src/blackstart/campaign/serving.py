@@ -26,6 +26,8 @@ from blackstart.trials.outside import Outside, find
 from blackstart.trials.taping import OBSERVED
 
 IGNORES_TERM_S = 1.0
+# How long the first start may take to be ready, where the budget has room for it.
+READY_S = 30.0
 # So long a service is watched for what it does by itself: what comes five times in it is periodic.
 WATCH_S = 12.0
 _SOCKET = "socket:"
@@ -83,10 +85,11 @@ def must_serve(run: Run, trace: Iterable[Operation]) -> None:
         wait = run.end.wait
         seen = f"; it waits in {wait.call}" if wait is not None and wait.call else ""
         seen = f"; it listens on {', '.join(listens)}" if listens else seen
+        more = ", or more --budget where it only starts slowly" if run.end.elapsed_s < READY_S else ""
         raise Undecided(
             f"the service was not ready within {run.end.elapsed_s:.0f} s, as far as --ready tells{seen}",
             where=where,
-            next_step=f"give --ready tcp:{listens[0].rpartition(':')[2]}" if listens else "give another --ready",
+            next_step=f"give --ready tcp:{listens[0].rpartition(':')[2]}" if listens else f"give another --ready{more}",
         )
     if run.end.how != STOPPED:
         how = f"exit status {run.end.code}" if run.end.how == EXITED else f"signal {run.end.signal}"

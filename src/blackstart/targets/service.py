@@ -107,10 +107,11 @@ class _Serving(Start):
 
     def live(self) -> Wait | None:
         """From start to stop; what it does instead of getting ready, if it does not."""
-        wait = self._until(self._asker.ask, self.patience.deadline_s)
+        limit_s, look_s = self.patience.deadline_s, min(LOOK_S, self.patience.hard_s - self.patience.deadline_s)
+        wait = self._until(self._asker.ask, limit_s, look_s)
         if wait is not None and self.duty.heal is not None:
             self._heal()
-            wait = self._until(self._asker.ask, self.patience.deadline_s)
+            wait = self._until(self._asker.ask, limit_s, look_s)
         if self.is_down or wait is not None:
             return None if self.is_down else wait
         self._note(ready_s=self.elapsed_s())

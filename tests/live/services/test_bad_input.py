@@ -79,6 +79,16 @@ def test_a_check_that_hangs_is_named_and_not_waited_for_again(work: Path) -> Non
     assert_refused(ran, UNDECIDED, "--check fails after a clean run: the check had not ended after")
 
 
+def test_one_that_is_never_ready_is_named_within_a_short_budget(work: Path) -> None:
+    ran = run([PYTHON, "-c", "import time; time.sleep(1000)"], work, "--ready", "tcp:8123", budget="12s")
+    assert_refused(ran, UNDECIDED, "the service was not ready within", "clock_nanosleep", "more --budget")
+
+
+def test_a_workload_that_hangs_is_named_within_a_short_budget(work: Path) -> None:
+    ran = served(work, "", "--workload", "sleep 1000", budget="12s")
+    assert_refused(ran, UNDECIDED, "the workload does not work", "it had not ended after")
+
+
 def test_a_service_that_ignores_term_does_not_use_up_the_budget_by_being_waited_for(work: Path) -> None:
     """It is looked at once, and then not waited for any more."""
     ran = served(work, IGNORES_TERM, "--only", "kill", "--trials", "2", budget="240s")
