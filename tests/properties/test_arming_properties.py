@@ -51,7 +51,7 @@ def module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleType]:
     Path(place / "armed_by_chance.py").unlink()
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(st.integers(0, 3), max_size=14))
 def test_any_order_of_arming_and_disarming_ends_where_it_began(module: Any, steps: list[int]) -> None:
     functions = [module.outer, module.kept, module.C.method, module.other]
