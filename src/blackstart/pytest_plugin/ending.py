@@ -84,6 +84,38 @@ class _Offered(AbstractContextManager[Any]):
         return self._inner.__exit__(kind, error, trace)
 
 
+class Runs:
+    """Iterators that a test made; one that it never ran broke nothing and fails it.
+
+    what: what such a one is; step: how it is written.
+    """
+
+    def __init__(self, what: str, step: str) -> None:
+        self._what = what
+        self._step = step
+        self._waiting: list[Iterator[Any]] = []
+
+    def of(self, steps: Iterator[T]) -> Iterator[T]:
+        """The same steps, which are noted as run with the first."""
+
+        def run() -> Iterator[T]:
+            self._waiting.remove(made)
+            yield from steps
+
+        made = run()
+        self._waiting.append(made)
+        return made
+
+    @contextmanager
+    def all_run(self) -> Iterator[None]:
+        """BlackstartError after the block for one that was not run."""
+        yield
+        if self._waiting:
+            from blackstart.core.errors import BlackstartError
+
+            raise BlackstartError(f"{self._what} was made and never run, so it broke nothing", next_step=self._step)
+
+
 Offer = Callable[[str, Callable[..., AbstractContextManager[Any]]], Callable[..., AbstractContextManager[Any]]]
 
 

@@ -269,18 +269,25 @@ def test_what_was_made_and_never_used_fails_a_test(tmp_path: Path) -> None:
         "def test_file(files, tmp_path):\n    (tmp_path / 'a').write_text('a')\n    files.empty(tmp_path / 'a')\n"
         "def test_link(link):\n    link('127.0.0.1:1').refused()\n"
         "def test_limit(limits):\n    limits(descriptors=64)\n"
+        "def test_toxic(proxy):\n    proxy('127.0.0.1:1').toxic('timeout', timeout=0)\n"
+        "def test_down(proxy):\n    proxy('127.0.0.1:1').down()\n"
+        "def test_after(clock):\n    clock.after(30, print)\n"
         "def test_sweep(sweep):\n    sweep('save-write')\n"
+        "def test_calls(target):\n    target.sweep('fsync')\n"
+        "def test_cut(power_loss, tmp_path):\n    power_loss(['touch', 'a'], state=tmp_path)\n"
         "def test_call(target):\n    target.fail('fsync', 'raise(OSError: EIO)')\n"
         "def test_file_fails(files, tmp_path):\n    files.empty(tmp_path / 'a')\n    assert 0\n"
         "def test_may_miss(target):\n    target.fail('fsync', 'raise(OSError: EIO)', may_miss=True)\n"
+        "def test_block(proxy, clock):\n    with proxy('127.0.0.1:1').down(), clock.after(30, print):\n        pass\n"
         "def test_entered(files, tmp_path):\n    (tmp_path / 'a').write_text('a')\n"
         "    with files.empty(tmp_path / 'a') as path:\n        assert not path.read_text()\n",
     )
-    for what in ("files.empty", "link.refused", "limits"):
+    for what in ("files.empty", "link.refused", "limits", "proxy.toxic", "proxy.down", "clock.after"):
         assert f"{what}(...) was never entered, so it broke nothing" in shown
-    assert "a sweep was made and never run" in shown
+    for what in ("a sweep", "a sweep of system calls", "a power cut"):
+        assert f"{what} was made and never run, so it broke nothing" in shown
     assert "never fired: no program was run after it" in shown
-    assert "1 failed, 7 passed, 5 errors" in shown
+    assert "1 failed, 13 passed, 10 errors" in shown
 
 
 def test_two_workers_may_arm_one_name_and_other_plugins_work_beside(tmp_path: Path) -> None:
