@@ -164,7 +164,7 @@ async def _proxies(api: Api, request: Request) -> Answer:
 
 
 async def _make_proxy(api: Api, request: Request) -> Answer:
-    return _json(proxy_out(await api.proxies.make(decode(request.body))), 201)
+    return _json(proxy_out(await api.proxies.make(decode(request.body), is_strict=False)), 201)
 
 
 async def _proxy(api: Api, request: Request) -> Answer:
@@ -173,7 +173,7 @@ async def _proxy(api: Api, request: Request) -> Answer:
 
 async def _change_proxy(api: Api, request: Request) -> Answer:
     api.proxies.get(request.proxy)
-    return _json(proxy_out(await api.proxies.update(request.proxy, decode(request.body))))
+    return _json(proxy_out(await api.proxies.update(request.proxy, decode(request.body), is_strict=False)))
 
 
 async def _delete_proxy(api: Api, request: Request) -> Answer:
@@ -187,7 +187,7 @@ async def _toxics(api: Api, request: Request) -> Answer:
 
 async def _make_toxic(api: Api, request: Request) -> Answer:
     api.proxies.get(request.proxy)
-    return _json(toxic_out(await api.proxies.make_toxic(request.proxy, decode(request.body))))
+    return _json(toxic_out(await api.proxies.make_toxic(request.proxy, decode(request.body), is_strict=False)))
 
 
 async def _toxic(api: Api, request: Request) -> Answer:
@@ -196,7 +196,8 @@ async def _toxic(api: Api, request: Request) -> Answer:
 
 async def _change_toxic(api: Api, request: Request) -> Answer:
     api.proxies.get(request.proxy).toxic(request.toxic)
-    return _json(toxic_out(await api.proxies.change_toxic(request.proxy, request.toxic, decode(request.body))))
+    described = decode(request.body)
+    return _json(toxic_out(await api.proxies.change_toxic(request.proxy, request.toxic, described, is_strict=False)))
 
 
 async def _delete_toxic(api: Api, request: Request) -> Answer:
@@ -206,7 +207,7 @@ async def _delete_toxic(api: Api, request: Request) -> Answer:
 
 async def _populate(api: Api, request: Request) -> Answer:
     try:
-        made = await api.proxies.populate(decode(request.body))
+        made = await api.proxies.populate(decode(request.body), is_strict=False)
     except PopulateError:
         raise
     except BlackstartError as error:

@@ -3,6 +3,9 @@
 async with Proxies(seed=7) as proxies:
     proxy = await proxies.create("db", "127.0.0.1:5432")
     await proxies.add(proxy.name, "latency", latency=100)
+
+A key that nobody reads is refused: the toxic would be milder than was meant, and a bad program look good. Only for
+clients of Toxiproxy, which ignores such keys, and for its config files can the calls that take JSON be less strict.
 """
 
 from __future__ import annotations
@@ -17,7 +20,19 @@ from blackstart.proxy.address import AddressError
 from blackstart.proxy.listener import resolved
 from blackstart.proxy.proxy import Exists, NotFound, Proxy
 from blackstart.proxy.toxic import Toxic
-from blackstart.proxy.wire import ApiError, ProxyBody, changed, check_proxy, new_toxic, proxy_body, tls_of
+from blackstart.proxy.wire import (
+    ApiError,
+    ProxyBody,
+    changed,
+    check_proxy,
+    new_toxic,
+    proxy_body,
+    tls_of,
+    unread,
+    unread_change,
+    unread_toxic,
+    unread_update,
+)
 
 
 class Proxies:
@@ -53,10 +68,13 @@ class Proxies:
         """A new proxy that listens. more: fields of the API, such as toxics=[{"type": "latency", ...}]."""
         return await self.make({"name": name, "upstream": upstream, "listen": listen} | more)
 
-    async def make(self, described: Any) -> Proxy:
+    async def make(self, described: Any, *, is_strict: bool = True) -> Proxy:
         """The proxy that this JSON value describes, its toxics in place before it listens."""
         body = proxy_body(described)
         check_proxy(body)
+        if is_strict:
+            toxics_of(body)  # what is wrong in Toxiproxy's words comes first
+            _refuse(unread([described]))
         async with self._lock:
             if body.name in self._by_name:
                 raise Exists("proxy already exists")
@@ -77,10 +95,13 @@ class Proxies:
         self._by_name[body.name] = proxy
         return proxy
 
-    async def update(self, name: str, described: Any) -> Proxy:
+    async def update(self, name: str, described: Any, *, is_strict: bool = True) -> Proxy:
         """Change what this JSON value says of a proxy."""
         proxy = self.get(name)
         body = proxy_body(described)
+        tls_of(body)
+        if is_strict:
+            _refuse(unread_update(described, name))
         upstreams = body.all_upstreams or None
         await proxy.update(listen=body.listen, upstreams=upstreams, enabled=body.enabled)
         return proxy
@@ -96,20 +117,25 @@ class Proxies:
         fields = {key: attributes.pop(key) for key in ("name", "toxicity", "rule", "window") if key in attributes}
         return await self.make_toxic(proxy, {"type": type, "stream": stream, "attributes": attributes} | fields)
 
-    async def make_toxic(self, name: str, described: Any) -> Toxic:
+    async def make_toxic(self, name: str, described: Any, *, is_strict: bool = True) -> Toxic:
         """Add the toxic that this JSON value describes."""
         proxy = self.get(name)
         toxic = new_toxic(described, [one.name for one in proxy.toxics])
+        if is_strict:
+            _refuse(unread_toxic(described, name))
         await proxy.add(toxic)
         return toxic
 
-    async def change_toxic(self, name: str, toxic_name: str, described: Any) -> Toxic:
+    async def change_toxic(self, name: str, toxic_name: str, described: Any, *, is_strict: bool = True) -> Toxic:
         """Change attributes or toxicity of a toxic."""
         proxy = self.get(name)
-        fault, toxicity = changed(proxy.toxic(toxic_name), described)
+        toxic = proxy.toxic(toxic_name)
+        fault, toxicity = changed(toxic, described)
+        if is_strict:
+            _refuse(unread_change(described, toxic, name))
         return await proxy.change(toxic_name, fault, toxicity)
 
-    async def populate(self, described: Any) -> list[Proxy]:
+    async def populate(self, described: Any, *, is_strict: bool = True) -> list[Proxy]:
         """Make the proxies of a list, and replace those that differ; what is the same already is left alone.
 
         Beyond Toxiproxy: toxics that the list names take the place of those that are there.
@@ -123,6 +149,9 @@ class Proxies:
         for number, body in enumerate(bodies, 1):
             check_proxy(body, f" at proxy {number}")
             toxics_of(body)
+            tls_of(body)
+        if is_strict:
+            _refuse(unread(described))
         made: list[Proxy] = []
         for body in bodies:
             try:
@@ -167,6 +196,12 @@ class PopulateError(ApiError):
     def __init__(self, error: BlackstartError, made: list[Proxy]) -> None:
         super().__init__(status_of(error), error.what)
         self.made = made
+
+
+def _refuse(sentences: list[str]) -> None:
+    """The first of what was said in vain as an error."""
+    for sentence in sentences:
+        raise ApiError(400, sentence)
 
 
 def toxics_of(body: ProxyBody) -> list[Toxic]:

@@ -151,7 +151,7 @@ async def _populate(proxies: Proxies, config: str) -> None:
     except (ValueError, RecursionError) as error:
         raise BlackstartError(f"{config} is no JSON: {error}", where=config) from error
     try:
-        await proxies.populate(described)
+        await proxies.populate(described, is_strict=False)
         for sentence in unread(described):
             log.warning("%s: %s", config, sentence)
     except PopulateError as error:

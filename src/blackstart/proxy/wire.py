@@ -95,6 +95,7 @@ _TOXIC = {
     "rule": "string",
     "window": "string",
 }
+_CHANGE = {key: _TOXIC[key] for key in ("toxicity", "attributes")}
 
 
 def decode(body: bytes) -> Any:
@@ -185,7 +186,11 @@ def check_proxy(body: ProxyBody, where: str = "") -> None:
 
 
 def tls_of(body: ProxyBody) -> Tls:
-    """The TLS settings of a new proxy."""
+    """The TLS settings of a new proxy. Toxiproxy has none: whoever sends them means us, and each key counts."""
+    names = [field.name for field in msgspec.structs.fields(Tls)]
+    for key in body.tls or {}:
+        if key not in names:
+            raise ApiError(400, f"proxy {body.name!r}, tls: nobody reads {key!r}{near(key, names)}")
     try:
         return msgspec.convert(body.tls or {}, Tls)
     except msgspec.ValidationError as error:
@@ -216,7 +221,7 @@ def new_toxic(value: Any, taken: Iterable[str] = ()) -> Toxic:
 
 def changed(toxic: Toxic, value: Any) -> tuple[Fault, float]:
     """Attributes and toxicity of a toxic after an update; what the update does not say stays."""
-    body = ToxicBody(**_fields(value, {key: _TOXIC[key] for key in ("toxicity", "attributes")}, "ToxicWrapper"))
+    body = ToxicBody(**_fields(value, _CHANGE, "ToxicWrapper"))
     fault = cast(Fault, merged(cast(msgspec.Struct, toxic.fault), body.attributes))
     return fault, toxic.toxicity if body.toxicity is None else float(body.toxicity)
 
@@ -239,17 +244,45 @@ def unread(described: Any) -> list[str]:
         names.add(name)
         found += _unknown(one, (*_PROXY, "Logger"), f"proxy {name!r}")
         for toxic in proxy_body(one).toxics or ():
-            body = ToxicBody(**_fields(toxic, _TOXIC, "ToxicWrapper"))
-            kind, where = known()[body.type or ""], f"toxic {body.type} of proxy {name!r}"
-            found += _unknown(toxic, _TOXIC, where)
-            attributes = [field.name for field in msgspec.structs.fields(kind)]
-            found += _unknown(body.attributes or {}, attributes, f"{where}, attributes")
+            found += unread_toxic(toxic, name)
     return found
 
 
-def _unknown(given: Any, names: Collection[str], where: str) -> list[str]:
-    known_names = {name.lower(): name for name in names}
-    return [f"{where}: nobody reads {key!r}{near(key, names)}" for key in given or () if key.lower() not in known_names]
+def unread_toxic(described: Any, proxy: str) -> list[str]:
+    """What a toxic that could be read says in vain, a sentence each. proxy: the name of the one that it is for."""
+    body = ToxicBody(**_fields(described, _TOXIC, "ToxicWrapper"))
+    return _unread(described, _TOXIC, known()[body.type or ""], f"toxic {body.type} of proxy {proxy!r}")
+
+
+def unread_change(described: Any, toxic: Toxic, proxy: str) -> list[str]:
+    """What an update of this toxic that could be read says in vain, a sentence each."""
+    where = f"toxic {toxic.name} of proxy {proxy!r}"
+    return _unread(described, _CHANGE, cast(type[msgspec.Struct], type(toxic.fault)), where)
+
+
+def unread_update(described: Any, proxy: str) -> list[str]:
+    """What an update of a proxy that could be read says in vain, a sentence each."""
+    return _unknown(described, ("listen", "upstream", "upstreams", "enabled"), f"an update of proxy {proxy!r}")
+
+
+def _unread(described: Any, fields: Collection[str], kind: type[msgspec.Struct], where: str) -> list[str]:
+    attributes = [field.name for field in msgspec.structs.fields(kind)]
+    given = ToxicBody(**_fields(described, _CHANGE, "ToxicWrapper")).attributes
+    return [
+        *_unknown(described, fields, where, attributes),
+        *_unknown(given, attributes, f"{where}, attributes"),
+    ]
+
+
+def _unknown(given: Any, names: Collection[str], where: str, nested: Collection[str] = ()) -> list[str]:
+    """A sentence for each key that is none of these names. nested: those that belong one level deeper."""
+    found: list[str] = []
+    for key in given or ():
+        if key.lower() not in map(str.lower, names):
+            is_nested = key.lower() in map(str.lower, nested)
+            meant = f'; did you mean "attributes": {{"{key}": ...}}?' if is_nested else near(key, names)
+            found.append(f"{where}: nobody reads {key!r}{meant}")
+    return found
 
 
 def proxy_out(proxy: Proxy) -> dict[str, Any]:

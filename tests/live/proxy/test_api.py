@@ -288,6 +288,22 @@ def test_what_is_connected_now_can_be_closed(api: Api, echo: str) -> None:
                     sock.recv(1)
 
 
+def test_keys_that_nobody_reads_are_ignored_as_toxiproxy_does_but_not_those_of_tls(api: Api, echo: str) -> None:
+    proxy = {"name": "a", "listen": "127.0.0.1:0", "upstream": echo}
+    api.json("POST", "/proxies", proxy | {"upstreem": 1, "toxics": [{"type": "noop", "name": "n", "latency": 1}]})
+    toxic = {"type": "latency", "attributes": {"latancy": 5}, "mode": "x"}
+    api.json("POST", "/proxies/a/toxics", toxic)
+    api.json("POST", "/proxies/a/toxics/latency_downstream", toxic)
+    api.json("POST", "/proxies/a", proxy | {"toxics": []})
+    api.json("POST", "/populate", [proxy | {"upstreem": 1}])
+    wrong = {"tls": {"certificat": "c.pem"}}
+    for path, body in (
+        ("/proxies", proxy | wrong | {"name": "b"}), ("/proxies/a", proxy | wrong), ("/populate", [proxy | wrong]),
+    ):  # fmt: skip
+        status, _, said = api.ask("POST", path, body)
+        assert status == 400 and b"tls: nobody reads 'certificat'; did you mean 'certificate'?" in said
+
+
 def test_a_token_is_wanted_where_one_was_given(serving: Callable[..., Api]) -> None:
     api = serving("--token", "s3cret")
     assert api.ask("GET", "/version")[0] == 401

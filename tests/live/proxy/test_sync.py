@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from blackstart.core.clock import SYSTEM
+from blackstart.core.errors import BlackstartError
 from blackstart.proxy import NotFound, SyncProxies
 from tests.live.proxy.conftest import connect, read
 
@@ -50,3 +53,31 @@ def test_a_list_of_proxies_is_made_and_one_is_deleted(proxies: SyncProxies, echo
     assert answered_after_s(second.listen) >= 0
     with pytest.raises(NotFound):
         first.delete()
+
+
+def test_a_key_that_nobody_reads_is_refused_and_nothing_is_changed(proxies: SyncProxies, echo: str) -> None:
+    """A toxic that is milder than meant would be taken for a good program."""
+    proxy = proxies.create("a", echo)
+
+    def entered(type: str, **attributes: Any) -> None:
+        with proxy.toxic(type, **attributes):
+            raise AssertionError
+
+    flat = {"type": "latency", "latency": 500}
+    many = [{"name": "b", "upstream": echo, "toxics": [flat]}]
+    proxy.add("corrupt")
+    for call, said in (
+        (lambda: entered("latency", latancy=500), "toxic latency of proxy 'a', attributes: nobody reads 'latancy'; "),
+        (lambda: entered("packet_loss", loss=0.5), "nobody reads 'loss'; did you mean 'loss_rate'?"),
+        (lambda: proxy.add("latency", attributes={"latency": 5}), "attributes: nobody reads 'attributes'"),
+        (lambda: proxy.change("corrupt_downstream", latency=3), "toxic corrupt_downstream of proxy 'a', attributes: n"),
+        (lambda: proxies.create("b", echo, toxics=[flat]), 'reads \'latency\'; did you mean "attributes": {"latency"'),
+        (lambda: proxies.create("b", echo, uptreams=[echo]), "proxy 'b': nobody reads 'uptreams'; did you mean 'upstr"),
+        (lambda: proxies.create("b", echo, tls={"certificat": "c"}), "tls: nobody reads 'certificat'; did you mean 'c"),
+        (lambda: proxies.populate(many), "toxic latency of proxy 'b': nobody reads 'latency'"),
+        (lambda: proxies.populate([many[0] | {"toxics": []}] * 2), "there are two proxies 'b'"),
+    ):
+        with pytest.raises(BlackstartError, match=re.escape(said)):
+            call()
+    assert proxy.toxics() == ["corrupt_downstream"]
+    assert proxies.create("b", echo, Enabled=False).toxics() == []
