@@ -62,13 +62,14 @@ def launch(
             os._exit(127)
     theirs.close()
     os.close(told)
-    with ours, os.fdopen(report, "rb") as trouble:
+    with ours, os.fdopen(report, "rb", buffering=0) as trouble:
         _, descriptors, _, _ = socket.recv_fds(ours, 1, 1)
         if descriptors:
             notify.pass_until_end(descriptors[0], report)
         text = trouble.read(4096).decode() or ("" if descriptors else "exec:no listener")
     if not text:
         return Launched(pid, descriptors[0])
+    os.kill(pid, signal.SIGKILL)  # its own end may wait in the gate
     os.waitpid(pid, 0)
     for descriptor in descriptors:
         os.close(descriptor)

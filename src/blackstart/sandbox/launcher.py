@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import array
 import contextlib
+import errno
 import os
 import resource
 import signal
@@ -73,11 +74,11 @@ def launch(order: dict[str, Any], descriptors: list[int]) -> NoReturn:
         control = _take_over(order["streams"], descriptors)
         control.sendmsg([b"p"])  # the kernel adds this process's id as the receiver sees it
         os.umask(order["umask"])
-        program = _find(order)
         if order.get("uptime_s"):
             _move_monotonic(order["uptime_s"])
         _give_up_privileges(order)
         os.chdir(wire.raw(order["cwd"]))
+        program = _find(order)
         environment = {wire.raw(k): wire.raw(v) for k, v in order["env"].items()}
         arguments = [wire.raw(a) for a in order["argv"]]
         _restore_limits(order)
@@ -93,9 +94,14 @@ def launch(order: dict[str, Any], descriptors: list[int]) -> NoReturn:
 
 
 def _report(control: socket.socket | None, number: int, what: str) -> None:
-    if control is not None:
+    """Tell whoever gave the order; where it has gone on, because the exec waited in the gate, whoever reads stderr."""
+    if control is None:
+        return
+    try:
+        control.sendmsg([b"E" + f"{number}:{what}".encode("utf-8", "replace")], [], socket.MSG_NOSIGNAL)
+    except OSError:
         with contextlib.suppress(OSError):
-            control.sendmsg([b"E" + f"{number}:{what}".encode("utf-8", "replace")])
+            os.write(2, f"cannot be executed: {what}\n".encode("utf-8", "replace"))
 
 
 def _take_over(streams: list[str], descriptors: list[int]) -> socket.socket:
@@ -157,9 +163,15 @@ def _give_up_privileges(order: dict[str, Any]) -> None:
 
 
 def _find(order: dict[str, Any]) -> bytes:
-    """The program's path, as execvp would find it; raises what it would raise."""
+    """The program's path, as execvp would find it; raises what it would raise.
+
+    What can be known before is told now: once the filter is there, the exec waits for the gate.
+    """
     name = wire.raw(order["argv"][0])
     if b"/" in name:
+        os.stat(name)
+        if not os.path.isfile(name) or not os.access(name, os.X_OK):
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
         return name
     path = wire.raw(order["env"].get("PATH", _DEFAULT_PATH))
     denied = False
@@ -169,5 +181,5 @@ def _find(order: dict[str, Any]) -> bytes:
             if os.access(candidate, os.X_OK):
                 return candidate
             denied = True
-    number = 13 if denied else 2
+    number = errno.EACCES if denied else errno.ENOENT
     raise OSError(number, os.strerror(number))

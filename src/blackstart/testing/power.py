@@ -62,6 +62,9 @@ def record(
             if not supervisor.is_ended:
                 started.kill()
             status = os.waitpid(started.pid, 0)[1]
+    except BaseException:
+        spill.close()
+        raise
     finally:
         for descriptor in (reading, writing, null):
             if descriptor >= 0:

@@ -65,6 +65,17 @@ def test_a_recording_that_is_cut_off_is_refused(
     assert os.listdir(temporary) == []
 
 
+def test_a_command_that_cannot_be_executed_is_told_at_once(
+    state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    with pytest.raises(TargetError, match=r"cannot start .*: No such file"):
+        record(["./no-such-program"], state=state, cwd=state)
+    assert os.listdir(temporary) == []
+
+
 def test_state_on_another_file_system(tmp_path: Path) -> None:
     if os.stat("/dev/shm").st_dev == os.stat(tmp_path).st_dev:
         pytest.skip("needs /dev/shm on a file system of its own")

@@ -141,11 +141,25 @@ def test_the_time_of_the_sandbox_is_not_the_targets(stage: Stage, monkeypatch: p
     assert (end.how, end.code, end.elapsed_s) == ("exited", 0, 0.0)
 
 
-def test_a_program_that_cannot_be_executed(stage: Stage) -> None:
+@pytest.mark.parametrize("gated", [False, True], ids=["bare", "gated"])
+@pytest.mark.parametrize("program", ["./no-such-program", "no-such-program", "./notes", "."])
+def test_a_program_that_cannot_be_executed(stage: Stage, program: str, gated: bool) -> None:
     before = descriptors()
     with pytest.raises(TargetError, match="cannot be started"):
-        stage.conduct("./no-such-program")
+        stage.conduct(program, recorder=Recorder() if gated else None)
     assert descriptors() == before
+
+
+def test_a_program_without_an_interpreter_says_so_even_where_its_start_waited_in_the_gate(stage: Stage) -> None:
+    script = stage.cwd / "script"
+    script.write_text("#!/no-such-interpreter\n")
+    script.chmod(0o755)
+    stage.zygote.capture("with a script")
+    with pytest.raises(TargetError, match="cannot be started"):
+        stage.conduct("./script", image="with a script")
+    done = stage.conduct("./script", image="with a script", recorder=Recorder())
+    assert (done.end.how, done.end.code) == ("exited", 127)
+    assert b"cannot be executed: No such file" in b"".join(output.data for output in done.outputs)
 
 
 def test_nothing_is_left_open(stage: Stage) -> None:
