@@ -65,8 +65,9 @@ def _reason(report: pytest.TestReport) -> str:
         return _printable(str(report.wasxfail).removeprefix("reason: "))
     if report.passed:
         return ""
-    # Without a traceback (--tb=line, a fault in a fixture) what happened is the first line of all.
-    return _printable(discovery.first_line(f"\n{report.longreprtext}".rpartition("\nE ")[2]))
+    # Without a traceback (--tb=line, a fault in a fixture) what happened is the first line of all; longreprtext
+    # would begin with the worker of a distributed session.
+    return _printable(discovery.first_line(f"\n{report.longrepr}".rpartition("\nE ")[2]))
 
 
 def _printable(text: str) -> str:

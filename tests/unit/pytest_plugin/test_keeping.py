@@ -107,6 +107,15 @@ def test_a_test_whose_fixture_fails_has_not_survived(tmp_path: Path, lines: str)
         ]
 
 
+@pytest.mark.parametrize("workers", [(), ("-n", "2"), ("-n", "2", "--tb=line")])
+def test_a_gap_that_survived_is_told_with_any_number_of_workers(tmp_path: Path, workers: tuple[str, ...]) -> None:
+    session(tmp_path, *workers, suite=SUITE.replace("assert not at", "pass"))
+    with Store(str(tmp_path), create=False) as store:
+        kept = {one.test: one.reason for one in store.tests() if one.scenario == "R-18"}
+    told = "[resilience] survives what was a gap (not atomic): take gap= out of the marker"
+    assert kept == {"test_it.py::test_gap[1]": told, "test_it.py::test_gap[2]": told}
+
+
 def test_a_session_without_scenarios_and_one_that_is_told_not_to_keep_nothing(tmp_path: Path) -> None:
     session(tmp_path, "-k", "names_none or others")
     session(tmp_path, "--blackstart-no-store")
