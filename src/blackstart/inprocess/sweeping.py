@@ -91,12 +91,12 @@ def storm(
     activate: float = 0.25,
     fire: float = 0.25,
 ) -> Iterator[list[Point]]:
-    """Activate each of these failpoints with chance `activate`, once; an active one fires with chance `fire`.
+    """Activate each of these failpoints with chance `activate`, once; a hit of an active one fires with chance `fire`.
 
     names: None for all that the loaded modules have, but for those that nothing can arm there; of these several share a
-    point. So one run has few sorts of trouble and many of each. Gives the active points, perhaps none; the same seed
-    chooses the same. Names and the rule are checked whatever is chosen. Raises as `armed` does, and BlackstartError for
-    a chance that is none.
+    point. So one run has few sorts of trouble and many of each. Gives the active points: where the chances left none,
+    one that is drawn. The same seed chooses the same. Names and the rule are checked whatever is chosen. Raises as
+    `armed` does, and BlackstartError for a chance that is none.
     """
     for name, chance in (("activate", activate), ("fire", fire)):
         if not 0 < chance <= 1:
@@ -110,8 +110,9 @@ def storm(
     chosen = [name for name in of if source.random() < activate]
     with ExitStack() as stack:
         if names is None:
-            yield _arm_what_can_be(stack, chosen, rule, seed)
+            yield _arm_what_can_be(stack, chosen, rule, seed) or _arm_one(stack, source.sample(of, len(of)), rule, seed)
         else:
+            chosen = chosen or [source.choice(of)]
             yield [stack.enter_context(armed(name, rule, seed=seed, may_miss=True)) for name in chosen]
 
 
@@ -127,3 +128,14 @@ def _arm_what_can_be(stack: ExitStack, names: Sequence[str], rule: str, seed: in
             return []
     middle = len(names) // 2
     return [point for part in (names[:middle], names[middle:]) for point in _arm_what_can_be(stack, part, rule, seed)]
+
+
+def _arm_one(stack: ExitStack, names: Sequence[str], rule: str, seed: int | Seed) -> list[Point]:
+    """Arm the first of these that can be; NotArmable if none can."""
+    for name in names:
+        if point := _arm_what_can_be(stack, [name], rule, seed):
+            return point
+    raise NotArmable(
+        "a storm over all failpoints, of which none can be armed, would break nothing",
+        next_step="name one with storm(names, what): its refusal says why",
+    )

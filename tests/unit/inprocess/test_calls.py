@@ -343,6 +343,28 @@ def test_a_storm_over_all_that_can_be_armed(shop: ModuleType, monkeypatch: pytes
         assert {"in-static", "in-method"} <= {name for point in points for name in point.names}
 
 
+@pytest.mark.parametrize("names", ["in-static", ["in-static", "in-method"], None])
+def test_a_storm_never_leaves_all_in_peace(shop: ModuleType, names: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = {site.name: [(shop, site)] for site in sites_below([Path(str(shop.__file__))])}
+    monkeypatch.setattr(sweeping, "known_sites", lambda: ours)
+
+    def chosen(seed: int) -> tuple[str, ...]:
+        with storm(names, "raise(OSError: EIO)", seed=seed, activate=1e-9) as points:
+            assert [len(point.names) for point in points] == [1]
+            return points[0].names
+
+    drawn = [chosen(seed) for seed in range(12)]
+    assert drawn == [chosen(seed) for seed in range(12)]
+    assert (len(set(drawn)) > 1) == (names != "in-static")
+
+
+def test_a_storm_over_what_cannot_be_armed_is_refused(shop: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = {site.name: [(shop, site)] for site in sites_below([Path(str(shop.__file__))]) if site.name == "never"}
+    monkeypatch.setattr(sweeping, "known_sites", lambda: ours)
+    with pytest.raises(BlackstartError, match="of which none can be armed"), storm(None, "off", seed=1):
+        pass
+
+
 @pytest.mark.parametrize(
     ("names", "what", "chances", "said"),
     [
