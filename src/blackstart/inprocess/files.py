@@ -48,7 +48,6 @@ def garbage(path: str | Path, seed: int | Seed = 0) -> Iterator[Path]:
 @contextmanager
 def overwritten(path: str | Path, content: bytes) -> Iterator[Path]:
     """The file has this content."""
-    good(path)
     with _replaced(Path(path), content):
         yield Path(path)
 
@@ -75,20 +74,28 @@ def read_only(path: str | Path) -> Iterator[Path]:
 
 
 def good(path: str | Path) -> bytes:
-    """The content before the damage; NotArmable if there is none, for then nothing could be broken."""
+    """The content before the damage; NotArmable if there is none, for then no content could be broken."""
+    content = _there(path)
+    if not content:
+        raise NotArmable(
+            f"{path} is empty already, so breaking its content would prove nothing",
+            next_step="let the program write it first, or break it with files.missing or files.overwritten",
+        )
+    return content
+
+
+def _there(path: str | Path) -> bytes:
+    """The content, perhaps none: of a lock or a marker it is the file that counts."""
     if not Path(path).is_file():
         raise NotArmable(f"{path} is no file, so it cannot be broken", next_step="let the program write it first")
-    content = Path(path).read_bytes()
-    if not content:
-        raise NotArmable(f"{path} is empty already, so breaking it would prove nothing")
-    return content
+    return Path(path).read_bytes()
 
 
 @contextmanager
 def _replaced(path: Path, content: bytes | None) -> Iterator[None]:
     """The file with this content, or none; of a link the file that it leads to."""
     path = Path(os.path.realpath(path))  # the program may change its directory meanwhile
-    before = good(path)
+    before = _there(path)
     status = path.stat()
     if content == before:
         raise NotArmable(f"{path} would be as it was")

@@ -14,7 +14,9 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, closing, suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -106,6 +108,20 @@ def test_other_threads_keep_their_capabilities(path: Path) -> None:
     assert read == [CONTENT]
 
 
+def emptied(fault: Any, path: Path) -> Any:
+    path.write_bytes(b"")
+    return fault(path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "broken"), [(files.missing, None), (lambda path: files.overwritten(path, b"new"), b"new")]
+)
+def test_a_lock_or_a_marker_without_content_can_be_broken(path: Path, damage: Any, broken: bytes | None) -> None:
+    with emptied(damage, path):
+        assert (path.read_bytes() if path.exists() else None) == broken
+    assert path.read_bytes() == b""
+
+
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
@@ -113,6 +129,7 @@ def test_other_threads_keep_their_capabilities(path: Path) -> None:
         (lambda path: files.empty(path.with_name("absent")), "is no file"),
         (lambda path: files.unreadable(path.with_name("absent")), "is not there"),
         (lambda path: files.overwritten(path, CONTENT), "would be as it was"),
+        *[(partial(emptied, fault), "is empty already") for fault in (files.truncated, files.empty, files.garbage)],
     ],
 )
 def test_a_fault_that_would_change_nothing_is_refused(path: Path, damage: object, says: str) -> None:
