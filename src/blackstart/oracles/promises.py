@@ -52,7 +52,7 @@ def judge(history: History, calibration: Calibration) -> tuple[Verdict, ...]:
         answer = view.answer_as_it_is(run.readings[0].value, run.readings[0].error)
         if answer.code < 0:
             return (unknown(NAME, f"the check after the {run.phase}: {answer.how}"),)
-        closing = _closing(clean.text)
+        closing = _closing(clean.text) if _sorted(clean.text) else ""
         if answer.code == 0 and closing and _closing(answer.text) != closing:
             return (
                 unknown(NAME, f"the answer of the check after the {run.phase} breaks off: no `{closing}` at its end"),
@@ -96,13 +96,13 @@ def _each(
 
 
 def _closing(text: str) -> str:
-    """The last line, its numbers as `#`, where the lines before it tell what the service has and it does not; `` else.
+    """The last line, its numbers as `#`, where it does not itself tell what the service has; `` else.
 
     The status of a pipe is that of its last command: an answer cut off in the middle looks like a loss without it. A
     check that ends with another status than 0 has said what it thinks.
     """
     last = text.strip().rpartition("\n")[2].strip()
-    return "" if last.partition(" ")[0] in _TELLING or not _sorted(text) else _DIGITS.sub("#", last)
+    return "" if last.partition(" ")[0] in _TELLING else _DIGITS.sub("#", last)
 
 
 def _sorted(text: str) -> dict[str, list[str]]:

@@ -77,6 +77,7 @@ def test_write_behind_is_a_policy() -> None:
     ("told", "found"),
     [
         ("have a\nend\n", (FAILED, "lost")),
+        ("end\n", (FAILED, "lost")),  # nothing is left, and the check says so to its end
         ("have a\n", (UNKNOWN, "")),
         ("", (UNKNOWN, "")),
         ("have a\nhave b\nend\n", (PASSED, "")),
