@@ -31,7 +31,7 @@ from blackstart.core.options import KINDS, Options
 from blackstart.core.randomness import Seed
 from blackstart.core.verdict import DEFECT, FAILED, NOTE, POLICY, UNKNOWN, Verdict, passed, unknown
 from blackstart.faults import AnyFault, Candidate
-from blackstart.findings import Failure, cause_of
+from blackstart.findings import Failure, cause_of, is_same
 from blackstart.oracles.growth import only_appended, taken_away
 from blackstart.power import model
 from blackstart.report.points import place_of
@@ -369,13 +369,13 @@ class Campaign:
 
     def repeated(self, task: Task, failing: list[Verdict], outcome: Outcome, queue: Queue) -> None:
         """Note how a repetition went; where they disagree, three more decide."""
-        seen = {cause_of(Failure(history=outcome.history, verdict=v)) for v in failing}
+        seen = [Failure(history=outcome.history, verdict=v) for v in failing]
         self.look_later(task, failing, outcome)
         for cause in task.causes:
             if cause in self.tally.eased:
                 continue
             known = self.tally.suspicions[cause]
-            known.repeats.append(cause in seen)
+            known.repeats.append(any(is_same(again, known.failures[0]) for again in seen))
             state = known.reproduction
             if len(known.repeats) < known.asked:
                 continue

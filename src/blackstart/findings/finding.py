@@ -113,6 +113,18 @@ def cause_of(failure: Failure) -> str:
     return fingerprint(*_cause(failure))
 
 
+def is_same(again: Failure, known: Failure) -> bool:
+    """Whether a repetition failed as the known trial did: the same cause, or the same harm to one of its files.
+
+    In a program of several threads a fault may hurt another set of files each time.
+    """
+    if cause_of(again) == cause_of(known):
+        return True
+    one, other = again.verdict, known.verdict
+    is_harm = (one.oracle, one.consequence, one.label) == (other.oracle, other.consequence, other.label)
+    return is_harm and not set(one.paths).isdisjoint(other.paths)
+
+
 def _cause(failure: Failure) -> tuple[str, ...]:
     """Consequence, label, kind of fault, files concerned, and the function (or the call, where no frame is known).
 

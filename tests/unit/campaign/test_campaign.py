@@ -121,6 +121,29 @@ def test_further_trials_of_a_known_cause_are_counted_and_not_repeated(monkeypatc
     assert len({failure.trial for failure in known.failures}) == 5
 
 
+def test_a_repetition_may_hurt_another_set_of_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which files of a program of several threads are hurt besides differs from run to run."""
+    hurt = iter([("$CWD/a", "$CWD/b"), ("$CWD/a",), ("$CWD/a", "$CWD/c")])
+    answer = lambda of: outcome(of, passed("fired"), failed("state", "lost", paths=next(hurt)))  # noqa: E731
+    made, keep, _ = run(answer, [candidate()], monkeypatch)
+    assert [str(made.tally.suspicions[cause].reproduction) for cause in keep.causes] == ["2 of 2"]
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        failed("state", "lost", paths=("$CWD/b",)),
+        failed("state", "corrupt", paths=("$CWD/a",)),
+        failed("readable", "lost", paths=("$CWD/a", "$CWD/b")),
+        failed("state", "lost", paths=("$CWD/a", "$CWD/b"), label=POLICY),
+    ],
+)
+def test_a_repetition_that_does_other_harm_is_none(again: Verdict, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter([LOST])
+    made, keep, _ = run(lambda of: outcome(of, passed("fired"), next(answers, again)), [candidate()], monkeypatch)
+    assert not keep.causes and str(next(iter(made.tally.suspicions.values())).reproduction) == "0 of 5"
+
+
 def test_notes_wait_until_the_other_trials_are_done(monkeypatch: pytest.MonkeyPatch) -> None:
     _, keep, _ = run(always(UNCLEAN), [candidate(nth=n) for n in range(1, 4)], monkeypatch)
     assert [task.why for task in keep.done_tasks] == ["trial"] * 3 + ["repeat"] * 2
