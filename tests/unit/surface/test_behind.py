@@ -6,7 +6,7 @@ from blackstart.core.history import Act
 from blackstart.core.trace import Operation
 from blackstart.surface import write_behind
 
-ROLES = {"$CWD/data": "state", "$CWD/log": "log"}
+ROLES = {"$CWD/data": "state", "$CWD/log": "log", "$CWD/wal.*": "scratch"}
 
 
 def trace(*moments: tuple[float, str]) -> list[Operation]:
@@ -42,3 +42,14 @@ def test_each_write_just_after_its_acknowledgement_comes_before_the_next_one() -
     assert write_behind(on_the_way_out, acts(1.0, 2.0), ROLES, begin_s=0.5, stop_s=3.0) == ""
     tidying = trace((0.9, "data"), (1.9, "data"), (2.5, "data"))
     assert write_behind(tidying, acts(1.0, 2.0), ROLES, begin_s=0.5, stop_s=3.0) == ""
+
+
+def test_a_segment_that_is_removed_later_holds_the_effect_until_then() -> None:
+    rotated = trace((0.9, "wal.*"), (1.9, "wal.*"), (2.9, "wal.*"), (3.1, "data"))
+    assert write_behind(rotated, acts(1.0, 2.0, 3.0), ROLES, begin_s=0.5, stop_s=5.0) == ""
+    gone = [
+        Operation(index=10 + n, call="unlink", kind="file", path="/w/wal.*", masked="$CWD/wal.*", at_s=at)
+        for n, at in enumerate((0.95, 1.95, 2.95))
+    ]
+    on_its_way = sorted([*rotated, *gone], key=lambda operation: operation.at_s)
+    assert "3 of 3" in write_behind(on_its_way, acts(1.0, 2.0, 3.0), ROLES, begin_s=0.5, stop_s=5.0)
