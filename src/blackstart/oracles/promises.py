@@ -31,6 +31,8 @@ from blackstart.oracles.view import DAMAGE_KINDS, Answer, View
 
 NAME = "acknowledged"
 _NAMED_MAX = 5
+# Those who use it badly ask for things of their own: what they left is no work of the service's.
+_CLIENTS = "clients"
 _DIGITS = re.compile("[0-9]+")
 _TELLING = ("have", "count", "value", "entry", "next", "lost")
 # What the kernel had accepted outlives these; only what was never given to it is gone.
@@ -57,20 +59,25 @@ def judge(history: History, calibration: Calibration) -> tuple[Verdict, ...]:
             return (
                 unknown(NAME, f"the answer of the check after the {run.phase} breaks off: no `{closing}` at its end"),
             )
-        found = compare(acts, answer, clean, view.clean.life.acts)
+        found = compare(acts, answer, clean, view.clean.life.acts, has_others=history.kind == _CLIENTS)
         if found.lost or found.wrong:
             return (_failure(view, found, acts, run.phase),)
     return (passed(NAME),)
 
 
-def compare(acts: Sequence[Act], answer: Answer, clean: Answer, clean_acts: Sequence[Act]) -> Judgement:
-    """What the answer says of these acts, against the answer of a clean run."""
+def compare(
+    acts: Sequence[Act], answer: Answer, clean: Answer, clean_acts: Sequence[Act], has_others: bool = False
+) -> Judgement:
+    """What the answer says of these acts, against the answer of a clean run.
+
+    has_others: others than the workload asked things of it too, so that only what is missing tells anything.
+    """
     read, usual = _sorted(answer.text), _sorted(clean.text)
     lost: list[str] = list(read.get("lost", ()))
     wrong: list[str] = []
     for found in _each(acts, read, usual, clean_acts):
         lost += [one for one in found.lost if one not in lost]
-        wrong += found.wrong
+        wrong += () if has_others else found.wrong
     if answer.code != 0 and not lost and not wrong and clean.code == 0:
         said = answer.text.strip().splitlines()
         wrong.append(f"the check fails ({answer.how}{': ' + said[-1][:200] if said else ''})")

@@ -91,6 +91,21 @@ def test_an_answer_without_its_closing_line_tells_nothing(told: str, found: tupl
 
 
 @pytest.mark.parametrize(
+    ("told", "found"),
+    [
+        ("0\nhave a\nhave b\nhave /\ncount 9\n", (PASSED, "")),  # what the clients asked for is there, too
+        ("0\nhave a\nhave /\ncount 9\n", (FAILED, "lost")),
+        ("0\nhave a\nhave b\ncount 1\n", (FAILED, "lost")),
+        ("1\nhave a\nhave b\ncount 2\n", (FAILED, "corrupt")),
+    ],
+)
+def test_what_other_clients_left_is_nobodys_fault(told: str, found: tuple[str, str]) -> None:
+    chain = tuple(msgspec.structs.replace(c, check="0\nhave a\nhave b\nhave c\ncount 2\n") for c in SERVICE.chain)
+    asked = trial(start("run"), start("restart", readings=(Reading(name="check", value=told),)), kind="clients")
+    assert one(promises.judge(asked, msgspec.structs.replace(SERVICE, chain=chain))) == found
+
+
+@pytest.mark.parametrize(
     ("fine", "told", "found"),
     [
         ("have a\nhave b\nhave c\n3 notes\n", "0\nhave a\nhave b\n2 notes\n", (PASSED, "")),
