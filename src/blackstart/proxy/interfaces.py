@@ -7,7 +7,8 @@
 | `deliver(datagram, flow)` | a direction of datagrams | what arrives instead, and after how many seconds |
 
 A toxic with `door` acts on the listener instead: "closed" (connections are refused) or "silent" (they hang).
-Optional: `removed(pipe)` after the toxic was taken out; `room_bytes`, how much may wait in its inbox.
+Optional: `removed(pipe)` after the toxic was taken out; `room_bytes`, how much may wait in its inbox; `wrong()`, which
+of its values would run as another one.
 """
 
 from __future__ import annotations
@@ -39,6 +40,23 @@ class Cleaning(Protocol):
     """Has something to do after it was taken out of a connection."""
 
     def removed(self, pipe: Pipe) -> None: ...
+
+
+@runtime_checkable
+class Checking(Protocol):
+    """Knows which values of its attributes would run as other ones."""
+
+    def wrong(self) -> str:
+        """A sentence about the first such value; empty if there is none."""
+        ...
+
+
+def outside(low: int, high: int, **values: float) -> str:
+    """A sentence about the first of these values that is not from low to high."""
+    for name, value in values.items():
+        if not low <= value <= high:
+            return f"{name} is a number from {low} to {high}, not {value}"
+    return ""
 
 
 class Visit:

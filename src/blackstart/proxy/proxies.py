@@ -16,11 +16,14 @@ from typing import Any
 
 from blackstart.core.errors import BlackstartError
 from blackstart.core.randomness import Seed
-from blackstart.proxy.address import AddressError
+from blackstart.proxy.address import UDP, AddressError, network_of
+from blackstart.proxy.interfaces import Fault
 from blackstart.proxy.listener import resolved
 from blackstart.proxy.proxy import Exists, NotFound, Proxy
-from blackstart.proxy.toxic import Toxic
+from blackstart.proxy.tls import Tls
+from blackstart.proxy.toxic import Toxic, out_of_range
 from blackstart.proxy.wire import (
+    STREAMS_ONLY,
     ApiError,
     ProxyBody,
     changed,
@@ -73,7 +76,7 @@ class Proxies:
         body = proxy_body(described)
         check_proxy(body)
         if is_strict:
-            toxics_of(body)  # what is wrong in Toxiproxy's words comes first
+            toxics_of(body, is_strict=True)  # what is wrong in Toxiproxy's words comes first
             _refuse(unread([described]))
         async with self._lock:
             if body.name in self._by_name:
@@ -100,6 +103,8 @@ class Proxies:
         proxy = self.get(name)
         body = proxy_body(described)
         tls_of(body)
+        if proxy.tls != Tls() and network_of(body.listen or "") == UDP:
+            raise ApiError(400, STREAMS_ONLY)
         if is_strict:
             _refuse(unread_update(described, name))
         upstreams = body.all_upstreams or None
@@ -123,6 +128,7 @@ class Proxies:
         toxic = new_toxic(described, [one.name for one in proxy.toxics])
         if is_strict:
             _refuse(unread_toxic(described, name))
+        _check_values(toxic.fault, toxic.toxicity, proxy.listen, is_strict)
         await proxy.add(toxic)
         return toxic
 
@@ -133,6 +139,7 @@ class Proxies:
         fault, toxicity = changed(toxic, described)
         if is_strict:
             _refuse(unread_change(described, toxic, name))
+        _check_values(fault, toxicity, proxy.listen, is_strict)
         return await proxy.change(toxic_name, fault, toxicity)
 
     async def populate(self, described: Any, *, is_strict: bool = True) -> list[Proxy]:
@@ -148,7 +155,7 @@ class Proxies:
         bodies = [proxy_body(one) for one in described]
         for number, body in enumerate(bodies, 1):
             check_proxy(body, f" at proxy {number}")
-            toxics_of(body)
+            toxics_of(body, is_strict=is_strict)
             tls_of(body)
         if is_strict:
             _refuse(unread(described))
@@ -204,11 +211,17 @@ def _refuse(sentences: list[str]) -> None:
         raise ApiError(400, sentence)
 
 
-def toxics_of(body: ProxyBody) -> list[Toxic]:
+def _check_values(fault: Fault, toxicity: float, listen: str, is_strict: bool) -> None:
+    if wrong := out_of_range(fault, toxicity, listen, is_strict=is_strict):
+        raise ApiError(400, f"toxic {fault.type}: {wrong}")
+
+
+def toxics_of(body: ProxyBody, *, is_strict: bool = False) -> list[Toxic]:
     """The toxics that a client wants from the start."""
     toxics: list[Toxic] = []
     for one in body.toxics or ():
         toxics.append(new_toxic(one, [toxic.name for toxic in toxics]))
+        _check_values(toxics[-1].fault, toxics[-1].toxicity, body.listen or "", is_strict)
     return toxics
 
 

@@ -21,6 +21,7 @@ from blackstart.proxy import listener
 from blackstart.proxy.address import TCP, Address, AddressError, of_socket
 from blackstart.proxy.api import Api
 from blackstart.proxy.proxies import PopulateError, Proxies
+from blackstart.proxy.toxic import out_of_range
 from blackstart.proxy.wire import unread
 
 log = logging.getLogger("blackstart.proxy")
@@ -161,3 +162,7 @@ async def _populate(proxies: Proxies, config: str) -> None:
         raise BlackstartError(
             error.what, where=config, next_step='write it like [{"name": "db", "upstream": "127.0.0.1:5432"}]'
         ) from error
+    for proxy in proxies:
+        for toxic in proxy.toxics:
+            if wrong := out_of_range(toxic.fault, toxic.toxicity, proxy.listen):
+                raise BlackstartError(f"toxic {toxic.name} of proxy {proxy.name!r}: {wrong}", where=config)

@@ -15,10 +15,13 @@ from blackstart.core import rule as rules
 from blackstart.core.errors import BlackstartError
 from blackstart.core.randomness import Seed
 from blackstart.core.units import UnitError, parse_duration
-from blackstart.proxy.interfaces import DatagramToxic, DoorToxic, Fault, StreamToxic
+from blackstart.proxy.address import UDP, network_of
+from blackstart.proxy.interfaces import Checking, DatagramToxic, DoorToxic, Fault, StreamToxic, outside
 
 UPSTREAM, DOWNSTREAM = "upstream", "downstream"
 STREAMS = (UPSTREAM, DOWNSTREAM)
+# Toxiproxy has them too, and its API takes any number. It knows no datagrams.
+_UNCHECKED = ("packet_loss",)
 
 
 class ToxicError(BlackstartError):
@@ -79,6 +82,14 @@ def parse_rule(text: str) -> rules.Rule | None:
         raise ToxicError(
             error.what.replace(" yield", ""), next_step="a rule of a toxic says only when: @3, 3*, 20%, 2* off -> @5+"
         ) from error
+
+
+def out_of_range(fault: Fault, toxicity: float, listen: str, *, is_strict: bool = True) -> str:
+    """A sentence about a value that would run as another one. is_strict: what Toxiproxy's API takes is checked too."""
+    if is_strict and (wrong := outside(0, 1, toxicity=toxicity)):
+        return wrong
+    is_checked = is_strict or fault.type not in _UNCHECKED or network_of(listen) == UDP
+    return fault.wrong() if is_checked and isinstance(fault, Checking) else ""
 
 
 class Toxic:

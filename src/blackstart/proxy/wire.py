@@ -17,6 +17,7 @@ import msgspec
 
 from blackstart.core.errors import BlackstartError
 from blackstart.core.verbs import near
+from blackstart.proxy.address import UDP, network_of
 from blackstart.proxy.interfaces import Fault
 from blackstart.proxy.tls import Tls
 from blackstart.proxy.toxic import DOWNSTREAM, STREAMS, Toxic
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from blackstart.proxy.proxy import Proxy
 
 NAME_CHARACTERS_MAX = 1000
+STREAMS_ONLY = "tls is of streams only: a proxy that listens at udp: has none"
 # Halves of a pair that stand alone, without those that stand for a byte of a file's name.
 _HALVES = re.compile(r"[\ud800-\udc7f\udd00-\udfff]")
 _KINDS: dict[str, tuple[type, ...]] = {
@@ -174,6 +176,8 @@ def proxy_body(value: Any) -> ProxyBody:
         raise ApiError(400, f"a name has at most {NAME_CHARACTERS_MAX} characters")
     if not all(isinstance(one, str) and one for one in body.upstreams or ()):
         raise _bad("json: cannot unmarshal value into Go struct field Proxy.upstreams of type string")
+    if body.upstream and body.upstreams and body.upstream not in body.upstreams:
+        raise ApiError(400, f"upstream {body.upstream!r} is none of the upstreams: give one of the two")
     return body
 
 
@@ -192,9 +196,12 @@ def tls_of(body: ProxyBody) -> Tls:
         if key not in names:
             raise ApiError(400, f"proxy {body.name!r}, tls: nobody reads {key!r}{near(key, names)}")
     try:
-        return msgspec.convert(body.tls or {}, Tls)
+        tls = msgspec.convert(body.tls or {}, Tls)
     except msgspec.ValidationError as error:
         raise _bad(f"tls: {error}") from error
+    if tls != Tls() and network_of(body.listen or "") == UDP:
+        raise ApiError(400, STREAMS_ONLY)
+    return tls
 
 
 def new_toxic(value: Any, taken: Iterable[str] = ()) -> Toxic:

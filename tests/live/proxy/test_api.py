@@ -304,6 +304,25 @@ def test_keys_that_nobody_reads_are_ignored_as_toxiproxy_does_but_not_those_of_t
         assert status == 400 and b"tls: nobody reads 'certificat'; did you mean 'certificate'?" in said
 
 
+def test_numbers_are_checked_in_what_toxiproxy_does_not_have(api: Api, echo: str) -> None:
+    api.json("POST", "/proxies", {"name": "a", "listen": "127.0.0.1:0", "upstream": echo})
+    api.json("POST", "/proxies", {"name": "u", "listen": "udp:127.0.0.1:0", "upstream": echo})
+    loss = {"type": "packet_loss", "toxicity": 1.5, "attributes": {"loss_rate": 2}}
+    assert api.json("POST", "/proxies/a/toxics", loss)["toxicity"] == 1.5  # Toxiproxy's API takes it
+    api.json("POST", "/proxies/u/toxics", {"type": "packet_loss"})
+    for path, body, said in (
+        ("/proxies/u/toxics", loss | {"name": "n"}, b"loss_rate is a number from 0 to 1, not 2"),
+        ("/proxies/u/toxics/packet_loss_downstream", loss, b"loss_rate is a number from 0 to 1, not 2"),
+        ("/proxies/a/toxics", {"type": "http", "attributes": {"status": 99}}, b"status is a number from 100 to 599"),
+        ("/proxies/a", {"upstream": echo, "upstreams": ["127.0.0.1:1"]}, b"is none of the upstreams"),
+        ("/populate", [{"name": "t", "listen": "udp:", "upstream": echo, "tls": {"upstream": True}}], b"streams only"),
+    ):
+        status, _, answer = api.ask("POST", path, body)
+        assert status == 400 and said in answer
+    api.json("POST", "/proxies", {"name": "t", "listen": "127.0.0.1:0", "upstream": echo, "tls": {"upstream": True}})
+    assert api.ask("POST", "/proxies/t", {"listen": "udp:127.0.0.1:0"})[0] == 400
+
+
 def test_a_token_is_wanted_where_one_was_given(serving: Callable[..., Api]) -> None:
     api = serving("--token", "s3cret")
     assert api.ask("GET", "/version")[0] == 401

@@ -49,6 +49,10 @@ def test_the_config_file_makes_proxies_with_toxics(serving: Callable[..., Api], 
         ('[{"name": "a", "upstream": "x:1", "listen": "nowhere"}]', "missing port in address"),
         ('[{"name": "a", "upstream": "x:1", "toxics": [{"type": "no"}]}]', "invalid toxic type"),
         ('[{"name": "a", "upstream": "x:1", "toxics": [{"type": "noop", "rule": "@"}]}]', "needs the number of a hit"),
+        (
+            '[{"name": "a", "listen": "127.0.0.1:0", "upstream": "x:1", "toxics": [{"type": "noop", "toxicity": 50}]}]',
+            "toxic noop_downstream of proxy 'a': toxicity is a number from 0 to 1, not 50",
+        ),
         ('[{"name": "a\\ud800", "upstream": "x:1", "listen": "nowhere"}]', "missing port in address"),
     ],
 )

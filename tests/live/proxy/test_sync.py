@@ -81,3 +81,56 @@ def test_a_key_that_nobody_reads_is_refused_and_nothing_is_changed(proxies: Sync
             call()
     assert proxy.toxics() == ["corrupt_downstream"]
     assert proxies.create("b", echo, Enabled=False).toxics() == []
+
+
+OUT_OF_RANGE: list[tuple[str, str, dict[str, float], str]] = [
+    ("", "packet_loss", {"loss_rate": 30}, "loss_rate is a number from 0 to 1, not 30"),
+    ("", "packet_loss", {"loss_rate": -0.1}, "loss_rate is a number from 0 to 1, not -0.1"),
+    ("", "packet_loss", {"correlation": 2}, "correlation is a number from 0 to 1, not 2"),
+    ("", "noop", {"toxicity": 50}, "toxicity is a number from 0 to 1, not 50"),
+    ("", "noop", {"toxicity": -1}, "toxicity is a number from 0 to 1, not -1"),
+    ("", "http", {"status": 99999}, "status is a number from 100 to 599, not 99999"),
+    ("", "http", {"status": 99}, "status is a number from 100 to 599, not 99"),
+    ("", "modbus", {"exception": 256}, "exception is a number from 0 to 255, not 256"),
+    ("", "mqtt", {"connack": -1}, "connack is a number from 0 to 255, not -1"),
+    ("udp:", "packet_loss", {"loss_rate": 1.5}, "loss_rate is a number from 0 to 1, not 1.5"),
+    ("udp:", "reorder", {"percent": 101}, "percent is a number from 0 to 100, not 101"),
+]
+
+
+@pytest.mark.parametrize(("network", "type", "attributes", "said"), OUT_OF_RANGE)
+def test_a_value_that_would_run_as_another_is_refused(
+    proxies: SyncProxies, echo: str, network: str, type: str, attributes: dict[str, float], said: str
+) -> None:
+    listen = f"{network}127.0.0.1:0"
+    proxy = proxies.create("a", echo, listen=listen)
+    proxy.add(type, name="there")
+    toxicity = {key: value for key, value in attributes.items() if key == "toxicity"}
+    toxic = {"type": type, "attributes": attributes if not toxicity else {}} | toxicity
+    for call in (
+        lambda: proxy.add(type, name="new", **attributes),
+        lambda: proxy.change("there", **attributes),
+        lambda: proxies.create("b", echo, listen=listen, toxics=[toxic]),
+        lambda: proxies.populate([{"name": "b", "upstream": echo, "listen": listen, "toxics": [toxic]}]),
+    ):
+        with pytest.raises(BlackstartError, match=re.escape(f"toxic {type}: {said}")):
+            call()
+    assert proxy.toxics() == ["there"]
+
+
+def test_the_ends_of_each_range_are_in_it(proxies: SyncProxies, echo: str) -> None:
+    proxy = proxies.create("a", echo, upstreams=[echo, "127.0.0.1:1"])
+    for number, (type, attributes) in enumerate([
+        ("packet_loss", {"loss_rate": 0, "correlation": 1}), ("noop", {"toxicity": 0}), ("noop", {"toxicity": 1}),
+        ("http", {"status": 0}), ("http", {"status": 100}), ("http", {"status": 599}), ("mqtt", {"connack": 255}),
+    ]):  # fmt: skip
+        proxy.add(type, name=str(number), **attributes)
+    assert len(proxy.toxics()) == 7
+
+
+def test_fields_that_contradict_each_other_are_refused(proxies: SyncProxies, echo: str) -> None:
+    with pytest.raises(BlackstartError, match="is none of the upstreams: give one of the two"):
+        proxies.create("a", echo, upstreams=["127.0.0.1:1", "127.0.0.1:2"])
+    with pytest.raises(BlackstartError, match="tls is of streams only"):
+        proxies.create("a", echo, listen="udp:127.0.0.1:0", tls={"upstream": True})
+    assert proxies.create("a", "", upstreams=[echo]).toxics() == []

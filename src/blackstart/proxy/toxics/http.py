@@ -9,6 +9,7 @@ from typing import ClassVar
 import msgspec
 
 from blackstart.proxy.framing import NotThisProtocol, messages
+from blackstart.proxy.interfaces import outside
 from blackstart.proxy.pipe import Pipe
 
 # What is larger is not held in memory: the rest of the connection passes untouched.
@@ -30,6 +31,9 @@ class Http(msgspec.Struct, frozen=True):
     headers: str = ""
     body: int = -1
     body_delay: int = 0
+
+    def wrong(self) -> str:
+        return outside(100, 599, status=self.status) if self.status else ""
 
     async def run(self, pipe: Pipe) -> None:
         reader = Answers()

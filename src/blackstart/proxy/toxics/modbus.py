@@ -7,6 +7,7 @@ from typing import ClassVar
 import msgspec
 
 from blackstart.proxy.framing import NotThisProtocol, messages
+from blackstart.proxy.interfaces import outside
 from blackstart.proxy.pipe import Pipe
 
 # MODBUS Messaging on TCP/IP, 3.1.3: transaction, protocol (0), length of what follows, unit; then function and data.
@@ -25,6 +26,9 @@ class Modbus(msgspec.Struct, frozen=True):
     wrong_id: int = 0
     silent: int = 0
     every: int = 1
+
+    def wrong(self) -> str:
+        return outside(0, 255, exception=self.exception)
 
     async def run(self, pipe: Pipe) -> None:
         count = 0

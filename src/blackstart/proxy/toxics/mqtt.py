@@ -7,6 +7,7 @@ from typing import ClassVar
 import msgspec
 
 from blackstart.proxy.framing import NotThisProtocol, messages
+from blackstart.proxy.interfaces import outside
 from blackstart.proxy.pipe import Pipe
 
 # MQTT 5.0, 2.1: type and flags, then the length of the rest in one to four bytes of seven bits.
@@ -23,6 +24,9 @@ class Mqtt(msgspec.Struct, frozen=True):
     type: ClassVar[str] = "mqtt"
     connack: int = 0
     disconnect: int = 0
+
+    def wrong(self) -> str:
+        return outside(0, 255, connack=self.connack)
 
     async def run(self, pipe: Pipe) -> None:
         count = 0

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from blackstart.core.randomness import Source
-from blackstart.proxy.interfaces import Flow
+from blackstart.proxy.interfaces import Flow, outside
 from blackstart.proxy.pipe import Pipe
 
 # The least retransmission time-out of Linux; it doubles with each loss in a row (RFC 6298).
@@ -21,6 +21,9 @@ class PacketLoss(msgspec.Struct, frozen=True):
     type: ClassVar[str] = "packet_loss"
     loss_rate: float = 0.0
     correlation: float = 0.0
+
+    def wrong(self) -> str:
+        return outside(0, 1, loss_rate=self.loss_rate, correlation=self.correlation)
 
     async def run(self, pipe: Pipe) -> None:
         memory: dict[str, Any] = {}

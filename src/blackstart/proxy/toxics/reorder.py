@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import msgspec
 
-from blackstart.proxy.interfaces import Flow
+from blackstart.proxy.interfaces import Flow, outside
 
 
 class Reorder(msgspec.Struct, frozen=True):
@@ -16,6 +16,9 @@ class Reorder(msgspec.Struct, frozen=True):
     type: ClassVar[str] = "reorder"
     delay: int = 10
     percent: int = 50
+
+    def wrong(self) -> str:
+        return outside(0, 100, percent=self.percent)
 
     def deliver(self, datagram: bytes, flow: Flow) -> Iterable[tuple[float, bytes]]:
         held = flow.random.random() * 100 < self.percent
