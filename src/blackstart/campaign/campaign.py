@@ -94,7 +94,7 @@ class Campaign:
             # The answers of a check while a run is under way are made of such a recording, too.
             asks = check is not None and "kill" in self.kinds and service is None
             if "power" in self.kinds or asks:
-                starts, only = self.starts(seen.calibration), self.options.only
+                starts, only = choose.starts(seen.calibration), self.options.only
                 self._leave_out("power", with_recordings(seen, starts, self.options.models, self.budget, only))
             return seen
         except BaseException:
@@ -108,7 +108,7 @@ class Campaign:
 
     def shop(self, seen: Observation, isolation: str) -> Workshop:
         """What the workers need; the images are named by where the campaign's zygote shows them."""
-        starts = self.starts(seen.calibration)
+        starts = choose.starts(seen.calibration)
         return Workshop(
             layout=seen.layout,
             isolation=isolation,
@@ -120,19 +120,13 @@ class Campaign:
             companions=seen.bench.companions,
         )
 
-    def starts(self, calibration: Calibration) -> tuple[str, ...]:
-        """The start states of trials, the more telling first: a re-run has something to lose."""
-        wanted = [clean.start for clean in calibration.chain[:2]]
-        if calibration.is_service or calibration.refuses_rerun:
-            return tuple(wanted)  # a workload that says the same ids twice tells a loss of the first only
-        return tuple(reversed(wanted[: len(calibration.chain) - 1] or wanted))  # each with a re-run that is known
-
     def choose(self, seen: Observation) -> list[Candidate]:
         """The candidates in the order in which they are tried."""
-        starts = self.starts(seen.calibration)
+        starts = choose.starts(seen.calibration)
         if seen.bench.companions:
             for what, why in apart.untouched(seen.calibration, self.kinds):
                 seen.surface.uncovered.setdefault(what, why)
+        seen.surface.uncovered.update(choose.later_only(seen.calibration, starts))
         found = choose.candidates(seen.calibration, self.kinds, starts, self.budget.choosing_s, notes=seen.notes)
         ordered = choose.order(found, starts)
         if self.options.only and not ordered:
@@ -157,7 +151,7 @@ class Campaign:
 
     def calibrate_nulls(self, seen: Observation, shop: Workshop) -> Calibration:
         """Ten null trials as the workers do them; an oracle that fails on one is muted."""
-        starts = self.starts(seen.calibration)
+        starts = choose.starts(seen.calibration)
         patience = patience_of(seen.calibration)
         rerun = not seen.calibration.refuses_rerun
         queue = Queue()

@@ -7,16 +7,58 @@ cause being put back, so that a small budget sees every file and every sort of f
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from blackstart.core.calibration import Calibration
 from blackstart.core.clock import SYSTEM, Clock
+from blackstart.core.masking import same
+from blackstart.core.trace import Operation
 from blackstart.faults import KINDS, Candidate
+from blackstart.oracles.view import JUDGED_ROLES
 
 # They damage what stands there at the start: of a service's own files that is the re-run alone, and nothing tells it
 # earlier.
 STANDING = frozenset({"file", "db"})
+
+
+LATER_MAX = 5
+_DIGITS = re.compile(r"[0-9]+")
+
+
+def starts(calibration: Calibration) -> tuple[str, ...]:
+    """The start states of trials, the more telling first: a re-run has something to lose. Where it only makes the same
+    again, a failure would leave what should be there.
+    """
+    wanted = [clean.start for clean in calibration.chain[:2]]
+    if calibration.is_service or calibration.refuses_rerun:
+        return tuple(wanted)  # a workload that says the same ids twice tells a loss of the first only
+    known = wanted[: len(calibration.chain) - 1] or wanted  # each with a re-run that is known
+    if len(known) > 1 and _leaves_all(calibration):
+        return tuple(known)
+    return tuple(reversed(known))
+
+
+def _leaves_all(calibration: Calibration) -> bool:
+    """Whether the second clean run leaves in each file that is judged what the first one did."""
+    first, second = (clean.files for clean in calibration.chain[:2])
+    judged = [path for path, role in calibration.roles.items() if role in JUDGED_ROLES]
+    return bool(judged) and all(same(first.get(path), second.get(path)) for path in judged)
+
+
+def later_only(calibration: Calibration, starts: Sequence[str]) -> dict[str, str]:
+    """What only a later clean run changes than those that trials begin with, and so no trial breaks: what -> why."""
+    broken = {_sort(one) for clean in calibration.chain if clean.start in starts for one in clean.trace}
+    later = [one for clean in calibration.chain if clean.start not in starts for one in clean.trace if one.changes]
+    later = [one for one in later if calibration.roles.get(one.masked, "") in JUDGED_ROLES and _sort(one) not in broken]
+    found = {_sort(one): f"{one.call} {one.masked}" for one in later}
+    why = "only the third clean run does this; trials begin with the first and the second"
+    return dict.fromkeys(list(found.values())[:LATER_MAX], why)
+
+
+def _sort(operation: Operation) -> tuple[str, str]:
+    return operation.call, _DIGITS.sub("#", operation.masked)
 
 
 def candidates(

@@ -16,7 +16,7 @@ from blackstart.core.reading import Content, FileState, Leaves
 
 FORMS = {"json": "JSON", "toml": "TOML", "ini": "an INI file", "csv": "CSV", "xml": "XML", "yaml": "YAML",
          "sqlite": "an SQLite database", "text": "text", "bytes": "binary data"}  # fmt: skip
-_EMPTY = ("[]", "{}")
+EMPTY = ("[]", "{}")
 _FOUND_BY_LOOKING = ("json", "ini")
 # The number of a line, or the offset of a row of bytes in hexadecimal.
 _POSITION = re.compile(r"@?[0-9a-f]+")
@@ -37,7 +37,7 @@ def is_empty(state: FileState | None) -> bool:
     if state is None or (state.kind == "file" and state.size == 0):
         return True
     leaves = leaves_of(state)
-    return leaves is not None and all(value in _EMPTY or place.startswith("pragma/") for place, value in leaves)
+    return leaves is not None and all(value in EMPTY or place.startswith("pragma/") for place, value in leaves)
 
 
 def is_broken(state: FileState | None, models: States) -> str:
@@ -174,7 +174,7 @@ def holds_share_of(state: FileState | None, other: FileState | None, share: floa
 
 
 def _bag(leaves: Leaves) -> Counter[tuple[str, str]]:
-    return Counter((general(place), value) for place, value in leaves if value not in _EMPTY)
+    return Counter((general(place), value) for place, value in leaves if value not in EMPTY)
 
 
 def _alike(one: Content | None, other: Content | None) -> bool:
@@ -182,7 +182,7 @@ def _alike(one: Content | None, other: Content | None) -> bool:
 
 
 def _counts(leaves: Iterable[tuple[str, str]]) -> Counter[str]:
-    return Counter(general(place) for place, value in leaves if value not in _EMPTY)
+    return Counter(general(place) for place, value in leaves if value not in EMPTY)
 
 
 def _least(bags: list[Counter[str]]) -> Counter[str]:

@@ -17,6 +17,7 @@ from blackstart.oracles import damage
 from blackstart.oracles.answers import after_restart, strange
 from blackstart.oracles.compare import is_broken
 from blackstart.oracles.legal import CORRUPT, LEGAL, LOST, legal_after, legal_unrecovered, versions_of
+from blackstart.oracles.nowhere import nowhere
 from blackstart.oracles.once import judge_once
 from blackstart.oracles.outputs import reached
 from blackstart.oracles.tearing import torn
@@ -97,6 +98,8 @@ def _by_content(view: View, last: Run) -> tuple[Verdict, ...]:
             found[outcome][path] = legal.sentence(path, state)
         elif outcome != LEGAL:
             unsure.append(path)
+    for path, text in nowhere(view, last).items():
+        found[LOST].setdefault(path, text)
     odd = strange(view, last)
     if unsure and not any(found.values()) and not odd and _answers_as_clean(view, last):
         names = ", ".join(unsure)

@@ -24,7 +24,6 @@ from blackstart.faults import Candidate
 from blackstart.trials import Plan
 
 from .build import (
-    CALIBRATION,
     FakeExecutor,
     Remembering,
     as_workers,
@@ -399,13 +398,6 @@ def test_a_kind_that_was_asked_for_and_is_not_possible(monkeypatch: pytest.Monke
     with pytest.raises(Undecided, match="no trial of kind db") as caught:
         made.choose(observation())
     assert (caught.value.exit_status, bool(caught.value.next_step)) == (3, True)
-
-
-def test_a_re_run_comes_first_unless_it_is_refused() -> None:
-    made, _, _ = campaign()
-    assert made.starts(CALIBRATION) == ("S1", "S0")
-    refusing = Calibration(chain=CALIBRATION.chain[:1], refuses_rerun=True)
-    assert made.starts(refusing) == ("S0",)
 
 
 def test_workers_copy_only_the_states_that_trials_start_from() -> None:
