@@ -104,12 +104,16 @@ def _within(left_s: float) -> Patience:
     return Patience(deadline_s=deadline_s, hard_s=hard_s, work_s=min(first.work_s, 0.6 * left_s))
 
 
+def last_words(run: Run) -> str:
+    """What it said last, on one line; some programs have but one stream for all that they say."""
+    said = run.text("stderr").strip() or run.text("stdout").strip()
+    return " | ".join(said.decode("utf-8", "replace").splitlines()[-3:])
+
+
 def must_work(run: Run, trace: tuple[Operation, ...]) -> None:
     """Raise where the clean run itself fails: there is nothing to compare with then."""
     end = run.end
-    # Some programs have but one stream for all that they say.
-    said = run.text("stderr").strip() or run.text("stdout").strip()
-    where = " | ".join(said.decode("utf-8", "replace").splitlines()[-3:])
+    where = last_words(run)
     listens = ports(trace)
     if end.how == "deadline" and listens:
         raise Undecided(

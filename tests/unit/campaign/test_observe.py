@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from blackstart.campaign.budget import Budget
+from blackstart.campaign.observe import Observer
 from blackstart.campaign.scout import must_work
+from blackstart.core.clock import ManualClock
 from blackstart.core.errors import Undecided
 from blackstart.core.history import DEADLINE, EXITED, SIGNALED, End, Output, Run, Wait
 from blackstart.core.trace import Operation
@@ -75,3 +79,46 @@ def test_a_needed_peer_is_to_be_started_beside_it() -> None:
 
 def test_abstract_sockets_are_no_doors() -> None:
     assert "refuses" not in refused(run(how=EXITED, code=1), connecting("socket:unix:@x")).what
+
+
+class Scripted(Observer):
+    """Clean runs that end as it is written, after the first one."""
+
+    def __init__(self, *statuses: int, elapsed_s: float = 0.0) -> None:
+        self.notes = []
+        self.dropped: list[str] = []
+        self.asked: list[tuple[str, int]] = []
+        self.statuses = iter(statuses)
+        self.bench: Any = SimpleNamespace(service=None)
+        self.zygote: Any = SimpleNamespace(drop=self.dropped.append)
+        clock = ManualClock()
+        self.budget = Budget(60.0, clock)
+        clock.sleep(elapsed_s)
+
+    def _recorded(self, start: str, keep: str = "", *, boundaries: bool = False, other_pids: int = 0) -> Any:
+        self.asked.append((start, other_pids))
+        status = next(self.statuses)
+        return SimpleNamespace(run=run(b"deliver: File exists\n" if status else b"", how=EXITED, code=status))
+
+    def starts(self) -> int:
+        first: Any = SimpleNamespace(run=run(how=EXITED))
+        return len(self._chain(first))
+
+
+def test_a_second_run_that_fails_is_tried_once_more_with_other_process_ids() -> None:
+    """Two starts within a second have one process id there, and a name made of both is taken already."""
+    observer = Scripted(75, 0, 0)
+    assert observer.starts() == 3 and not observer.notes
+    assert observer.asked == [("S1", 0), ("S1", 2), ("S2", 0)] and observer.dropped == ["S2"]
+
+
+def test_what_refuses_a_second_run_twice_does_refuse_it_and_is_quoted() -> None:
+    observer = Scripted(75, 75)
+    assert observer.starts() == 1
+    (note,) = observer.notes
+    assert "refuses a second run" in note and note.endswith("; it said: deliver: File exists")
+
+
+def test_where_time_is_short_a_second_run_is_not_tried_once_more() -> None:
+    observer = Scripted(75, elapsed_s=50.0)
+    assert observer.starts() == 1 and observer.asked == [("S1", 0)]
