@@ -131,11 +131,13 @@ def must_work(run: Run, trace: tuple[Operation, ...]) -> None:
         )
     if end.how != EXITED or end.code != 0:
         how = f"exit status {end.code}" if end.how == EXITED else f"it died of {signal.Signals(end.signal).name}"
-        raise _failed(how, where, trace)
+        # Any other status must still show: `|| true` would hide all of them.
+        keeps = f"sh -c 'CMD; s=$?; [ $s = {end.code} ] || exit $s'"
+        raise _failed(how, where, trace, f" (where that status is meant so: {keeps})" if end.how == EXITED else "")
 
 
-def _failed(how: str, where: str, trace: tuple[Operation, ...]) -> Undecided:
-    """What a clean run that failed may have lacked, by what it asked for."""
+def _failed(how: str, where: str, trace: tuple[Operation, ...], meant: str = "") -> Undecided:
+    """What a clean run that failed may have lacked, by what it asked for; meant: how to allow for its status."""
     peers = sorted({o.path for o in trace if o.call == "connect" and not o.path.startswith("socket:unix:@")})
     if peers:
         return Undecided(
@@ -164,7 +166,7 @@ def _failed(how: str, where: str, trace: tuple[Operation, ...]) -> Undecided:
     return Undecided(
         f"the clean run in the sandbox failed: {how}",
         where=where,
-        next_step="make the command succeed by itself first (where its status is meant so: sh -c 'CMD || true'); "
+        next_step=f"make the command succeed by itself first{meant}; "
         "`blackstart doctor` says what a sandbox may lack here",
     )
 

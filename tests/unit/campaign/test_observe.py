@@ -51,6 +51,11 @@ def test_a_failing_clean_run_shows_its_last_words() -> None:
     assert error.where == "two | three | no such table"
 
 
+def test_a_status_that_is_meant_so_is_allowed_for_alone() -> None:
+    assert "sh -c 'CMD; s=$?; [ $s = 4 ] || exit $s'" in refused(run(how=EXITED, code=4)).next_step
+    assert "sh -c" not in refused(run(how=SIGNALED, signal=11)).next_step
+
+
 def test_a_failing_clean_run_that_says_all_on_stdout_shows_that() -> None:
     said = (Output(stream="stdout", data=b"no such file\n"),)
     one = Run(phase="scouting", end=End(how=EXITED, code=12), outputs=said)
