@@ -52,6 +52,8 @@ UNREPEATED_MAX = 12
 OPEN_SHARE_MAX = 0.5
 # Fewer tell no pace.
 ENOUGH_TRIALS = 10
+_NUMBERED = re.compile(r" [(][0-9]+[)]$")  # what the masker adds where several files share a name
+_WHICH = "several files have this name but for what differs in each run, so that which is which cannot be told"
 
 
 def report_of(
@@ -148,10 +150,14 @@ def _surface(seen: Observation) -> Surface:
 
 
 def _uncovered(seen: Observation) -> tuple[Omission, ...]:
-    hopeless = sorted(seen.calibration.mask.hopeless)
+    hopeless = seen.calibration.mask.hopeless
+    families = {path: _NUMBERED.sub("", path) for path in sorted(hopeless) if "*" in path}
+    shared = {family for path, family in families.items() if family != path}
+    alone = (path for path in sorted(hopeless) if families.get(path) not in shared)
     return (
         *(Omission(what=what, why=why) for what, why in seen.surface.uncovered.items()),
-        *(Omission(what=path, why="it differs in each clean run and cannot be masked") for path in hopeless),
+        *(Omission(what=path, why="it differs in each clean run and cannot be masked") for path in alone),
+        *(Omission(what=family, why=_WHICH) for family in sorted(shared)),
     )
 
 

@@ -57,6 +57,17 @@ def test_how_a_service_stops_is_not_covered_where_it_never_ends_on_term(held_up:
     assert [one.what for one in report(made, seen).uncovered] == told
 
 
+def test_files_that_share_a_masked_name_are_one_thing_that_is_not_covered() -> None:
+    hopeless = frozenset(("$CWD/new/*_host", "$CWD/new/*_host (2)", "$CWD/new/*_host (3)", "$CWD/a.txt", "$CWD/b (2)"))
+    seen = observation()
+    seen.calibration = msgspec.structs.replace(seen.calibration, mask=Mask(hopeless=hopeless))
+    made, _, _ = campaign()
+    told = {one.what: one.why for one in report(made, seen).uncovered}
+    assert told.keys() == {"$CWD/a.txt", "$CWD/b (2)", "$CWD/new/*_host"}
+    assert "cannot be masked" in told["$CWD/a.txt"] and "cannot be masked" in told["$CWD/b (2)"]
+    assert "which is which cannot be told" in told["$CWD/new/*_host"]
+
+
 def counted(made: Campaign, **counts: int) -> None:
     made.tally.counts["kill"] = {name.replace("_", " "): count for name, count in counts.items()}
     made.tally.chosen = sum(counts.values())
