@@ -175,8 +175,7 @@ class Observer:
     def _recorded(self, start: str, keep: str = "", *, boundaries: bool = False, other_pids: int = 0) -> _Recorded:
         """One clean run from `start` under the gate; its image is kept under the name `keep`.
 
-        other_pids: with process ids of its own, this many steps further, so that names made of them are masked, and its
-        clock readings counted;
+        other_pids: how many steps further its process ids are, to mask names made of them; its clock readings count;
         boundaries: also keep an image at each version boundary at which no file is half written.
         """
         bench, zygote = self.bench, self.zygote
