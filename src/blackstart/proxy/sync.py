@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, TypeVar
 
+from blackstart.core.errors import BlackstartError
 from blackstart.proxy import address
 from blackstart.proxy.proxies import Proxies
 from blackstart.proxy.proxy import Proxy
@@ -39,6 +40,12 @@ class SyncProxies:
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
         """Do this in the proxies' loop and give its result."""
+        if self._loop.is_closed():
+            work.close()
+            raise BlackstartError(
+                "the proxies are closed, and this one was used after that",
+                next_step="use it inside the `with`, or the test, in which it was made",
+            )
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(_CALL_S)
 
     def __enter__(self) -> SyncProxies:
