@@ -66,12 +66,13 @@ def addressed(networks: Mapping[str, Sequence[str]]) -> dict[str, tuple[Interfac
     """
     found: dict[str, list[Interface]] = {}
     for at, (network, hosts) in enumerate(networks.items()):
+        for name in hosts:
+            _check_name(name)
         if len(set(hosts)) != len(hosts):
             twice = next(name for name in hosts if list(hosts).count(name) > 1)
             raise LabError(f"host {twice!r} stands twice in network {network!r}", next_step="name each host once")
         block = int(_FIRST_NETWORK.network_address) + (at << 16)
         for number, name in enumerate(hosts, 1):
-            _check_name(name)
             address = str(ipaddress.IPv4Address(block + number // 250 * 256 + number % 250 + 1))
             mac = bytes([2, 0, at, 0, number >> 8, number & 255]).hex()
             found.setdefault(name, []).append(Interface(network, address, _FIRST_NETWORK.prefixlen, mac))
@@ -89,6 +90,9 @@ def addressed(networks: Mapping[str, Sequence[str]]) -> dict[str, tuple[Interfac
 
 
 def _check_name(name: object) -> None:
+    if isinstance(name, list | tuple | set):
+        step = f"write Lab({', '.join(map(repr, name or ('client', 'server')))})"
+        raise LabError(f"{name!r} is no name for a host: each is an argument of its own", next_step=step)
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise LabError(f"{name!r} is no name for a host", next_step="use letters, digits and inner hyphens")
     if name.lower() in (ALL, "localhost"):

@@ -85,6 +85,14 @@ def test_roles_that_make_no_sense(roles: dict[str, list[str]], said: str) -> Non
         Told(roles=roles)
 
 
+def test_hosts_given_as_a_list_are_told_how_they_are_written() -> None:
+    with pytest.raises(LabError, match=r"\['a', 'b'\] is no name for a host") as refused:
+        Lab(["a", "b"])  # type: ignore[arg-type]
+    assert "write Lab('a', 'b')" in str(refused.value)
+    with pytest.raises(LabError, match=r"host 'a' stands twice"):
+        Lab("a", "a")
+
+
 def test_what_is_of_one_host_alone_refuses_a_role_of_two() -> None:
     chaos = NetworkChaos(Told(roles=ROLES))
     for act in (chaos.roam, chaos.switch_off):
