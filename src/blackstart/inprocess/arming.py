@@ -22,7 +22,7 @@ from blackstart.inprocess.block import Block
 from blackstart.inprocess.effects import Answer
 from blackstart.inprocess.errors import AlreadyArmed
 from blackstart.inprocess.placing import Place
-from blackstart.inprocess.point import PROCESS, Point, answering, shown
+from blackstart.inprocess.point import PROCESS, Point, answering, names_of, shown
 from blackstart.inprocess.sites import Site
 
 _points: dict[str, list[Point]] = {}
@@ -48,7 +48,7 @@ class armed(Block):
         seed: int | Seed = 0,
         module: str = "",
     ) -> None:
-        of = (names,) if isinstance(names, str) else tuple(names)
+        of = names_of(names)
         super().__init__(shown(of), lambda: Point(of, rule, seed=seed, scope=scope), may_miss)
         self._module = module
 

@@ -21,12 +21,13 @@ from typing import Any
 
 from blackstart.core.randomness import Seed
 from blackstart.core.rule import Rule
+from blackstart.core.verbs import near
 from blackstart.inprocess import arming, modules
 from blackstart.inprocess.block import Block
 from blackstart.inprocess.effects import LINE_VERBS, Answer
 from blackstart.inprocess.errors import AlreadyArmed, NotArmable
 from blackstart.inprocess.paths import module_of
-from blackstart.inprocess.point import PROCESS, Point
+from blackstart.inprocess.point import PROCESS, Point, names_of
 
 _MARK = "\0call"
 _INSTEAD = "wrap the object with Faulty, put a failpoint before the call, or break the system call with `target`"
@@ -44,6 +45,7 @@ class armed_call(Block):
         may_miss: bool = False,
         seed: int | Seed = 0,
     ) -> None:
+        names_of((path,))
         super().__init__(
             path, lambda: Point((path,), rule, seed=seed, scope=scope, can=LINE_VERBS, mechanism="a call"), may_miss
         )
@@ -168,7 +170,7 @@ def resolve(path: str) -> Any:
         try:
             found = inspect.getattr_static(found, part)
         except AttributeError:
-            raise NotArmable(f"{path}: {name} has no {part!r}") from None
+            raise NotArmable(f"{path}: {name} has no {part!r}{near(part, dir(found))}") from None
         name = f"{name}.{part}"
     return found
 

@@ -116,6 +116,8 @@ class Control:
 def _must_be_a_call(target: Any, name: str) -> None:
     """NotArmable if a rule for `name` would never be met."""
     kind = type(target).__name__
+    if not isinstance(name, str):
+        raise NotArmable(f"{name!r} is no name of a call: a name is a text", next_step='write it like {"put": rule}')
     if not hasattr(target, name):
         names = [known for known in dir(target) if not known.startswith("_")]
         raise NotArmable(f"{kind} has no {name!r}{near(name, names)}")
@@ -170,6 +172,13 @@ class Faulty:
     @__class__.setter
     def __class__(self, value: type) -> None:
         raise TypeError("the class of a faulty object is that of its target")
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        kind = type(object.__getattribute__(self, "blackstart").target).__name__
+        raise NotArmable(
+            f"a faulty {kind} can be neither copied nor pickled: a copy would have none of its rules and counts",
+            next_step="hand in this very object, or break the calls for all objects with armed_call",
+        )
 
     def __getattr__(self, name: str) -> Any:
         return _wrapped(self, name)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextvars
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -30,6 +30,15 @@ def shown(names: Sequence[str]) -> str:
     if len(names) <= _SHOWN:
         return ", ".join(names)
     return f"{', '.join(names[:3])} and {len(names) - 3} more"
+
+
+def names_of(names: str | Sequence[str]) -> tuple[str, ...]:
+    """One name or several as a tuple; NotArmable for what is no text."""
+    of: tuple[object, ...] = (names,) if isinstance(names, str) or not isinstance(names, Iterable) else tuple(names)
+    for name in of:
+        if not isinstance(name, str):
+            raise NotArmable(f"{name!r} is no name: a name is a text", next_step="write it like 'save-rename'")
+    return tuple(str(name) for name in of)
 
 
 class Point:

@@ -21,7 +21,7 @@ from blackstart.core.verbs import near
 from blackstart.inprocess.arming import armed, must_be_there
 from blackstart.inprocess.errors import NotArmable
 from blackstart.inprocess.modules import known_sites
-from blackstart.inprocess.point import Point
+from blackstart.inprocess.point import Point, names_of
 
 TRANSIENT, PERSISTENT = "transient", "persistent"
 _MODES = (TRANSIENT, PERSISTENT)
@@ -102,7 +102,7 @@ def storm(
         if not 0 < chance <= 1:
             raise BlackstartError(f"{name}={chance!r} is no chance", next_step="give one above 0 and at most 1")
     rule = f"{fire * 100:g}% {what}"
-    of = tuple(sorted(known_sites()) if names is None else [names] if isinstance(names, str) else names)
+    of = tuple(sorted(known_sites())) if names is None else names_of(names)
     Point(of, rule)
     if names is not None:
         must_be_there(of)

@@ -91,6 +91,8 @@ class Holder:
     [
         ("shop", "not a dotted path"),
         ("shop.no", "shop has no 'no'"),
+        ("shop.dumb", "shop has no 'dumb'; did you mean 'dump'?"),
+        ("shop.Child.statik", "shop.Child has no 'statik'; did you mean 'static'?"),
         ("no_such.thing", "no module 'no_such'"),
         ("shop.Child.text", "is a str"),
         ("shop.cached", "has no Python code"),

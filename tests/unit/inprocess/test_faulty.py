@@ -6,8 +6,10 @@ covers: M-26
 from __future__ import annotations
 
 import asyncio
+import copy
 import io
 import os
+import pickle
 import socket
 import sqlite3
 from collections.abc import AsyncIterator, Callable
@@ -95,10 +97,11 @@ def test_an_asynchronous_client_stays_faulty_and_never_holds_its_loop() -> None:
         (Client, {"timeout": "raise(OSError)"}, "'timeout' of this Client is a value, and no call"),
         (lambda: Client, {"get": "raise(OSError)"}, "Client is a class: 'get' is called on its objects"),
         (lambda: socket, {"socket": "raise(OSError)"}, "'socket' of this module is a class"),
+        (Client, {3: "off"}, "3 is no name of a call: a name is a text"),
         (Client, {"__reduce__": "raise(OSError)"}, "uses of __reduce__ of a Client cannot be counted"),
     ],
 )
-def test_a_rule_that_no_call_would_meet_is_refused(make: Callable[[], Any], rule: dict[str, str], says: str) -> None:
+def test_a_rule_that_no_call_would_meet_is_refused(make: Callable[[], Any], rule: dict[Any, str], says: str) -> None:
     with pytest.raises(NotArmable, match=says):
         Faulty(make(), rule)
 
@@ -154,3 +157,11 @@ def test_a_rule_that_never_did_anything_can_be_told() -> None:
     file.blackstart.heal()
     file.blackstart.must_have_fired()
     Faulty(io.BytesIO(), "off").blackstart.must_have_fired()
+
+
+@pytest.mark.parametrize("double", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_a_copy_would_have_none_of_its_rules_and_is_refused(double: Callable[[Any], Any]) -> None:
+    with pytest.raises(NotArmable, match="a faulty Client can be neither copied nor pickled"):
+        double(Faulty(Client()))
+    with pytest.raises(NotArmable, match="a faulty list can be neither copied nor pickled"):
+        double(Faulty([1]))

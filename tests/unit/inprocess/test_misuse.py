@@ -224,6 +224,10 @@ def test_everything_is_disarmed_twice(shop: ModuleType) -> None:
     ("make", "says"),
     [
         (lambda: armed([], "off"), "no name of a failpoint was given"),
+        (lambda: armed(None, "off"), "None is no name: a name is a text"),  # type: ignore[arg-type]
+        (lambda: armed(["in-static", 3], "off"), "3 is no name: a name is a text"),  # type: ignore[list-item]
+        (lambda: armed_call(3, "off"), "3 is no name: a name is a text"),  # type: ignore[arg-type]
+        (lambda: armed_call(["shop.dump"], "off"), "is no name: a name is a text"),  # type: ignore[arg-type]
         (lambda: armed("in-static", "off", scope="contxt"), "no scope 'contxt'; did you mean 'context'"),
         (lambda: armed_call("shop.dump", "off", scope="contxt"), "no scope 'contxt'; did you mean 'context'"),
         (
