@@ -21,6 +21,7 @@ from blackstart.surface.moment import Moment, cut, shape, spans, tells
 from blackstart.surface.names import name_rules
 
 STREAMS = ("stdout", "stderr", "check")
+_INSTALLED = ("/usr/", "/bin/", "/sbin/", "/lib/", "/lib32/", "/lib64/", "/libx32/", "/nix/", "/snap/")
 _LINE_PATTERNS = 50
 _LEAF_PATTERNS = 400
 _LABEL = re.compile(r"(?<![A-Za-z_])[A-Za-z_]{2,30}[^0-9A-Za-z_*]{0,5}$")
@@ -50,7 +51,7 @@ def extend(mask: Mask, first: Observation, second: Observation) -> Mask:
     """The mask with what else differs between two more runs of one start (null trials)."""
     masker = Masker(mask)
     one, other = ({masker(path) for path in (*run.image, *run.paths)} for run in (first, second))
-    used = [{masker(path) for path in run.paths} for run in (first, second)]
+    used = [{masker(path) for path in run.paths if not _is_fixed(path, run)} for run in (first, second)]
     moments = [run.moment for run in (first, second) if run.moment is not None]
     mask = msgspec.structs.replace(mask, names=(*mask.names, *name_rules(one, other, used, moments)))
     masker = Masker(mask)
@@ -80,6 +81,12 @@ def extend(mask: Mask, first: Observation, second: Observation) -> Mask:
         hopeless=frozenset(hopeless),
     )
     return _checked(learned, first, second)
+
+
+def _is_fixed(path: str, run: Observation) -> bool:
+    """Whether a name cannot tell the moment of the run: it is installed, or the run found it and left it alone."""
+    stood = run.before.get(path)
+    return run.image.get(path) is stood if stood else path.startswith(_INSTALLED) and path not in run.image
 
 
 def _swallows(patterns: Iterable[str], one: Sequence[str], other: Sequence[str]) -> bool:

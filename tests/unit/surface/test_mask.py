@@ -104,6 +104,19 @@ def test_the_moment_of_the_run_is_masked_even_if_both_runs_fell_into_one_second(
     assert learnt(*runs).mask.leaves == {"/d/n.json": ("/ms", "/saved")}
 
 
+def test_what_the_run_did_not_make_does_not_tell_its_moment_though_it_looks_like_it() -> None:
+    moment = Moment(began_s=1_700_002_860.0, ended_s=1_700_002_861.0)  # 23:01
+    stood, grown = file(f"{CWD}/in-2301.txt", b"a"), file(f"{CWD}/log-2301.txt", b"a")
+    paths = ("/usr/lib/libacl.so.1.1.2301", stood.path, grown.path, f"{CWD}/tmp-2301", "/usr/local/pump/new-2301")
+    image = {f"{CWD}/log-2301.txt": b"ab", "/usr/local/pump/new-2301": b""}
+    one = observation(image, paths=paths, moment=moment, before={path.path: path for path in (stood, grown)})
+    one.image[stood.path] = stood
+    masker = learnt(one, one)
+    assert [masker(path) for path in paths[:2]] == ["/usr/lib/libacl.so.1.1.2301", "$CWD/in-2301.txt"]
+    assert [masker(path) for path in paths[2:4]] == ["$CWD/log-*.txt", "$CWD/tmp-*"]
+    assert masker(paths[4]) == "/usr/local/pump/new-*"
+
+
 def test_a_leaf_that_only_one_run_has_is_left_out() -> None:
     texts = (b'{"a": 1}', b'{"a": 1, "slow": true}')
     masker = learnt(*(observation({"/d/n.json": text}) for text in texts))
