@@ -14,7 +14,7 @@ from blackstart.core.verdict import Verdict, failed
 from blackstart.oracles.compare import holds_share_of, is_broken, is_empty, is_less
 from blackstart.oracles.legal import CORRUPT, LOST, legal_unrecovered, versions_of
 from blackstart.oracles.view import View
-from blackstart.oracles.words import AT_ITS_END, difference
+from blackstart.oracles.words import AFTER_CUT, AT_ITS_END, difference
 
 _SHARE = 0.5
 
@@ -43,7 +43,8 @@ def _of_update(view: View, path: str) -> tuple[str, str] | None:
     outcome = legal.judge(state)
     if outcome not in (LOST, CORRUPT) or _stands_elsewhere(view, path, (old[0], new)):
         return None
-    return outcome, legal.sentence(path, state, when=AT_ITS_END)
+    when = AFTER_CUT if view.history.kind == "power" else AT_ITS_END  # a cut may also fall after the end
+    return outcome, legal.sentence(path, state, when=when)
 
 
 def _is_kept(old: FileState | None, new: FileState) -> bool:

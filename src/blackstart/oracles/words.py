@@ -11,6 +11,7 @@ from blackstart.oracles.showing import apart, short, short_bytes
 
 _ROW_BYTES = 16  # as the content is read
 AT_ITS_END = "when it had ended"
+AFTER_CUT = "after the cut"
 AFTER_RESTART = "after the restart"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from blackstart.core.history import KILLED, End
 from blackstart.core.reading import FileState
 from blackstart.core.verdict import FAILED
@@ -33,6 +35,16 @@ def test_what_is_updated_holds_the_old_or_the_new_content() -> None:
     assert failing({NOTES: TORN}, {NOTES: OLD}, {NOTES: NEW}) == [("corrupt", (NOTES,))]
     assert failing({NOTES: file(b"")}, {NOTES: OLD}, {NOTES: NEW}) == [("corrupt", (NOTES,))]
     assert failing({NOTES: None}, {NOTES: OLD}, {NOTES: NEW}) == [("lost", (NOTES,))]
+
+
+@pytest.mark.parametrize(("kind", "told"), [("power", "after the cut"), ("kill", "when it had ended")])
+def test_it_says_of_which_moment_it_tells(kind: str, told: str) -> None:
+    """A cut may fall after the end; what stands there then is not what stood there when it ended."""
+    once = clean(0, files={NOTES: NEW}, versions={NOTES: (OLD, NEW)}, acknowledgements=(), stdout="")
+    yardstick = calibration(chain=(once,), refuses_rerun=True)
+    given = history(kind, (run("run", {NOTES: file(b"")}, end=End(how=KILLED)),), "S0")
+    (verdict,) = (verdict for verdict in judge_all(given, yardstick) if verdict.outcome == FAILED)
+    assert verdict.evidence[0].startswith(f"{told} {NOTES} ")
 
 
 def test_what_stands_elsewhere_is_not_lost() -> None:
