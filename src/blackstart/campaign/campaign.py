@@ -32,7 +32,7 @@ from blackstart.core.randomness import Seed
 from blackstart.core.verdict import DEFECT, FAILED, NOTE, POLICY, UNKNOWN, Verdict, passed, unknown
 from blackstart.faults import AnyFault, Candidate
 from blackstart.findings import Failure, cause_of, is_same
-from blackstart.oracles.growth import only_appended, taken_away
+from blackstart.oracles.growth import only_appended, removed_first, taken_away
 from blackstart.power import model
 from blackstart.report.points import place_of
 from blackstart.report.progress import Progress
@@ -183,7 +183,7 @@ class Campaign:
         """Do the trials until they or the budget end; Ctrl-C ends them too."""
         self.progress.phase("breaking")
         self.tally.appended, self.tally.repeats = only_appended(seen.calibration), seen.calibration.repeats
-        self.tally.takes = bool(taken_away(seen.calibration))
+        self.tally.takes, self.tally.gaps = bool(taken_away(seen.calibration)), removed_first(seen.calibration)
         patience = patience_of(seen.calibration)
         rerun = not seen.calibration.refuses_rerun
         queue = Queue()

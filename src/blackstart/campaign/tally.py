@@ -85,6 +85,7 @@ class Tally:
     unknown: dict[str, int] = field(default_factory=dict)
     appended: frozenset[str] = frozenset()  # files that clean runs only append to
     takes: bool = False  # whether clean runs take files away that they never write
+    gaps: frozenset[str] = frozenset()  # files that clean runs remove before they rename a new one to that name
     nulls: int = 0
     chosen: int = 0
     cut: int = 0
@@ -100,7 +101,7 @@ class Tally:
     def failure(self, trial: str, outcome: Outcome, verdict: Verdict) -> Failure:
         """A failing verdict of a trial, with what is known of the files."""
         history, appended, takes = outcome.history, self.appended, self.takes
-        return Failure(trial=trial, history=history, verdict=verdict, appended=appended, takes=takes)
+        return Failure(trial=trial, history=history, verdict=verdict, appended=appended, takes=takes, gaps=self.gaps)
 
     def is_explained(self, plan: Plan, failure: Failure) -> bool:
         """Whether the crash alone, or the fault that fell into recovery from it alone, is known to do the same."""

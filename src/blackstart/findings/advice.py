@@ -73,6 +73,10 @@ REMOVED = (
     "Remove a file only when what was made of it is whole and on the disk: check the result of every write, fsync the "
     "new file, close it, fsync its directory, and remove the old one last."
 )
+REPLACED = (
+    "Rename the new file over the old one without removing that first: rename puts one in the place of the other in "
+    "one step, and between removing and renaming there is neither. Where the rename fails, keep the old one."
+)
 TAKEN = (
     "Take a task away (remove, move, or mark it as done) only after what came of it is written and synced, and let it "
     "do no harm if it is done twice: what was taken first is gone when the program dies in between."

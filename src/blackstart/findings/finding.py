@@ -15,7 +15,18 @@ from blackstart.core.frames import shown_name
 from blackstart.core.history import EXITED, History, Injected
 from blackstart.core.trace import OPENING, Operation
 from blackstart.core.verdict import DEFECT, FAILED, NOTE, POLICY, Verdict
-from blackstart.findings.advice import LINKED, MOVED, REMOVED, TAKEN, TOGETHER, TWICE, UNCHECKED, advice, power_advice
+from blackstart.findings.advice import (
+    LINKED,
+    MOVED,
+    REMOVED,
+    REPLACED,
+    TAKEN,
+    TOGETHER,
+    TWICE,
+    UNCHECKED,
+    advice,
+    power_advice,
+)
 from blackstart.findings.fingerprint import context, fingerprint
 
 CRITICAL, MAJOR, MINOR, LOW = "critical", "major", "minor", "low"
@@ -30,7 +41,8 @@ _SHARED = re.compile(r"\.so[.:]")
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One failing verdict of one trial; trial: its id, empty if it has none yet; appended: masked paths of the files
-    that clean runs only append to; takes: whether clean runs take files away that they never write (tasks).
+    that clean runs only append to; takes: whether clean runs take files away that they never write (tasks); gaps: those
+    of files that clean runs remove before they rename a new one to that name.
     """
 
     history: History
@@ -38,6 +50,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     trial: str = ""
     appended: frozenset[str] = frozenset()
     takes: bool = False
+    gaps: frozenset[str] = frozenset()
 
     @property
     def injected(self) -> Injected | None:
@@ -209,6 +222,8 @@ def _advice(failure: Failure, call: str) -> str:
         return TOGETHER
     is_read = failure.operation is not None and (failure.operation.reads or _is_opening(failure.operation))
     is_read = is_read and (not verdict.paths or failure.masked in verdict.paths)
+    if call.startswith("rename") and verdict.consequence == "lost" and _is_in_gap(failure):
+        return REPLACED
     if failure.takes and verdict.consequence == "lost" and failure.history.kind in ("kill", "signal"):
         return TAKEN
     has_said = any(text.startswith("it says that") for text in verdict.evidence[:1])
@@ -218,12 +233,19 @@ def _advice(failure: Failure, call: str) -> str:
     return advice(verdict.consequence, kind, call, verdict.label, is_read=is_read, has_said=has_said, appended=appended)
 
 
+def _is_in_gap(failure: Failure) -> bool:
+    """Whether what is lost had been removed already when the new file was to be renamed to that name."""
+    return bool(failure.verdict.paths) and failure.gaps.issuperset(failure.verdict.paths)
+
+
 def _is_unchecked(failure: Failure) -> bool:
     """Whether a failing call on another file (the new one, which is then renamed) did harm, and it ended as if all was
     well.
     """
     paths = failure.verdict.paths
+    first = failure.history.run("run")
     is_well = any(text.startswith("it ended with exit status 0") for text in failure.verdict.evidence)
+    is_well |= _is_in_gap(failure) and first is not None and (first.end.how, first.end.code) == (EXITED, 0)
     return is_well and bool(paths and failure.masked) and failure.masked not in paths
 
 

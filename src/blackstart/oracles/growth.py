@@ -35,6 +35,19 @@ def taken_away(calibration: Calibration) -> frozenset[str]:
     return frozenset(path for path in removed - made if calibration.roles.get(path) in JUDGED_ROLES)
 
 
+def removed_first(calibration: Calibration) -> frozenset[str]:
+    """The masked paths of files that a clean run removes before it renames a new one to that name."""
+    masker, found = Masker(calibration.mask), set()
+    for run in calibration.chain:
+        removed = set()
+        for one in run.trace:
+            if one.call.startswith("unlink"):
+                removed.add(one.masked or masker(one.path))
+            elif one.call.startswith("rename") and (path := masker(one.path2)) in removed:
+                found |= {path} if run.versions.get(path, (None,))[0] is not None else set()
+    return frozenset(found)
+
+
 def _replaced(operation: Operation, masker: Masker) -> str:
     """The file that loses what it held by this operation; `` if none does."""
     call = operation.call

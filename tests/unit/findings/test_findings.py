@@ -276,6 +276,26 @@ def test_who_removes_what_a_file_was_made_from_too_early_is_told_so() -> None:
         assert finding.advice.startswith("Remove a file only when") == told
 
 
+@pytest.mark.parametrize(
+    ("call", "gaps", "told"),
+    [("rename", "$CWD/notes.json", True), ("rename", "$CWD/other", False), ("write", "$CWD/notes.json", False)],
+)
+@pytest.mark.parametrize("kind", ["kill", "errno"])
+def test_who_removes_the_old_file_before_the_rename_is_told_so(kind: str, call: str, gaps: str, told: bool) -> None:
+    one = failure(kind=kind, call=call, masked="$CWD/new")
+    (finding,) = group([msgspec.structs.replace(one, gaps=frozenset((gaps,)))])
+    assert ("without removing that first" in finding.advice) == told
+
+
+def test_who_renames_after_a_write_that_failed_is_told_to_check_it() -> None:
+    one = failure(masked="$CWD/new")
+    runs = (Run(phase="run", end=End(how=EXITED)), *one.history.runs[1:])
+    for gaps in (frozenset(("$CWD/notes.json",)), frozenset[str]()):
+        ended = msgspec.structs.replace(one.history, runs=runs)
+        (finding,) = group([msgspec.structs.replace(one, history=ended, gaps=gaps)])
+        assert finding.advice.startswith("Check the result of every write") == bool(gaps)
+
+
 def test_who_takes_a_task_away_before_it_is_done_is_told_so() -> None:
     for takes in (True, False):
         (finding,) = group([msgspec.structs.replace(failure(kind="kill"), takes=takes)])

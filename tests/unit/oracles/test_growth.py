@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from blackstart.core.trace import Operation
-from blackstart.oracles.growth import only_appended, taken_away
+from blackstart.oracles.growth import only_appended, removed_first, taken_away
 from tests.unit.oracles.build import calibration, clean, file
 
 PATH = "$CWD/orders.txt"
@@ -55,3 +55,15 @@ def test_a_task_is_taken_away_and_never_written(call: str, is_taken: bool) -> No
     trace = (one, msgspec.structs.replace(one, call="unlink", index=2))[: 2 if call == "write" else 1]
     known = calibration(roles={PATH: "state"}, chain=(clean(1, trace=trace),))
     assert taken_away(known) == (frozenset({PATH}) if is_taken else frozenset())
+
+
+@pytest.mark.parametrize(
+    ("order", "stood", "is_gap"), [((0, 1), True, True), ((1, 0), True, False), ((0, 1), False, False)]
+)
+def test_a_file_is_removed_before_a_new_one_is_renamed_to_its_name(
+    order: tuple[int, int], stood: bool, is_gap: bool
+) -> None:
+    steps = (msgspec.structs.replace(OPENS, call="unlink"), RENAMES)
+    versions = {PATH: (file(LINES, PATH) if stood else None, None, file(b"1 saw\n", PATH))}
+    one = clean(1, versions=versions, trace=tuple(steps[k] for k in order))
+    assert removed_first(calibration(roles={PATH: "state"}, chain=(one,))) == ({PATH} if is_gap else set())
