@@ -19,6 +19,7 @@ from blackstart.core.verdict import DEFECT, NOTE, Verdict, failed, passed, unkno
 from blackstart.oracles.compare import is_broken, is_empty, is_extended, is_less, is_one_of
 from blackstart.oracles.legal import versions_of
 from blackstart.oracles.speech import spoke
+from blackstart.oracles.uncaught import TRACEBACK, traceback_of
 from blackstart.oracles.view import CLOCK_KINDS, DAMAGE_KINDS, View
 from blackstart.oracles.waits import Trouble, died, hangs
 from blackstart.oracles.words import AT_ITS_END, difference
@@ -27,7 +28,6 @@ NAME = "end"
 SILENT = "it ended with exit status 0 and said nothing"
 # What an import hook or a template has made ("<x generated wrapper>") is no file of the program's own either.
 _LIBRARIES = ("<frozen ", " generated ", "/lib/python", "/lib64/python", "/site-packages/", "/dist-packages/")
-_TRACEBACK = "Traceback (most recent call last):"
 _EXCEPTION = re.compile(r"[A-Za-z_][\w.]*(: |$)")
 _FRAME = re.compile(r'^\s*File "(?P<file>[^"]+)", line \d+, in (?P<function>.+)$')
 
@@ -163,10 +163,13 @@ def _is_earlier(state: FileState | None, versions: tuple[FileState | None, ...],
 def _traceback(view: View, first: Run) -> list[Verdict]:
     """An exception that nobody caught: low, one finding per exception and function."""
     assert view.clean is not None
-    text = view.text(first, "stderr")
-    if _TRACEBACK not in text or _TRACEBACK in view.clean.stderr or view.history.kind == "null":
+    if TRACEBACK.decode() in view.clean.stderr or view.history.kind == "null":
         return []
-    lines = text[text.rindex(_TRACEBACK) :].splitlines()[1:]
+    pieces = [output.data for output in first.outputs if output.stream == "stderr"]
+    is_bad_end = first.end.code not in (0, view.clean.code)
+    lines = view.masker.text("stderr", traceback_of(pieces, is_bad_end=is_bad_end)).splitlines()[1:]
+    if not lines:
+        return []
     frames = [found for line in lines if (found := _FRAME.match(line))]
     # Other threads may log between the lines of a traceback.
     last = next((line for line in lines if _EXCEPTION.match(line)), "an exception")

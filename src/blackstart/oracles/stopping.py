@@ -6,22 +6,16 @@ nothing may be left that null stops never leave. A kill leaves things; only what
 
 from __future__ import annotations
 
-import re
 import signal
+from collections.abc import Sequence
 
 from blackstart.core.calibration import Calibration
 from blackstart.core.history import EXITED, SIGNALED, STOPPED, History, Run
 from blackstart.core.verdict import Verdict, failed, passed, unknown
+from blackstart.oracles.uncaught import TRACEBACK, told_elsewhere, traceback_of
 from blackstart.oracles.view import View
 
 NAME = "stop"
-_TRACEBACK = b"Traceback (most recent call last):"
-# The line with which other languages (Go, Rust, Java, JavaScript) tell that an exception ends the process; some also
-# print it where it is caught and logged, so the exit status must speak of it, too.
-_UNCAUGHT = re.compile(
-    r"^(panic: .*|fatal error: .*|thread '.*' panicked at .*|Exception in thread .*|Uncaught .*|\w*Error: .*\n +at .*)",
-    re.MULTILINE,
-)
 # What dies of these was told to, or does so by default.
 _ASKED = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL, signal.SIGPIPE})
 # What being told to stop looks like inside; runtimes log it of tasks that were cancelled in mid-work.
@@ -69,8 +63,8 @@ def _unclean(view: View, run: Run) -> list[Verdict]:
         return []
     if run.end.signal and run.end.signal not in _ASKED:
         return [failed(NAME, "crashed", f"told to stop, it dies of {signal.Signals(run.end.signal).name}")]
-    said = b"".join(o.data for o in run.outputs if o.stream == "stderr" and o.at_s >= told_s)
-    if _TRACEBACK.decode() in view.clean.stderr:
+    said = [o.data for o in run.outputs if o.stream == "stderr" and o.at_s >= told_s]
+    if TRACEBACK.decode() in view.clean.stderr:
         return []
     what = _exception(said, run.end.code not in (0, view.clean.code))
     if not what or what.split(":")[0].rpartition(".")[2] in _BEING_TOLD:
@@ -78,13 +72,12 @@ def _unclean(view: View, run: Run) -> list[Verdict]:
     return [failed(NAME, "unclean", f"told to stop, it ends in an exception that nobody caught: {what[:200]}")]
 
 
-def _exception(said: bytes, is_bad_end: bool) -> str:
+def _exception(said: Sequence[bytes], is_bad_end: bool) -> str:
     """The exception that nobody caught, as told on stderr; `` if none."""
-    if _TRACEBACK in said:
-        last = said[said.rindex(_TRACEBACK) :].decode("utf-8", "replace").strip().splitlines()
+    last = traceback_of(said, is_bad_end=is_bad_end).decode("utf-8", "replace").strip().splitlines()
+    if last:
         return next((line for line in last[1:] if not line.startswith(" ")), "an exception")
-    found = _UNCAUGHT.search(said.decode("utf-8", "replace")) if is_bad_end else None
-    return found[0].splitlines()[0] if found else ""
+    return told_elsewhere(b"".join(said).decode("utf-8", "replace")) if is_bad_end else ""
 
 
 def _left(view: View, run: Run) -> list[Verdict]:

@@ -197,6 +197,7 @@ def test_dying_of_int_as_python_does_is_no_note() -> None:
 def test_an_uncaught_exception_is_named_whatever_stands_between_its_lines() -> None:
     text = (
         b"Traceback (most recent call last):\n"
+        b'  File "/usr/bin/notes", line 3, in <module>\n    run()\n'
         b'  File "/w/notes.py", line 7, in start\n    store.begin()\n'
         b'INFO Job "cycle (trigger: interval[0:01:00])" executed successfully\n'
         b'  File "<store generated wrapper for begin>", line 2, in has_table\n'
