@@ -93,7 +93,7 @@ def _each(
     if "entry" in usual:
         found.append(check_log(acts, read.get("entry", [])))
     if "next" in usual:
-        found.append(check_queue(acts, read.get("next", [])))
+        found.append(check_queue(acts, read.get("next", []), usual["next"]))
     if "value" in read and "value" in usual:
         found.append(check_register(acts, read["value"][-1]))
     counted, base = _number(read.get("count")), _number(usual.get("count"))

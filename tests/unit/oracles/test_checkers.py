@@ -63,6 +63,8 @@ def test_a_queue() -> None:
     assert check_queue(history, ["b", "a"]) == check_queue(history, ["a", "b", "c"]) == GOOD
     assert check_queue(history, ["a"]).lost == ("b",)
     assert check_queue(history, ["a", "b", "b"]).wrong == ("b was taken 2 times",)
+    assert check_queue(history, ["a", "b", "b"], ["a", "b", "a", "b"]) == GOOD  # earlier runs put in the same
+    assert check_queue(history, ["a", "b", "b", "b"], ["a", "b", "a", "b"]).wrong == ("b was taken 3 times",)
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.sampled_from(["", "!", "?"])), unique_by=lambda p: p[0]),
