@@ -19,7 +19,7 @@ from blackstart.campaign.serving import patience_of
 from blackstart.campaign.worker import Outcome, try_and_judge
 from blackstart.core.errors import BlackstartError
 from blackstart.core.frames import shown_frame
-from blackstart.core.history import DEADLINE, EXITED, KILLED, Run
+from blackstart.core.history import DEADLINE, EXITED, KILLED, STOPPED, Run
 from blackstart.core.options import Options
 from blackstart.core.units import plural
 from blackstart.core.verdict import DEFECT, FAILED, PASSED, UNKNOWN
@@ -196,6 +196,7 @@ def _run_in_words(run: Run, before: Run | None = None) -> Iterator[str]:
     how = {
         EXITED: f"exit status {end.code}",
         KILLED: "killed by the fault",
+        STOPPED: "told to stop, and " + (f"ended by signal {end.signal}" if end.signal else f"exit status {end.code}"),
         DEADLINE: f"did not end ({end.wait.state} in {end.wait.call or 'its own code'})" if end.wait else "did not end",
     }.get(end.how, f"ended by signal {end.signal}")
     yield f"{run.phase}: {how} after {end.elapsed_s:.2f} s"

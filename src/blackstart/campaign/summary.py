@@ -202,12 +202,7 @@ def _trials(tally: Tally, options: Options, planned: Iterable[Candidate]) -> Tri
         )
         for kind, counts in sorted(tally.counts.items())
     )
-    why = f"the budget was spent{_would_do(tally)}"
-    if tally.is_interrupted:
-        why = "it was interrupted"
-    elif options.trials:
-        why = f"--trials {options.trials} asks for no more"
-    cut = (Cut(count=tally.cut, why=why),) if tally.cut else ()
+    cut = (Cut(count=tally.cut, why=_why_cut(options, tally)),) if tally.cut else ()
     shown = tuple(
         PlannedTrial(
             kind=c.fault.kind, fault=f"{c.fault} (from {c.start})", path=c.path, phase=c.fault.phase, places=c.places
@@ -217,10 +212,19 @@ def _trials(tally: Tally, options: Options, planned: Iterable[Candidate]) -> Tri
     return TrialsSummary(total=sum(kind.total for kind in kinds), kinds=kinds, cut=cut, planned=shown)
 
 
-def _would_do(tally: Tally) -> str:
-    """The budget that would do about all trials at the pace of those that were done; `` where these are too few."""
+def _why_cut(options: Options, tally: Tally) -> str:
+    if tally.is_interrupted:
+        return "it was interrupted"
+    if options.trials:
+        return f"--trials {options.trials} asks for no more"
+    return f"the budget was spent{_would_do(options, tally)}"
+
+
+def _would_do(options: Options, tally: Tally) -> str:
+    """The budget that would do about all trials at the pace of those that were done; twice this one if they are few."""
     if tally.total < ENOUGH_TRIALS:
-        return ""
+        minutes = math.ceil(2 * max(options.budget_s, tally.elapsed_s) / 60)
+        return f" (--budget {minutes}m would do more)" if minutes else ""
     pace_s = (tally.elapsed_s - tally.calibration_s) / tally.total
     minutes = math.ceil((tally.calibration_s + pace_s * tally.chosen) / 60)
     return f" (--budget {minutes}m would do about all)"
@@ -354,12 +358,16 @@ def _exit_status(campaign: Campaign, findings: tuple[Finding, ...], *, is_plan: 
 def _undecided(campaign: Campaign) -> str:
     """Why the silence of this run proves nothing; "" where it does."""
     tally = campaign.tally
+    cut = f": {_why_cut(campaign.options, tally)}" if tally.cut else ""
     if not tally.total:
-        return "no trial was done before the end" if tally.cut else "nothing was seen that a fault could break"
+        return f"no trial was done before the end{cut}" if cut else "nothing was seen that a fault could break"
     conclusive = {kind for kind, counts in tally.counts.items() if counts.get(PASSED) or counts.get(FAILED)}
     if not conclusive:
         return "no trial could be judged"
     missed = [kind for kind in campaign.options.only if kind not in conclusive]
+    untried = [kind for kind in missed if not sum(tally.counts.get(kind, {}).values())]
+    if untried:
+        return f"no trial of kind {', '.join(untried)} was done{cut}"
     if missed:
         return f"no trial of kind {', '.join(missed)} could be judged"
     open_ones = sum(counts.get(UNKNOWN, 0) + counts.get(NOT_FIRED, 0) for counts in tally.counts.values())

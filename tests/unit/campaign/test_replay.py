@@ -11,7 +11,7 @@ from blackstart.campaign import replay as _function
 from blackstart.campaign.replay import _outcome, _said_more, _start_in_words, _story
 from blackstart.campaign.worker import Outcome
 from blackstart.core.errors import BlackstartError
-from blackstart.core.history import DEADLINE, KILLED, SIGNALED, End, Injected, Output, Reset, Run, Wait
+from blackstart.core.history import DEADLINE, KILLED, SIGNALED, STOPPED, End, Injected, Output, Reset, Run, Wait
 from blackstart.core.options import Options
 from blackstart.core.reading import Reading
 from blackstart.core.verdict import FAILED, NOTE, PASSED, UNKNOWN, failed, passed, unknown
@@ -118,6 +118,19 @@ def test_the_story_tells_every_step() -> None:
     ):
         assert words in lines, (words, lines)
     assert "before:" not in lines
+
+
+@pytest.mark.parametrize(
+    ("end", "words"),
+    [
+        (End(how=STOPPED, elapsed_s=2.0), "run: told to stop, and exit status 0 after 2.00 s"),
+        (End(how=STOPPED, code=3, elapsed_s=2.0), "run: told to stop, and exit status 3 after 2.00 s"),
+        (End(how=STOPPED, signal=15, elapsed_s=2.0), "run: told to stop, and ended by signal 15 after 2.00 s"),
+    ],
+)
+def test_a_service_that_was_told_to_stop(end: End, words: str) -> None:
+    told = msgspec.structs.replace(history(plan()), runs=(Run(phase="run", end=end),))
+    assert words in list(_story(plan(), Outcome(history=told, verdicts=(LOST,))))
 
 
 def test_a_plan_that_cannot_be_read_is_told_with_the_next_step() -> None:

@@ -103,7 +103,8 @@ def test_exit_status_without_findings(
     [
         ({}, (), "nothing was seen that a fault could break"),
         ({"unknown": 2}, (), "no trial could be judged"),
-        ({"passed": 3}, ("db", "kill"), "no trial of kind db could be judged"),
+        ({"passed": 3}, ("db", "kill"), "no trial of kind db was done"),
+        ({"unknown": 3}, ("kill",), "no trial could be judged"),
         ({"passed": 2, "unknown": 5, "not_fired": 1}, (), "6 of 8 trials (75%) could not be judged; the notes say why"),
         ({"passed": 3}, (), ""),
     ],
@@ -218,7 +219,9 @@ def test_what_was_cut_is_said_with_its_reason(options: dict[str, int], interrupt
     assert why in cut.why
 
 
-@pytest.mark.parametrize(("done", "said"), [(20, " (--budget 11m would do about all)"), (9, "")])
+@pytest.mark.parametrize(
+    ("done", "said"), [(20, " (--budget 11m would do about all)"), (9, " (--budget 4m would do more)")]
+)
 def test_what_was_cut_names_a_budget_that_would_do(done: int, said: str) -> None:
     made, _, _ = campaign()
     made.tally.counts = {"kill": {"passed": done}}
@@ -226,6 +229,17 @@ def test_what_was_cut_names_a_budget_that_would_do(done: int, said: str) -> None
     made.tally.close(60.0)  # 2 s for each of 20 trials
     (cut,) = report(made).trials.cut
     assert (cut.count, cut.why) == (320 - done, f"the budget was spent{said}")
+
+
+def test_a_kind_that_was_asked_for_and_had_no_time_says_so() -> None:
+    made, _, _ = campaign(only=("db", "kill"), budget_s=50.0)
+    made.tally.counts = {"kill": {"passed": 9}}
+    made.tally.chosen = 12
+    made.tally.close(50.0)
+    why = "no trial of kind db was done: the budget was spent (--budget 2m would do more)"
+    assert report(made).undecided == why
+    made.tally.counts = {"kill": {"passed": 9}, "db": {"unknown": 1}}
+    assert report(made).undecided == "no trial of kind db could be judged"
 
 
 def test_a_plan_shows_what_would_be_done() -> None:
