@@ -88,7 +88,8 @@ class Life(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     watched for: name -> moments; back_off_s: the longest time that something then waited which began to wait after the
     fault, and which would have ended only after the watching; rounds: where the same was done several times in this
     start, what was counted after each (and whether the fault had acted), and once more a while after the last; after:
-    what the workload said when it was run once more before the end, to measure that.
+    what the workload said when it was run once more before the end, to measure that; is_busy: whether it still worked
+    for clients that were gone, or let go of what it held for them, when it was counted.
     """
 
     ready_s: float = -1.0
@@ -111,6 +112,7 @@ class Life(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     back_off_s: float = 0.0
     rounds: tuple[tuple[Census, bool], ...] = ()
     after: tuple[Act, ...] = ()
+    is_busy: bool = False
 
 
 class Cut(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

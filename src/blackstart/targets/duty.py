@@ -39,7 +39,7 @@ class Duty(msgspec.Struct, frozen=True, kw_only=True):
     heard: called with what the workload says, before the target's next recorded operation is done; again:
     called before each further round of fault, work and healing within this start, with what is to be armed then (none:
     there is one round only); works_after: whether the workload runs once more, whatever comes of it, before it is told
-    to stop.
+    to stop; lets_go: whether it gets time to let go of what it holds for clients that are gone.
     """
 
     works: bool = True
@@ -57,4 +57,5 @@ class Duty(msgspec.Struct, frozen=True, kw_only=True):
     effects: tuple[frozenset[str], ...] = ()
     heard: Callable[[bytes], None] | None = None
     works_after: bool = False
+    lets_go: bool = False
     again: Sequence[Callable[[], Sequence[Tamper]]] = ()

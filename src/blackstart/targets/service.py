@@ -29,6 +29,7 @@ from blackstart.targets.command import Command, Conducted, GateOrder, OnOperatio
 from blackstart.targets.duty import Duty, Service
 from blackstart.targets.look import Look, is_at_rest, is_ready_to_run, longest, look, waits
 from blackstart.targets.readiness import ASKED, Asker
+from blackstart.targets.releasing import Releasing
 from blackstart.targets.watch import REPEAT_S, Diagnosis, Patience
 from blackstart.targets.watching import Watching
 from blackstart.targets.workload import acts
@@ -42,7 +43,7 @@ BLIND_SETTLE_S, AGAIN_S = 1.0, 1.0
 # How long one that is connected again has for its work; how long one may rest that does not try (clients give up an
 # answer after 10 s, and after 30 s, as a rule).
 CONNECTED_S, NO_TRY_S = 5.0, 35.0
-# How long a service has, after rounds in which it grew, to let go of what it still holds for them.
+# How long a service has, after rounds in which it grew or after bad clients, to let go of what it holds for them.
 LETTING_GO_S = 10.0
 # After the target's end its users still read and tell the answers that they were sent.
 LAST_WORDS_S = 0.3
@@ -79,6 +80,7 @@ class _Serving(Start):
         self._waits: set[tuple[int, str, int]] = set()
         self._worker: Aside | None = None
         self._passed_on = 0
+        self._releasing: Releasing | None = None
 
     @property
     def is_down(self) -> bool:
@@ -116,6 +118,8 @@ class _Serving(Start):
             return None if self.is_down else wait
         self._note(ready_s=self.elapsed_s())
         self._waits = waits(self._look_now())
+        if self.duty.lets_go:
+            self._releasing = Releasing(self.sandbox.census, self.elapsed_s)
         if self.duty.when_ready is not None:
             self._break(self.duty.when_ready)
         if self.duty.works:
@@ -384,6 +388,10 @@ class _Serving(Start):
     def _stop(self) -> None:
         """TERM, time, KILL."""
         self._rest()
+        if (releasing := self._releasing) is not None:
+            is_over = _after(self.elapsed_s, LETTING_GO_S)
+            self._until(lambda: is_over() or releasing.is_done(), LETTING_GO_S + 1)
+            self.life = msgspec.structs.replace(self.life, is_busy=releasing.is_busy)
         if self.is_down:
             return
         self.life = msgspec.structs.replace(

@@ -209,6 +209,7 @@ class Trial:
             signals_at_stop=tuple(scene.signals_at_stop),
             when_ready=_all_of(scene.when_ready) if scene.when_ready else None,
             hold_s=scene.hold_s,
+            lets_go=phase == RUN and self.plan.kind == "clients",
             watch_s=max((effect.watch_s for effect in effects), default=0.0),
             effects=tuple(frozenset(effect.names) for effect in effects),
         )

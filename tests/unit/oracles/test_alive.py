@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from blackstart.core.calibration import Calibration, CleanRun
-from blackstart.core.history import STOPPED, Act, End, History, Life, Run
+from blackstart.core.history import STOPPED, Act, Census, End, History, Life, Run
 from blackstart.core.verdict import FAILED, PASSED, UNKNOWN
 from blackstart.oracles.alive import judge
 
@@ -66,6 +67,15 @@ def test_one_that_is_never_ready_again_and_takes_in_whoever_asks(
     life: dict[str, Any], kind: str, outcome: str, word: str
 ) -> None:
     see({"again_s": -1.0, "tried": True, **life}, kind, outcome, word)
+
+
+@pytest.mark.parametrize(("is_busy", "outcome"), [(False, FAILED), (True, UNKNOWN)])
+def test_what_still_works_for_clients_that_are_gone_has_not_leaked_yet(is_busy: bool, outcome: str) -> None:
+    life = Life(ready_s=1.0, acts=WELL, healed_s=5.0, again_s=5.1, stop_s=20.0, census=Census(descriptors=58))
+    run = Run(phase="run", end=End(how=STOPPED), life=msgspec.structs.replace(life, is_busy=is_busy))
+    chain = (CleanRun(start="S0", code=0, elapsed_s=1.0, life=Life(census=Census(descriptors=8))),)
+    (verdict,) = judge(History(start="S0", kind="clients", runs=(run,)), Calibration(chain=chain, is_service=True))
+    assert (verdict.outcome, verdict.consequence) == (outcome, "leaked" if outcome == FAILED else "")
 
 
 def see(life: dict[str, Any], kind: str, outcome: str, word: str) -> None:
