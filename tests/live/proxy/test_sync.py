@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import re
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -137,17 +138,20 @@ def test_fields_that_contradict_each_other_are_refused(proxies: SyncProxies, ech
     assert proxies.create("a", "", upstreams=[echo]).toxics() == []
 
 
-@pytest.mark.filterwarnings("error")
 def test_what_is_used_after_the_end_says_so(echo: str) -> None:
     with SyncProxies(seed=7) as proxies:
         proxy = proxies.create("a", echo)
-    for use in (
+    uses = (
         lambda: proxy.add("noop"), lambda: proxy.change("noop", latency=1), lambda: proxy.remove("noop"), proxy.delete,
         proxy.disconnect, proxy.connections, proxy.toxic("noop").__enter__, proxy.down().__enter__, proxies.reset,
         lambda: proxies.create("b", echo), lambda: proxies.populate([]),
-    ):  # fmt: skip
-        with pytest.raises(BlackstartError, match="the proxies are closed, and this one was used after that"):
-            use()
+    )  # fmt: skip
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        for use in uses:
+            with pytest.raises(BlackstartError, match="the proxies are closed, and this one was used after that"):
+                use()
         gc.collect()
+    assert not [one for one in seen if "never awaited" in str(one.message)]
     proxies.close()
     assert proxy.name == "a"
