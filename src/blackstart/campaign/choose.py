@@ -21,8 +21,7 @@ from blackstart.oracles.view import JUDGED_ROLES
 # They damage what stands there at the start: of a service's own files that is the re-run alone, and nothing tells it
 # earlier.
 STANDING = frozenset({"file", "db"})
-
-
+# How many of the changes that no trial breaks are named.
 LATER_MAX = 5
 _DIGITS = re.compile(r"[0-9]+")
 
