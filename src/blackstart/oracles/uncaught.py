@@ -24,10 +24,10 @@ _TOP = (b"<module>", b"_run_module_as_main")
 # The line with which other languages (Go, Rust, Java, JavaScript) tell that an exception ends the process; some also
 # print it where it is caught and logged, so the exit status must speak of it, too.
 _UNCAUGHT = re.compile(
-    r"^(panic: .*|fatal error: .*|thread '.*' panicked at .*|Exception in thread .*|Uncaught .*"
-    r"|\w*Error: .*(?=\n +at .*\n(.*\n)*Node\.js v))",
-    re.MULTILINE,
+    r"^(panic: .*|fatal error: .*|thread '.*' panicked at .*|Exception in thread .*|Uncaught .*)", re.MULTILINE
 )
+# Node ends what it says of one with its version.
+_JAVASCRIPT, _NODE = re.compile(r"^\w*Error: .*(?=\n +at )", re.MULTILINE), re.compile(r"^Node\.js v", re.MULTILINE)
 
 
 def traceback_of(pieces: Sequence[bytes], *, is_bad_end: bool) -> bytes:
@@ -61,5 +61,8 @@ def _is_uncaught(said: bytes, line: int, at: int, begins: set[int], is_bad_end: 
 
 def told_elsewhere(text: str) -> str:
     """The line by which another language than Python tells of an exception that ends the process; `` if none."""
-    found = _UNCAUGHT.search(text)
-    return found[0].splitlines()[0] if found else ""
+    if found := _UNCAUGHT.search(text):
+        return found[0]
+    ends = [trailer.start() for trailer in _NODE.finditer(text)][-1:]
+    told = [one[0] for end in ends for one in _JAVASCRIPT.finditer(text, 0, end)]
+    return told[-1] if told else ""
