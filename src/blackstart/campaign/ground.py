@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext, suppress
 from datetime import datetime, timedelta
@@ -21,6 +22,7 @@ from blackstart.guard import Ledger
 from blackstart.sandbox import Layout, Zygote
 from blackstart.sandbox.groups import Noted
 from blackstart.sandbox.layout import LIMIT_BYTES
+from blackstart.sandbox.machine import LANDLOCK
 from blackstart.targets import Command, Service, parse_ready
 from blackstart.targets.readiness import FORMS
 
@@ -194,10 +196,23 @@ def closed(directories: Iterable[str], masker: Callable[[str], str]) -> tuple[st
 
 
 def open_zygote(layout: Layout, isolation: str) -> Zygote:
-    """A zygote that the ledger knows of, so that `undo` ends it where our own end did not."""
-    zygote = Zygote(layout, isolation=isolation)
-    if _has_ledger(layout):
-        ledger(layout.cwd, os.getpid()).process(zygote.pid)
+    """A zygote that the ledger knows of, and its work area, so that `undo` ends it where our own end did not."""
+    if not _has_ledger(layout):
+        return Zygote(layout, isolation=isolation)
+    known, area = ledger(layout.cwd, os.getpid()), ""
+    if isolation == LANDLOCK:  # its images lie on the machine's own disk
+        area = known.work_area(f"{tempfile.gettempdir()}/blackstart-{os.urandom(8).hex()}")
+    try:
+        zygote = Zygote(layout, isolation=isolation, work_area=area)
+    except BaseException:
+        if area:
+            known.release(area)
+        raise
+    try:
+        known.process(zygote.pid)
+    except BlackstartError:
+        zygote.close()
+        raise
     return zygote
 
 

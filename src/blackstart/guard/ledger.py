@@ -1,8 +1,8 @@
 """What a run changes outside its sandbox, written before it is changed, so that it can be undone after our own death.
 
 One line of JSON for each step, appended in a single write and synced before the change is made. A line that a power
-cut or a kill tore is ignored: the change it speaks of was never begun. Undoing is idempotent, looks before it acts
-(a process must still be the one that was written down, a directory must carry our mark), and notes what it did.
+cut, a kill or a full disk tore is ignored: the change it speaks of was never begun. Undoing is idempotent, looks before
+it acts (a process must still be the one that was written down, a directory must carry our mark), and notes what it did.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 import msgspec
 
 from blackstart.core.clock import SYSTEM
+from blackstart.core.errors import BlackstartError
 
 DIRECTORY, PROCESS, GROUP = "directory", "process", "group"
 # A group can be removed once its last process is gone, which may take the kernel a moment.
@@ -44,7 +45,10 @@ class _Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Ledger:
-    """Append-only; several processes may share one file, each numbering its own lines."""
+    """Append-only; several processes may share one file, each numbering its own lines.
+
+    What announces a change raises BlackstartError where it cannot be written: the change must not be made then.
+    """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = Path(path)
@@ -57,9 +61,14 @@ class Ledger:
             os.mkdir(path, 0o700)
             with open(os.path.join(path, MARK), "w") as mark:
                 mark.write(f"{number}\n")
-        except OSError:
+        except OSError as error:
             self.close(number)
-            raise
+            raise BlackstartError(
+                f"the work area cannot be made: {error.strerror}",
+                where=path,
+                next_step="make room there, or name another directory for temporary files: TMPDIR",
+                exit_status=3,
+            ) from error
         return path
 
     def process(self, pid: int) -> int:
@@ -74,8 +83,9 @@ class Ledger:
         self.close(number)  # not where something went wrong: it may still be there
 
     def close(self, number: int) -> None:
-        """The change is gone: nothing is left to undo."""
-        self._note(_Line(number=number, closed=True))
+        """The change is gone: nothing is left to undo. Where that cannot be written, `undo` finds it gone by itself."""
+        with contextlib.suppress(BlackstartError):
+            self._note(_Line(number=number, closed=True))
 
     def release(self, path: str) -> None:
         """Remove a work area and close its line."""
@@ -97,17 +107,30 @@ class Ledger:
 
     def _note(self, line: _Line) -> int:
         """Append one line; on the disk when this returns."""
-        data = msgspec.json.encode(line) + b"\n"
+        try:
+            self._append(msgspec.json.encode(line))
+        except OSError as error:
+            raise BlackstartError(
+                f"what is about to be changed cannot be written down: {error.strerror}",
+                where=str(self._path),
+                next_step="make room, or run in a directory of yours",
+                exit_status=3,
+            ) from error
+        return line.number
+
+    def _append(self, line: bytes) -> None:
+        # The break before it ends a torn line of somebody else, which would else swallow this one.
+        data = b"\n" + line + b"\n"
         is_new = not self._path.exists()
         descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
-            os.write(descriptor, data)
+            if os.write(descriptor, data) < len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
         if is_new:
             _sync_directory(self._path.parent)
-        return line.number
 
 
 def pending(path: str | os.PathLike[str]) -> list[_Line]:

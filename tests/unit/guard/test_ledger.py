@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from blackstart.core.errors import BlackstartError
 from blackstart.guard import Ledger, undo
 from blackstart.guard.ledger import pending
 
@@ -38,8 +39,9 @@ def test_a_directory_that_is_not_ours_is_left(tmp_path: Path) -> None:
     area = Ledger(path).work_area(str(tmp_path / "area"))
     os.unlink(f"{area}/.blackstart-work-area")
     (Path(area) / "theirs").write_text("x")
-    (undone,) = undo(path)
-    assert undone.outcome.startswith("left")
+    for _ in range(2):  # what was left is told each time
+        (undone,) = undo(path)
+        assert undone.outcome.startswith("left")
     assert (Path(area) / "theirs").exists()
 
 
@@ -51,6 +53,16 @@ def test_a_process_is_ended_only_if_it_is_still_the_same(tmp_path: Path) -> None
         assert process.wait(10) == -9
     Ledger(path).process(process.pid)
     assert [u.outcome for u in undo(path)] == ["was gone"]
+
+
+def test_another_process_that_got_the_number_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    with subprocess.Popen(["sleep", "300"]) as process:
+        Ledger(path).process(process.pid)
+        path.write_bytes(path.read_bytes().replace(b'"started":"', b'"started":"another boot, '))
+        assert [u.outcome for u in undo(path)] == ["was gone"]
+        assert process.poll() is None
+        process.kill()
 
 
 def test_a_control_group_is_removed_once_its_processes_are_gone(tmp_path: Path) -> None:
@@ -76,6 +88,33 @@ def test_processes_are_ended_before_the_groups_that_they_are_in(tmp_path: Path) 
         with contextlib.suppress(ZeroDivisionError), ledger.group(str(tmp_path / "group")):
             raise ZeroDivisionError
         assert [u.outcome for u in undo(path)] == ["ended", "was gone"]
+
+
+def test_a_torn_line_does_not_swallow_the_next_one(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    path.write_bytes(b'{"number":5,"kind":"directory","path":"/e')
+    area = Ledger(path).work_area(str(tmp_path / "area"))
+    assert [u.what for u in undo(path)] == [area]
+
+
+def test_nothing_is_changed_where_the_disk_takes_but_a_part_of_the_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, data: whole(descriptor, data[: len(data) // 2]))
+    with pytest.raises(BlackstartError, match="cannot be written down: No space left") as error:
+        Ledger(tmp_path / "ledger").work_area(str(tmp_path / "area"))
+    assert not (tmp_path / "area").exists() and error.value.exit_status == 3
+
+
+def test_what_is_gone_does_no_harm_where_that_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "ledger"
+    with Ledger(path).group(str(tmp_path / "group")):
+        monkeypatch.setattr(os, "write", lambda descriptor, data: 0)
+    monkeypatch.undo()
+    assert [u.outcome for u in undo(path)] == ["was gone"]
 
 
 def test_a_torn_line_is_ignored(tmp_path: Path) -> None:
