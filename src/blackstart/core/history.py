@@ -80,6 +80,7 @@ class Life(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     again_s: it was ready after that; stop_s: it was told to stop; held_up: what it did when it had not stopped in time;
     tried: whether it used the processor or wrote anything between healing and the end of the time to settle;
     again: what the workload said the last time that it ran after that, if it did; again_workload: how that one ended;
+    meanwhile: what it said the times before that one, after healing;
     connects: how often the service connected to anything once what broke was back (at healing; at the fault, if that
     hit one connection and no more); connected: how often it had connected to the
     same before the fault; idle_s: how long before that workload it connected last, or was healed; pause_s: the longest
@@ -103,6 +104,7 @@ class Life(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     tried: bool = False
     again: tuple[Act, ...] = ()
     again_workload: str = ""
+    meanwhile: tuple[Act, ...] = ()
     connects: int = 0
     connected: int = 0
     idle_s: float = 0.0
@@ -113,6 +115,11 @@ class Life(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     rounds: tuple[tuple[Census, bool], ...] = ()
     after: tuple[Act, ...] = ()
     is_busy: bool = False
+
+    @property
+    def asked(self) -> tuple[Act, ...]:
+        """All that was asked of it in this start, in order."""
+        return (*self.acts, *self.meanwhile, *self.again, *self.after)
 
 
 class Cut(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

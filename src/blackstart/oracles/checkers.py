@@ -1,7 +1,8 @@
 """Small checkers of what is read back: a set, a counter, a register, a queue, an append-only log.
 
-Each compares the acts of a workload with what was read afterwards. `ok` must be there; `fail` is not asked for; `info`
-may be there or not. A checker says only what no order of the unknown ones could explain, as Jepsen's do. Pure.
+Each compares the acts of a workload with what was read afterwards. `ok` must be there; `info` and `fail` may be there
+or not: who refuses because a sync failed, say, has often written already. A checker says only what no order of the
+unknown ones could explain, as Jepsen's do. Pure.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import msgspec
 
 from blackstart.core.history import Act
 
-OK, INFO = "ok", "info"
+OK = "ok"
 
 
 class Judgement(msgspec.Struct, frozen=True):
@@ -41,7 +42,7 @@ def check_set(acts: Sequence[Act], have: Sequence[str], known: frozenset[str] = 
 def check_counter(acts: Sequence[Act], base: int, value: int) -> Judgement:
     """Each act added one to a counter that stood at `base`."""
     low = base + sum(act.how == OK for act in acts)
-    high = low + sum(act.how == INFO for act in acts)
+    high = base + len(acts)
     if value < low:
         return Judgement((f"{low - value} of {low - base} increments",))
     return Judgement() if value <= high else Judgement((), (f"the count is {value}, more than {high} can explain",))
@@ -51,7 +52,7 @@ def check_register(acts: Sequence[Act], value: str, before: str | None = None) -
     """Each act wrote its id to one place, one after the other; before: what stood there at first, if known."""
     kept = [index for index, act in enumerate(acts) if act.how == OK]
     last = kept[-1] if kept else -1
-    possible = {act.id for act in acts if act.how == INFO} | ({acts[last].id} if kept else set())
+    possible = {act.id for act in acts if act.how != OK} | ({acts[last].id} if kept else set())
     if value in possible or (not kept and (before is None or value == before)):
         return Judgement()
     if value == before or value in {act.id for act in acts[: max(last, 0)] if act.how == OK}:

@@ -15,8 +15,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+import msgspec
+
 from blackstart.core.calibration import Calibration
-from blackstart.core.history import Act, History
+from blackstart.core.history import Act, History, Life
 from blackstart.core.verdict import DEFECT, POLICY, Verdict, failed, passed, unknown
 from blackstart.oracles.checkers import (
     Judgement,
@@ -46,7 +48,7 @@ def judge(history: History, calibration: Calibration) -> tuple[Verdict, ...]:
         return (unknown(NAME, f"there is no clean run from {history.start} to compare with"),)
     if history.kind in DAMAGE_KINDS:
         return (passed(NAME, "the damage is the fault's own"),)
-    acts = view.first.life.acts if view.first.life else ()
+    acts = _asked(view.first.life, view.clean.life.acts) if view.first.life else ()
     if not calibration.has_check:
         return (passed(NAME, "no --check says what it still has"),)
     clean = view.answer_as_it_is(view.clean.check)
@@ -63,6 +65,17 @@ def judge(history: History, calibration: Calibration) -> tuple[Verdict, ...]:
         if found.lost or found.wrong:
             return (_failure(view, found, acts, run.phase),)
     return (passed(NAME),)
+
+
+def _asked(life: Life, clean: Sequence[Act]) -> tuple[Act, ...]:
+    """All that was asked for, with what a workload that did not come to its end may have asked for without a word.
+
+    A client that tries again after a pause says nothing yet of what it was cut off in.
+    """
+    runs = [(life.acts, life.workload)] + ([(life.again, life.again_workload)] if life.again else [])
+    cut = [len(acts) for acts, told in runs if not told.startswith("exit status")]
+    unsaid = [msgspec.structs.replace(act, how="info") for said in cut for act in clean[said:]]
+    return (*life.asked, *unsaid)
 
 
 def compare(

@@ -161,8 +161,8 @@ def outputs_of(over: Handover) -> Iterator[tuple[str, bytes]]:
         name = f"{OUTPUTS}/{number}-{run.phase}"
         for stream in ("stdout", "stderr"):
             yield f"{name}.{stream}", run.text(stream)
-        if run.life is not None and run.life.acts:
-            lines = "".join(f"{act.how} {act.id}\n" for act in run.life.acts)
+        if run.life is not None and run.life.asked:
+            lines = "".join(f"{act.how} {act.id}\n" for act in run.life.asked)
             yield f"{name}.workload", lines.encode("utf-8", "surrogateescape")
         for reading in run.readings:
             answer = f"{reading.value}{reading.error}\n"

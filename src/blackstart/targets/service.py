@@ -235,7 +235,8 @@ class _Serving(Start):
             after = [(at_s, to) for at_s, to in connects if at_s > back_s]
             once = [to for at_s, to in connects if at_s <= self.life.fired_s and to in {to for _, to in after}]
             self.life = msgspec.structs.replace(
-                self.life, again=found, again_workload=told, connects=len(after), connected=len(once),
+                self.life, meanwhile=(*self.life.meanwhile, *self.life.again), again=found, again_workload=told,
+                connects=len(after), connected=len(once),
                 idle_s=begins_s - max([healed_s, *(at_s for at_s, _ in after)]),
             )  # fmt: skip
             is_well = told.startswith("exit status 0") and all(act.how == "ok" for act in found)

@@ -193,7 +193,7 @@ class Trial:
 
     def _duty(self, phase: str, passing: ExitStack | None, scene: Scene) -> Duty:
         """What a service does in this start: its work in the first one; afterwards it is only asked what it kept."""
-        acts = (act for run in self.runs if run.life for act in run.life.acts)
+        acts = (act for run in self.runs if run.life for act in run.life.asked)
         effects = self.bench.calibration.effects if phase == RUN else ()
         kept = tuple(dict.fromkeys(act.id for act in acts if act.how == "ok"))
         again_s = self._again_s()
@@ -202,7 +202,7 @@ class Trial:
             asks=phase != RUN,  # in the middle of its recovery a service may refuse to answer
             acknowledged=kept,
             heal=passing.close if passing else None,
-            works_again=again_s > 0,
+            works_again=again_s > 0 and phase == RUN,
             again_max_s=again_s,
             is_brief={getattr(fault, "is_brief", False) for fault in self.plan.faults} == {True},
             works_after=self.plan.measures and (phase == RUN or self.runs[0].end.how == KILLED),

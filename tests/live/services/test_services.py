@@ -38,6 +38,16 @@ def test_a_careful_server_gives_nothing(place: Path) -> None:
     assert ran.report["calibration"]["null_trials"] >= 3 and not ran.report["muted"], ran.said()
 
 
+def test_what_a_repeated_workload_asks_for_is_counted(place: Path) -> None:
+    (place / "count.sh").write_text(f"{CHECK} | sed -n 's/^have /x /p' | sed -n '$=' | sed 's/^/count /'\n")
+    ran = run(
+        [PYTHON, "server.py"], place, "--ready", "tcp:8123", "--workload", WORK, "--check", "sh count.sh",
+        "--trials", "1", "--only", "limit",
+    )  # fmt: skip
+    assert ran.status != 1 and not ran.defects, ran.said()
+    assert ran.report["impact"], ran.said()
+
+
 def test_one_that_writes_in_place_does_not_start_again(place: Path) -> None:
     ran = served(place, "in-place", "--trials", "6", "--only", "kill")
     assert ran.status == 1 and {f["consequence"] for f in ran.defects} == {"stuck"}, ran.said()

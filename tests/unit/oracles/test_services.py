@@ -105,6 +105,31 @@ def test_what_other_clients_left_is_nobodys_fault(told: str, found: tuple[str, s
     assert one(promises.judge(asked, msgspec.structs.replace(SERVICE, chain=chain))) == found
 
 
+CUT = msgspec.structs.replace(LIFE, acts=(Act(how="ok", id="a"),), workload="")
+TO_ITS_END = msgspec.structs.replace(CUT, workload="exit status 0")
+DONE = "exit status 0"
+TWICE_MORE = msgspec.structs.replace(LIFE, workload=DONE, meanwhile=ACTS, again=ACTS, again_workload=DONE)
+TAKEN = "have a\nhave b\nnext a\nnext b\n"
+
+
+@pytest.mark.parametrize(
+    ("life", "told", "found"),
+    [
+        (TWICE_MORE, f"{TAKEN}count 9", (PASSED, "")),  # the workload has run three times in this start
+        (TWICE_MORE, f"{TAKEN}count 10", (FAILED, "corrupt")),
+        (TWICE_MORE, f"{TAKEN}count 5", (FAILED, "lost")),
+        (TWICE_MORE, f"{TAKEN * 3}count 9", (PASSED, "")),
+        (CUT, "have a\nnext a\ncount 2", (PASSED, "")),  # its client was to try once more, and had not said so yet
+        (TO_ITS_END, "have a\nnext a\ncount 2", (FAILED, "corrupt")),
+    ],
+)
+def test_all_that_was_asked_for_is_counted(life: Life, told: str, found: tuple[str, str]) -> None:
+    usual = "0\nhave a\nhave b\nhave c\nnext a\nnext b\nnext c\ncount 2\n"
+    chain = tuple(msgspec.structs.replace(c, check=usual) for c in SERVICE.chain)
+    asked = trial(start("run", life=life), start("restart", readings=(Reading(name="check", value=f"0\n{told}\n"),)))
+    assert one(promises.judge(asked, msgspec.structs.replace(SERVICE, chain=chain))) == found
+
+
 @pytest.mark.parametrize(
     ("fine", "told", "found"),
     [
