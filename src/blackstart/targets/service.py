@@ -1,16 +1,12 @@
 """A service as a target: one start from readiness through its work to its stop.
 
 It is the same start as a job's, with the same gate and the same pipes, but nothing of it is awaited in one go: the loop
-serves the target until it is ready, until the workload has ended, until it has settled, until it has stopped. What
-uses the service runs beside it in the same network, outside the gate. It is told to stop as supervisors do: TERM, then
-time, then KILL.
-
-Longer than 400 lines, because all of it shares the state of one running start.
+serves the target until it is ready, until its users are done, until it has settled, until it has stopped. It is told to
+stop as supervisors do: TERM, then time, then KILL.
 """
 
 from __future__ import annotations
 
-import os
 import select
 import signal
 from collections.abc import Callable, Mapping, Sequence
@@ -24,17 +20,15 @@ from blackstart.core.reading import Reading
 from blackstart.core.trace import Operation
 from blackstart.sandbox import Sandbox
 from blackstart.targets import census
-from blackstart.targets.aside import Aside
 from blackstart.targets.command import Command, Conducted, GateOrder, OnOperation, Start, account, always, ended
 from blackstart.targets.duty import Duty, Service
 from blackstart.targets.look import Look, is_at_rest, is_ready_to_run, longest, look, waits
 from blackstart.targets.readiness import ASKED, Asker
 from blackstart.targets.releasing import Releasing
+from blackstart.targets.users import Users
 from blackstart.targets.watch import REPEAT_S, Diagnosis, Patience
 from blackstart.targets.watching import Watching
-from blackstart.targets.workload import acts
 
-CHECK_LIMIT_S = 30.0
 # How long a program past its limit is looked at, to say what it does.
 LOOK_S, LOOK_EVERY_S = 6.0, 0.25
 # Waiting again and again is told from waiting for somebody only by its length.
@@ -45,8 +39,6 @@ BLIND_SETTLE_S, AGAIN_S = 1.0, 1.0
 CONNECTED_S, NO_TRY_S = 5.0, 35.0
 # How long a service has, after rounds in which it grew or after bad clients, to let go of what it holds for them.
 LETTING_GO_S = 10.0
-# After the target's end its users still read and tell the answers that they were sent.
-LAST_WORDS_S = 0.3
 _TICK_S = 0.02
 # What it still does for its users is done before it is told to stop, or nobody knows what the signal cuts short.
 REST_S, REST_LOOK_S = 1.0, 0.02
@@ -74,12 +66,9 @@ class _Serving(Start):
         self.life = Life()
         self.status: int | None = None
         self.readings: list[Reading] = []
-        self._asides: list[Aside] = []
-        self._by_descriptor: dict[int, Aside] = {}
+        self.users = Users(sandbox, self.poll, self.elapsed_s, self._step, lambda: self.is_down, duty.heard)
         self._asker = Asker(service.ready, sandbox, self._said, self.elapsed_s)
         self._waits: set[tuple[int, str, int]] = set()
-        self._worker: Aside | None = None
-        self._passed_on = 0
         self._releasing: Releasing | None = None
 
     @property
@@ -90,7 +79,7 @@ class _Serving(Start):
     def end(self) -> None:
         """Nothing of the target is alive afterwards; what was started beside it goes on."""
         if not self.is_over:
-            self.sandbox.kill([one.number for one in self._asides])
+            self.sandbox.kill(self.users.numbers)
             self.is_over = True
 
     def close(self) -> None:
@@ -99,9 +88,7 @@ class _Serving(Start):
             self._asker.close()
             self.end()
         finally:
-            for aside in self._asides:
-                aside.kill()
-                aside.close()
+            self.users.close()
             self.signals.close()
             if self.supervisor:
                 self.supervisor.close()
@@ -134,34 +121,16 @@ class _Serving(Start):
         if not self.is_down and self.duty.again:
             self._again_and_again()
         if not self.is_down and self.duty.asks and self.service.check is not None:
-            self.readings.append(self._ask_check(self.service.check))
+            told = self.duty.acknowledged or _ids(self.life.acts)
+            self.readings.append(self.users.ask(self.service.check, told, self._left_s()))
         if not self.is_down and self.duty.works_after and self.service.workload is not None:
-            self.life = msgspec.structs.replace(self.life, after=self._use(self.service.workload)[0])
+            self._note(after=self.users.work(self.service.workload, self.patience.work_s)[0])
         if not self.is_down:
             self._stop()
         return None
 
-    def hearing(self, on_operation: OnOperation) -> OnOperation:
-        """Before each operation, what the workload has said by then is passed on."""
-
-        def after_hearing(operation: Operation) -> None:
-            self._hear()
-            on_operation(operation)
-
-        return after_hearing if self.duty.heard is not None else on_operation
-
-    def _hear(self) -> None:
-        worker = self._worker
-        if worker is None or self.duty.heard is None:
-            return
-        worker.pipes.drain()
-        for output in worker.pipes.outputs[self._passed_on :]:
-            if output.stream == "stdout":
-                self.duty.heard(output.data)
-        self._passed_on = len(worker.pipes.outputs)
-
-    def _note(self, **moments: float) -> None:
-        self.life = msgspec.structs.replace(self.life, **moments)
+    def _note(self, **found: object) -> None:
+        self.life = msgspec.structs.replace(self.life, **found)
 
     def _said(self) -> bytes:
         return b"".join(output.data for output in self.pipes.outputs)
@@ -194,30 +163,18 @@ class _Serving(Start):
                 elif event & (select.POLLHUP | select.POLLERR):
                     self.sandbox.close()
                     raise SandboxLimit("process 1 of the sandbox was ended from outside; memory may be short")
-            elif descriptor in self._by_descriptor:
-                if not self._by_descriptor[descriptor].pipes.read(descriptor):
-                    self.poll.unregister(descriptor)
-                    del self._by_descriptor[descriptor]
-            else:
+            elif not self.users.take(descriptor):
                 self.take(descriptor)
         if self.life.fired_s < 0 and self.supervisor and self.supervisor.firings:
             self._note(fired_s=self.elapsed_s())
-
-    def _start_aside(self, command: Command, stdin: int = -1) -> Aside:
-        aside = Aside(self.sandbox, command, self.elapsed_s, stdin)
-        self._asides.append(aside)
-        for descriptor in aside.pipes.descriptors():
-            self._by_descriptor[descriptor] = aside
-            self.poll.register(descriptor, select.POLLIN)
-        return aside
 
     def _work(self) -> None:
         """Run the workload to its end, or idle."""
         if self.service.workload is None:
             self._until(_after(self.elapsed_s, self.service.idle_s), self.service.idle_s + 1)
             return
-        found, told = self._use(self.service.workload)
-        self.life = msgspec.structs.replace(self.life, acts=found, workload=told)
+        found, told = self.users.work(self.service.workload, self.patience.work_s)
+        self._note(acts=found, workload=told)
 
     def _work_again(self, workload: Command) -> None:
         """Let the workload run until all that it asks for is done again, or the service has had its time for that.
@@ -231,11 +188,11 @@ class _Serving(Start):
         connects = self.supervisor.connects if self.supervisor else ()
         while not self.is_down:
             begins_s = self.elapsed_s()
-            found, told = self._use(workload)
+            found, told = self.users.work(workload, self.patience.work_s)
             after = [(at_s, to) for at_s, to in connects if at_s > back_s]
             once = [to for at_s, to in connects if at_s <= self.life.fired_s and to in {to for _, to in after}]
-            self.life = msgspec.structs.replace(
-                self.life, meanwhile=(*self.life.meanwhile, *self.life.again), again=found, again_workload=told,
+            self._note(
+                meanwhile=(*self.life.meanwhile, *self.life.again), again=found, again_workload=told,
                 connects=len(after), connected=len(once),
                 idle_s=begins_s - max([healed_s, *(at_s for at_s, _ in after)]),
             )  # fmt: skip
@@ -246,7 +203,7 @@ class _Serving(Start):
                 break
             self._until(_after(self.elapsed_s, AGAIN_S), AGAIN_S + 1)
         pause_s = longest(self._look_now(), ())
-        self.life = msgspec.structs.replace(self.life, pause_s=pause_s)
+        self._note(pause_s=pause_s)
 
     def _again_and_again(self) -> None:
         """Further rounds of the same, each healed and at rest when it is counted; a while after the last it is counted
@@ -268,41 +225,11 @@ class _Serving(Start):
                 return
             seen = census.count(self.sandbox.census())
             acted = self.supervisor is not None and len(self.supervisor.firings) > fired
-            self.life = msgspec.structs.replace(self.life, rounds=(*self.life.rounds, (seen, acted)))
+            self._note(rounds=(*self.life.rounds, (seen, acted)))
         grown = [seen.threads + seen.descriptors for seen, _ in self.life.rounds]
         if grown[-1] > grown[0]:
             self._until(_after(self.elapsed_s, LETTING_GO_S), LETTING_GO_S + 1)
-        self.life = msgspec.structs.replace(
-            self.life, rounds=(*self.life.rounds, (census.count(self.sandbox.census()), False))
-        )
-
-    def _use(self, workload: Command) -> tuple[tuple[Act, ...], str]:
-        """(what the workload said, how it ended) of one run of it."""
-        aside = self._worker = self._start_aside(workload)
-        self._passed_on = 0
-
-        def is_over() -> bool:
-            return self.sandbox.ended_beside(aside.number) is not None
-
-        limit_s = self.patience.work_s
-        end_s = self.elapsed_s() + limit_s
-        while not self.is_down and not is_over() and self.elapsed_s() < end_s:
-            self._step(_TICK_S)
-        last_s = self.elapsed_s() + LAST_WORDS_S
-        while self.is_down and not is_over() and self.elapsed_s() < last_s:
-            self._step(_TICK_S)
-            self.sandbox.event()
-        aside.pipes.drain()
-        self._hear()
-        status = self.sandbox.ended_beside(aside.number)
-        told = ""
-        if status is not None:
-            told = f"exit status {os.waitstatus_to_exitcode(status)}"
-        elif not self.is_down:
-            told = f"it had not ended after {limit_s:.0f} s"
-        aside.kill()
-        said = aside.pipes.text("stderr").strip().splitlines()[-2:]
-        return acts(aside.pipes.outputs), " | ".join([told, *said]) if told else ""
+        self._note(rounds=(*self.life.rounds, (census.count(self.sandbox.census()), False)))
 
     def _heal(self) -> None:
         """End what does not end by itself; what the gate has not done yet may still come while it stops."""
@@ -328,7 +255,7 @@ class _Serving(Start):
             if watching.wants_look(self.elapsed_s()):
                 watching.looked(longest(self._look_now(), self._waits))
             self._step(_TICK_S)
-        self.life = msgspec.structs.replace(self.life, effects=watching.moments(), back_off_s=watching.back_off_s)
+        self._note(effects=watching.moments(), back_off_s=watching.back_off_s)
 
     def _settle(self) -> None:
         """Wait until it is ready again; note whether it tried anything meanwhile."""
@@ -342,31 +269,7 @@ class _Serving(Start):
             self._rest()  # what it does for whoever asked whether it is ready it does not do by itself
             self._by_itself(self.supervisor.trace)
         tried = census.effort(self.sandbox.census()) != before or is_ready_to_run(self._look_now())
-        self.life = msgspec.structs.replace(self.life, tried=tried)
-
-    def _ask_check(self, check: Command) -> Reading:
-        """The answer of the check, which reads the acknowledged ids, one a line."""
-        ids = os.memfd_create("acknowledged", os.MFD_CLOEXEC)
-        try:
-            told = self.duty.acknowledged or _ids(self.life.acts)
-            os.write(ids, "".join(f"{one}\n" for one in told).encode(errors="surrogateescape"))
-            os.lseek(ids, 0, os.SEEK_SET)
-            aside = self._start_aside(check, ids)
-        finally:
-            os.close(ids)
-        limit_s = min(CHECK_LIMIT_S, self._left_s() / 2)  # so that one that hangs can still be told from a short budget
-        end_s = self.elapsed_s() + limit_s
-        while self.sandbox.ended_beside(aside.number) is None and self.elapsed_s() < end_s and not self.is_down:
-            self._step(_TICK_S)
-        self.sandbox.event()
-        aside.pipes.drain()
-        status = self.sandbox.ended_beside(aside.number)
-        aside.kill()
-        error = "" if status is not None else f"the check had not ended after {limit_s:.0f} s"
-        if status is None and self.is_down:
-            error = "the service ended while the check ran"
-        code = os.waitstatus_to_exitcode(status) if status is not None else -1
-        return Reading(name="check", when="up", value=f"{code}\n{aside.pipes.text('stdout')}", error=error)
+        self._note(tried=tried)
 
     def _rest(self) -> None:
         """Wait until nothing of it runs, for a moment; a handler told of in mid-work is a fault of its own kind.
@@ -392,18 +295,16 @@ class _Serving(Start):
         if (releasing := self._releasing) is not None:
             is_over = _after(self.elapsed_s, LETTING_GO_S)
             self._until(lambda: is_over() or releasing.is_done(), LETTING_GO_S + 1)
-            self.life = msgspec.structs.replace(self.life, is_busy=releasing.is_busy)
+            self._note(is_busy=releasing.is_busy)
         if self.is_down:
             return
-        self.life = msgspec.structs.replace(
-            self.life, census=census.count(self.sandbox.census()), stop_s=self.elapsed_s()
-        )
+        self._note(census=census.count(self.sandbox.census()), stop_s=self.elapsed_s())
         for order, number in enumerate((signal.SIGTERM, *self.duty.signals_at_stop)):
             self.signals.later(order * SOON_S, number)
         look_s = STOP_LOOK_S if self.service.stops else 0.0
         wait = self._until(lambda: False, self.service.stop_limit_s, look_s=look_s)
         if wait is not None:
-            self.life = msgspec.structs.replace(self.life, held_up=wait)
+            self._note(held_up=wait)
 
 
 def serve(
@@ -428,7 +329,7 @@ def serve(
     start = _Serving(sandbox, service, duty, patience or Patience(), clock, left_s)
     start.signals.plan(signals)
     try:
-        start.begin(command, gate, on_operation and start.hearing(on_operation), drop_capabilities)
+        start.begin(command, gate, on_operation and start.users.hearing(on_operation), drop_capabilities)
         wait = start.live()
         conducted = account(start, start.status, wait)
         return msgspec.structs.replace(
