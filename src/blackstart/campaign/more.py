@@ -18,6 +18,7 @@ from blackstart.campaign.impact import wants_measure
 from blackstart.campaign.tally import Tally
 from blackstart.campaign.worker import Outcome
 from blackstart.core.history import STOPPED, History
+from blackstart.oracles.alive import IN_VAIN_S
 from blackstart.targets.workload import INFO, OK
 from blackstart.trials import Plan
 
@@ -50,12 +51,18 @@ def tasks(task: Task, outcome: Outcome, tally: Tally, budget: Budget) -> Iterato
 
 
 def _is_deaf(history: History) -> bool:
-    """Whether the service stood to the end, and answered nobody any more once the fault had acted."""
+    """Whether the service stood to the end, and answered nobody any more once the fault had acted.
+
+    One whose users call it refused may have let them wait in vain: then each took a while.
+    """
     first = history.run("run")
     if first is None or first.life is None or first.life.fired_s < 0 or first.end.how != STOPPED:
         return False
-    later = [act.how for act in first.life.acts if act.at_s > first.life.fired_s]
-    return bool(later) and later[-1] == INFO and OK not in later
+    later = [act for act in first.life.acts if act.at_s > first.life.fired_s]
+    if not later or any(act.how == OK for act in later):
+        return False
+    took_s = (later[-1].at_s - first.life.fired_s) / len(later)
+    return later[-1].how == INFO or took_s >= IN_VAIN_S
 
 
 def _is_python(outcome: Outcome) -> bool:

@@ -84,7 +84,8 @@ class Life(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     connects: how often the service connected to anything once what broke was back (at healing; at the fault, if that
     hit one connection and no more); connected: how often it had connected to the
     same before the fault; idle_s: how long before that workload it connected last, or was healed; pause_s: the longest
-    wait with a limit of its own that it was seen in at the end of that;
+    wait with a limit of its own that it was seen in at the end of that; asked_s: when that workload began; is_silent:
+    whether, as it was recorded, the service listened then and let out nothing: no byte, no end of a connection;
     census: just before it was told to stop; effects: what it did by itself after it was ready again, where that was
     watched for: name -> moments; back_off_s: the longest time that something then waited which began to wait after the
     fault, and which would have ended only after the watching; rounds: where the same was done several times in this
@@ -109,6 +110,8 @@ class Life(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     connected: int = 0
     idle_s: float = 0.0
     pause_s: float = 0.0
+    asked_s: float = -1.0
+    is_silent: bool = False
     census: Census = Census()
     effects: dict[str, tuple[float, ...]] = {}
     back_off_s: float = 0.0

@@ -21,6 +21,8 @@ NAME, OK = "alive", "ok"
 # taken to try no more.
 CONNECTED_S, NO_TRY_S = 5.0, 30.0
 CLIENTS, LIMIT, INFO, LEAKED_MIN, UNSERVED_S = "clients", "limit", "info", 10, 5.0
+# How much longer than in a clean run each thing that is asked takes, on average, where somebody waits in vain.
+IN_VAIN_S = 0.5
 # Kinds after which what comes of the workload depends on connections that the service makes anew, if on anything.
 _CONNECTING = ("null", "peer", "dns")
 _TELLING = "write writev pwrite64 rename renameat2 sendto sendmsg connect".split()
@@ -40,12 +42,13 @@ def judge(history: History, calibration: Calibration) -> tuple[Verdict, ...]:
     if life.healed_s < 0 or first.end.how != STOPPED:
         return (passed(NAME, "it was not up when the fault was healed"),)
     if life.again_s >= 0:
-        works = (_works(life, history.kind),) if life.again_workload else ()
+        works = (_works(life, history.kind, view.clean.life),) if life.again_workload else ()
         gone = (*(one for one in works if one.outcome != PASSED), *_gone(life, calibration.effects))
         return gone or works or (passed(NAME, f"ready again {life.again_s - life.healed_s:.2f} s after healing"),)
     late = f"{life.stop_s - life.healed_s:.1f} s after everything was healed it"
     if life.tried and life.again and history.kind not in (LIMIT, *_CONNECTING):
-        return (_is_deaf(life, f"{late} is not ready"),)  # what it does may be no more than to take in whoever asks
+        # What it does may be no more than to take in whoever asks.
+        return (_is_deaf(life, view.clean.life, f"{late} is not ready"),)
     waited = f"{late} does not answer"
     if life.tried:
         return (unknown(NAME, f"recovering: {waited}, but it still does something"),)
@@ -68,7 +71,7 @@ def _used_badly(run: Run, life: Life, clean: Life) -> tuple[Verdict, ...]:
     return ()
 
 
-def _works(life: Life, kind: str) -> Verdict:
+def _works(life: Life, kind: str, clean: Life) -> Verdict:
     """Whether the workload does its work again."""
     bad = [act for act in life.again if act.how != OK]
     if not bad and life.again_workload.startswith("exit status 0"):
@@ -76,7 +79,7 @@ def _works(life: Life, kind: str) -> Verdict:
     what = f"`{bad[0].how} {bad[0].id}`" if bad else life.again_workload
     text = f"{life.stop_s - life.healed_s:.1f} s after everything was healed it does not do its work: {what}"
     if kind not in (LIMIT, *_CONNECTING):
-        return _is_deaf(life, text)
+        return _is_deaf(life, clean, text)
     is_back = life.connects > 0 and life.connects >= life.connected
     if is_back and life.idle_s >= CONNECTED_S:
         return failed(NAME, "dead", f"{text}, though it is connected again, for {life.idle_s:.0f} s")
@@ -89,16 +92,23 @@ def _works(life: Life, kind: str) -> Verdict:
     return failed(NAME, "dead", f"{text}, and it neither tries to connect again nor wakes by itself")
 
 
-def _is_deaf(life: Life, text: str) -> Verdict:
+def _is_deaf(life: Life, clean: Life, text: str) -> Verdict:
     """`dead` if it answers nobody any more. To refuse is another thing: it may be how it takes an error seriously."""
     waited_s = life.stop_s - life.healed_s
-    if not life.again or any(act.how != INFO for act in life.again):
+    if not life.again or not (all(act.how == INFO for act in life.again) or _waits_in_vain(life, clean)):
         return unknown(NAME, f"recovering: it answers its users, and not as it did: {text}")
     if life.connects and life.idle_s < NO_TRY_S:
         return unknown(NAME, f"recovering: {text}, but it still connects")
     if life.pause_s >= waited_s:
         return unknown(NAME, f"recovering: {text}, but something waits for {life.pause_s:.0f} s")
     return failed(NAME, "dead", f"{text}; it answers nobody any more, though it runs and lacks nothing")
+
+
+def _waits_in_vain(life: Life, clean: Life) -> bool:
+    """Whether none of its users was refused, whatever they call it: each waited, and gave up by itself."""
+    took_s = (life.again[-1].at_s - life.asked_s) / len(life.again)
+    clean_s = (clean.acts[-1].at_s - clean.ready_s) / len(clean.acts) if clean.acts else 0.0
+    return life.is_silent and all(act.how != OK for act in life.again) and took_s >= clean_s + IN_VAIN_S
 
 
 def _gone(life: Life, effects: Sequence[Effect]) -> tuple[Verdict, ...]:

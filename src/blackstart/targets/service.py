@@ -25,6 +25,7 @@ from blackstart.targets.duty import Duty, Service
 from blackstart.targets.look import Look, is_at_rest, is_ready_to_run, longest, look, waits
 from blackstart.targets.readiness import ASKED, Asker
 from blackstart.targets.releasing import Releasing
+from blackstart.targets.silence import is_silent
 from blackstart.targets.users import Users
 from blackstart.targets.watch import REPEAT_S, Diagnosis, Patience
 from blackstart.targets.watching import Watching
@@ -187,7 +188,7 @@ class _Serving(Start):
         enough_s = began_s + max(self.duty.settle_s, 2 * outage_s + 5.0)
         connects = self.supervisor.connects if self.supervisor else ()
         while not self.is_down:
-            begins_s = self.elapsed_s()
+            begins_s, known = self.elapsed_s(), len(self._trace())
             found, told = self.users.work(workload, self.patience.work_s)
             after = [(at_s, to) for at_s, to in connects if at_s > back_s]
             once = [to for at_s, to in connects if at_s <= self.life.fired_s and to in {to for _, to in after}]
@@ -195,6 +196,7 @@ class _Serving(Start):
                 meanwhile=(*self.life.meanwhile, *self.life.again), again=found, again_workload=told,
                 connects=len(after), connected=len(once),
                 idle_s=begins_s - max([healed_s, *(at_s for at_s, _ in after)]),
+                asked_s=begins_s, is_silent=self._is_silent(known),
             )  # fmt: skip
             is_well = told.startswith("exit status 0") and all(act.how == "ok" for act in found)
             is_back = bool(after) and len(after) >= len(once)
@@ -204,6 +206,17 @@ class _Serving(Start):
             self._until(_after(self.elapsed_s, AGAIN_S), AGAIN_S + 1)
         pause_s = longest(self._look_now(), ())
         self._note(pause_s=pause_s)
+
+    def _trace(self) -> Sequence[Operation]:
+        return self.supervisor.trace if self.supervisor else ()
+
+    def _is_silent(self, known: int) -> bool:
+        """Whether it listens and lets out nothing since so many operations were known; that takes a whole recording."""
+        trace = self._trace()
+        if self.supervisor is None or not trace or "trace" in self.supervisor.uncovered:
+            return False
+        listens = census.listeners(self.sandbox.pid1) or census.datagram_ports(self.sandbox.pid1)
+        return bool(listens) and is_silent(trace[known:])
 
     def _again_and_again(self) -> None:
         """Further rounds of the same, each healed and at rest when it is counted; a while after the last it is counted
@@ -267,7 +280,7 @@ class _Serving(Start):
             self._note(again_s=self.elapsed_s())
         if self.life.again_s >= 0 and self.duty.watch_s and self.supervisor:
             self._rest()  # what it does for whoever asked whether it is ready it does not do by itself
-            self._by_itself(self.supervisor.trace)
+            self._by_itself(self._trace())
         tried = census.effort(self.sandbox.census()) != before or is_ready_to_run(self._look_now())
         self._note(tried=tried)
 

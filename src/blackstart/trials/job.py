@@ -167,7 +167,7 @@ class Trial:
     ) -> None:
         duty = self._duty(phase, passing, scene)
         sandbox.uptime_s = scene.uptime_s
-        watches = bool(duty.effects) or duty.when_ready is not None
+        watches = bool(duty.effects) or duty.when_ready is not None or (self.plan.insists and phase == RUN)
         run, conducted = self.bench.start(
             sandbox,
             scene.image,

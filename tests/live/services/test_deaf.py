@@ -1,5 +1,8 @@
 """A service that keeps a lock on the way out of an error: it stands, takes every connection, and answers nobody again.
 
+Its users give up; they may call that refused, as they do where a good one refuses all that it cannot keep any more, in
+words or by hanging up.
+
 covers: IF-3, M-7
 """
 
@@ -9,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.programs.running import PYTHON, run
+from tests.live.programs.running import PYTHON, Ran, run
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
 SERVER = """
@@ -29,6 +32,17 @@ def careful(line):
     with lock:
         save(line)
 
+is_broken = False
+
+def refusing(line):
+    global is_broken
+    try:
+        if not is_broken:
+            return save(line)
+    except OSError:
+        is_broken = True
+    raise OSError('it is broken')
+
 def talk(client):
     with client:
         for line in client.makefile('rb'):
@@ -41,6 +55,8 @@ def talk(client):
                     client.sendall(b'ok')
             except OSError as error:
                 print(error, file=sys.stderr, flush=True)
+                if {hangs_up}:
+                    return
                 client.sendall(b'no')
 
 def measure():
@@ -55,15 +71,34 @@ while True:
     threading.Thread(target=talk, args=(listener.accept()[0],), daemon=True).start()
 """
 WORK = """
-import socket
+import socket, time
 for number in range(2):
     try:
         with socket.create_connection(('127.0.0.1', 8124), timeout=2) as asked:
             asked.sendall(b'%d\\n' % number)
-            print('ok' if asked.recv(2) == b'ok' else 'fail', number, flush=True)
+            answer = asked.recv(2)
     except OSError:
-        print('info', number, flush=True)
+        print('{in_vain}', number, flush=True)
+    else:
+        if answer != b'ok':
+            time.sleep(1)
+        print('ok' if answer == b'ok' else 'fail', number, flush=True)
 """
+
+
+def tried(place: Path, ready: str, *, mode: str, hangs_up: bool = False, in_vain: str = "info") -> Ran:
+    """What is found; in_vain: what the workload says where no answer comes."""
+    (place / "server.py").write_text(SERVER.replace("{mode}", mode).replace("{hangs_up}", str(hangs_up)))
+    (place / "work.py").write_text(WORK.replace("{in_vain}", in_vain))
+    options = ("--ready", ready, "--workload", f"{PYTHON} work.py", "--only", "errno", "--trials", "1")
+    return run([PYTHON, "server.py"], place, *options, timeout_s=500)
+
+
+def must_find(ran: Ran, found: list[str]) -> None:
+    assert [defect["consequence"] for defect in ran.defects] == found, ran.said()
+    assert ran.status == len(found), ran.said()
+    for defect in ran.defects:
+        assert "answers nobody any more" in str(defect["evidence"]) and "$CWD/log" in defect["fault"], ran.said()
 
 
 @pytest.mark.parametrize("ready", ["tcp:8124", pytest.param("http:http://127.0.0.1:8124/", marks=pytest.mark.slow)])
@@ -71,13 +106,19 @@ for number in range(2):
 def test_one_that_answers_nobody_once_all_is_well_again_is_dead(
     tmp_path: Path, mode: str, found: list[str], ready: str
 ) -> None:
-    place = tmp_path / mode
-    place.mkdir()
-    (place / "server.py").write_text(SERVER.replace("{mode}", mode))
-    (place / "work.py").write_text(WORK)
-    options = ("--ready", ready, "--workload", f"{PYTHON} work.py", "--only", "errno", "--trials", "1")
-    ran = run([PYTHON, "server.py"], place, *options, timeout_s=500)
-    assert [defect["consequence"] for defect in ran.defects] == found, ran.said()
-    assert ran.status == len(found), ran.said()
-    for defect in ran.defects:
-        assert "answers nobody any more" in str(defect["evidence"]) and "$CWD/log" in defect["fault"], ran.said()
+    must_find(tried(tmp_path, ready, mode=mode), found)
+
+
+@pytest.mark.parametrize(
+    ("mode", "hangs_up", "found"),
+    [
+        ("careless", False, ["dead"]),
+        ("refusing", True, []),
+        pytest.param("refusing", False, [], marks=pytest.mark.slow),
+        pytest.param("careful", False, [], marks=pytest.mark.slow),
+    ],
+)
+def test_whose_users_call_it_refused_when_they_give_up_is_dead_and_who_refuses_is_not(
+    tmp_path: Path, mode: str, hangs_up: bool, found: list[str]
+) -> None:
+    must_find(tried(tmp_path, "tcp:8124", mode=mode, hangs_up=hangs_up, in_vain="fail"), found)

@@ -106,20 +106,25 @@ def test_what_a_living_service_holds_is_counted_over_rounds_within_one_start_onl
 
 
 @pytest.mark.parametrize(
-    ("hows", "how_ended", "insists"),
+    ("hows", "took_s", "how_ended", "insists"),
     [
-        (("info", "info"), STOPPED, True),
-        (("fail", "info"), STOPPED, True),
-        (("info", "ok", "info"), STOPPED, False),
-        (("info", "fail"), STOPPED, False),
-        ((), STOPPED, False),
-        (("info", "info"), EXITED, False),
+        (("info", "info"), 0.1, STOPPED, True),
+        (("fail", "info"), 0.1, STOPPED, True),
+        (("info", "ok", "info"), 0.1, STOPPED, False),
+        (("info", "fail"), 0.1, STOPPED, False),
+        (("fail", "fail"), 0.1, STOPPED, False),
+        (("fail", "fail"), 2.0, STOPPED, True),
+        (("ok", "fail"), 2.0, STOPPED, False),
+        ((), 0.1, STOPPED, False),
+        (("info", "info"), 0.1, EXITED, False),
     ],
 )
 def test_a_service_that_answers_nobody_any_more_is_asked_again_after_healing_once(
-    hows: tuple[str, ...], how_ended: str, insists: bool
+    hows: tuple[str, ...], took_s: float, how_ended: str, insists: bool
 ) -> None:
-    acts = (Act(how="ok", id="0", at_s=1.0), *(Act(how=how, id="1", at_s=3.0) for how in hows))
+    moments = [2.0 + took_s * (order + 1) for order in range(len(hows))]
+    later = (Act(how=how, id="1", at_s=at_s) for how, at_s in zip(hows, moments, strict=True))
+    acts = (Act(how="ok", id="0", at_s=1.0), *later)
     run = Run(phase="run", end=End(how=how_ended), life=Life(ready_s=0.5, fired_s=2.0, acts=acts))
     deaf = Outcome(history=History(start="S1", kind="kill", runs=(run,)), verdicts=(), suspicion="")
     for repeats in (True, False):

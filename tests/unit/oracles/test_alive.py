@@ -54,6 +54,27 @@ def test_one_that_answered_nobody_any_more(life: dict[str, Any], outcome: str, w
 
 
 @pytest.mark.parametrize(
+    ("took_s", "clean_s", "how", "is_silent", "outcome"),
+    [
+        (2.0, 0.1, "fail", True, FAILED),
+        (2.0, 0.1, "info", True, FAILED),
+        (2.0, 0.1, "ok", True, UNKNOWN),
+        (2.0, 0.1, "fail", False, UNKNOWN),
+        (0.2, 0.1, "fail", True, UNKNOWN),
+        (2.0, 1.9, "fail", True, UNKNOWN),
+    ],
+    ids=["in vain", "in vain, but for one", "one answer", "refused slowly", "refused at once", "a slow workload"],
+)
+def test_who_waited_in_vain_may_call_it_refused(
+    took_s: float, clean_s: float, how: str, is_silent: bool, outcome: str
+) -> None:
+    again = (Act(how=how, id="1", at_s=10.0 + took_s), Act(how="fail", id="2", at_s=10.0 + 2 * took_s))
+    clean = Life(ready_s=1.0, acts=(Act(how="ok", id="1", at_s=1.0 + clean_s),))
+    word = "answers nobody any more" if outcome == FAILED else "answers its users"
+    see({"again": again, "asked_s": 10.0, "is_silent": is_silent}, "errno", outcome, word, clean)
+
+
+@pytest.mark.parametrize(
     ("life", "kind", "outcome", "word"),
     [
         ({"again": DEAF}, "errno", FAILED, "answers nobody any more"),
@@ -78,11 +99,11 @@ def test_what_still_works_for_clients_that_are_gone_has_not_leaked_yet(is_busy: 
     assert (verdict.outcome, verdict.consequence) == (outcome, "leaked" if outcome == FAILED else "")
 
 
-def see(life: dict[str, Any], kind: str, outcome: str, word: str) -> None:
+def see(life: dict[str, Any], kind: str, outcome: str, word: str, clean: Life | None = None) -> None:
     moments = {"ready_s": 1.0, "healed_s": 5.0, "again_s": 5.1, "stop_s": 20.0}
     given = Life(**{"again_workload": "exit status 0", **moments, **life})
     run = Run(phase="run", end=End(how=STOPPED), life=given)
-    chain = (CleanRun(start="S0", code=0, elapsed_s=1.0, life=Life()),)
+    chain = (CleanRun(start="S0", code=0, elapsed_s=1.0, life=clean or Life()),)
     (verdict,) = judge(History(start="S0", kind=kind, runs=(run,)), Calibration(chain=chain, is_service=True))
     assert verdict.outcome == outcome, verdict
     assert word in (verdict.why or " ".join(verdict.evidence))
