@@ -12,6 +12,15 @@ _ORDER = (PASSED, UNKNOWN, FAILED)
 CONSEQUENCES = ("lost", "corrupt", "stuck", "silent", "hung", "spinning", "dead", "crashed", "leaked", "unclean")
 DEFECT, POLICY, NOTE = "defect", "policy", "note"
 
+# What the evidence of some verdicts begins with, or has in it. The oracles write it, and `findings` tells by it which
+# advice helps: a sentence in which these words change, changes in both.
+ENDED_WELL = "it ended with exit status 0"
+SAYS_SO = "it says that"
+CHECK_ANSWERS = "the check answers"
+EACH_WHOLE = "each of these files is whole by itself"
+GONE_AND = " is gone, and "
+GONE_WHOLE = " is gone, though nothing of its content is"
+
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What one oracle says of one trial.

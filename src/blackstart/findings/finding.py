@@ -14,7 +14,19 @@ import msgspec
 from blackstart.core.frames import shown_name
 from blackstart.core.history import EXITED, History, Injected
 from blackstart.core.trace import OPENING, Operation
-from blackstart.core.verdict import DEFECT, FAILED, NOTE, POLICY, Verdict
+from blackstart.core.verdict import (
+    CHECK_ANSWERS,
+    DEFECT,
+    EACH_WHOLE,
+    ENDED_WELL,
+    FAILED,
+    GONE_AND,
+    GONE_WHOLE,
+    NOTE,
+    POLICY,
+    SAYS_SO,
+    Verdict,
+)
 from blackstart.findings.advice import (
     LINKED,
     MOVED,
@@ -205,11 +217,11 @@ def _finding(cause: tuple[str, ...], members: list[Failure]) -> Finding:
 def _advice(failure: Failure, call: str) -> str:
     verdict, injected = failure.verdict, failure.injected
     appended = bool(verdict.paths) and failure.appended.issuperset(verdict.paths)
-    if verdict.consequence == "stuck" and any("nothing of its content is" in text for text in verdict.evidence):
+    if verdict.consequence == "stuck" and any(GONE_WHOLE in text for text in verdict.evidence):
         return MOVED
-    if any(text.startswith("each of these files is whole by itself") for text in verdict.evidence):
+    if any(text.startswith(EACH_WHOLE) for text in verdict.evidence):
         return TOGETHER
-    if any(" is gone, and " in text for text in verdict.evidence[:1]):
+    if any(GONE_AND in text for text in verdict.evidence[:1]):
         return REMOVED
     if injected is not None and injected.cut is not None:
         cuts = [one.cut for one in failure.history.injected if one.cut is not None]
@@ -218,7 +230,7 @@ def _advice(failure: Failure, call: str) -> str:
         return LINKED
     if verdict.oracle in ("together", "twice"):
         return TOGETHER if verdict.oracle == "together" else TWICE
-    if len(verdict.paths) > 1 and any(text.startswith("the check answers") for text in verdict.evidence[:1]):
+    if len(verdict.paths) > 1 and any(text.startswith(CHECK_ANSWERS) for text in verdict.evidence[:1]):
         return TOGETHER
     is_read = failure.operation is not None and (failure.operation.reads or _is_opening(failure.operation))
     is_read = is_read and (not verdict.paths or failure.masked in verdict.paths)
@@ -226,7 +238,7 @@ def _advice(failure: Failure, call: str) -> str:
         return REPLACED
     if failure.takes and verdict.consequence == "lost" and failure.history.kind in ("kill", "signal"):
         return TAKEN
-    has_said = any(text.startswith("it says that") for text in verdict.evidence[:1])
+    has_said = any(text.startswith(SAYS_SO) for text in verdict.evidence[:1])
     kind = failure.history.kind
     if kind in ("errno", "disk", "limit", "kill-one") and not is_read and _is_unchecked(failure):
         return UNCHECKED
@@ -244,7 +256,7 @@ def _is_unchecked(failure: Failure) -> bool:
     """
     paths = failure.verdict.paths
     first = failure.history.run("run")
-    is_well = any(text.startswith("it ended with exit status 0") for text in failure.verdict.evidence)
+    is_well = any(text.startswith(ENDED_WELL) for text in failure.verdict.evidence)
     is_well |= _is_in_gap(failure) and first is not None and (first.end.how, first.end.code) == (EXITED, 0)
     return is_well and bool(paths and failure.masked) and failure.masked not in paths
 

@@ -17,7 +17,7 @@ from blackstart.core.calibration import Calibration
 from blackstart.core.history import EXITED, History, Run
 from blackstart.core.masking import UNREAD, same
 from blackstart.core.reading import FileState
-from blackstart.core.verdict import DEFECT, FAILED, NOTE, POLICY, Verdict, failed, passed, unknown
+from blackstart.core.verdict import DEFECT, FAILED, NOTE, POLICY, SAYS_SO, Verdict, failed, passed, unknown
 from blackstart.oracles.answers import before_restart
 from blackstart.oracles.behind import written_behind
 from blackstart.oracles.compare import is_broken, is_one_of
@@ -59,7 +59,7 @@ def judge(history: History, calibration: Calibration) -> tuple[Verdict, ...]:
         return (passed(NAME),)
     events = events_out(view, view.first)
     if _is_taken_back(view, view.first, events):
-        head = "it says that it is done before it is, and takes that back with an exit status of its own"
+        head = f"{SAYS_SO} it is done before it is, and takes that back with an exit status of its own"
         return (failed(NAME, "lost", head, *(text for _, text in lost), paths=[path for path, _ in lost], label=NOTE),)
     which, whose = ("1 line", "it") if events == 1 else (f"{events} lines", "they")
     head = f"{which} on stdout had got out before the end, and what {whose} acknowledged is gone after the restart"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from blackstart.core.calibration import Calibration
 from blackstart.core.history import EXITED, History
-from blackstart.core.verdict import Verdict, failed, passed, unknown
+from blackstart.core.verdict import ENDED_WELL, Verdict, failed, passed, unknown
 from blackstart.oracles.speech import other_answer, spoke
 from blackstart.oracles.view import DAMAGE_KINDS, View
 
@@ -32,7 +32,7 @@ def judge(history: History, calibration: Calibration) -> tuple[Verdict, ...]:
     if others is None or spoke(view, view.first) is not False:
         return (passed(NAME),)
     said, expected = (text if len(text) <= 100 else text[:99] + "…" for text in others)
-    head = "it ended with exit status 0 and said nothing, but gave another answer"
+    head = f"{ENDED_WELL} and said nothing, but gave another answer"
     return (failed(NAME, "silent", head, f"it printed `{said}`; clean runs print `{expected}`", paths=paths),)
 
 

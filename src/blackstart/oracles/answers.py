@@ -9,7 +9,7 @@ number and is a smaller one now.
 from __future__ import annotations
 
 from blackstart.core.history import Run
-from blackstart.core.verdict import Verdict, failed, passed, unknown
+from blackstart.core.verdict import CHECK_ANSWERS, Verdict, failed, passed, unknown
 from blackstart.oracles.compare import number_of
 from blackstart.oracles.outputs import events_out
 from blackstart.oracles.showing import short
@@ -51,7 +51,7 @@ def after_restart(view: View, last: Run, name: str) -> Verdict | None:
         return failed(name, "corrupt", *texts, paths=tuple(view.judged()))
     always = [answer.text for run in view.calibration.chain if (answer := view.check_of(run)) is not None]
     if len(always) >= _ALWAYS and len(set(always)) == 1 and _is_smaller(now.text, always[0]):
-        text = f"the check answers {_short(now.text)} after the restart, and {_short(always[0])} after each clean run"
+        text = f"{CHECK_ANSWERS} {_short(now.text)} after the restart, and {_short(always[0])} after each clean run"
         return failed(name, "lost", text, paths=tuple(view.judged()))
     return None
 
@@ -66,7 +66,7 @@ def strange(view: View, last: Run) -> str:
         line for answer in (*clean, *(step for _, step in view.check_steps())) for line in answer.text.splitlines()
     }
     odd = [line for line in now.text.splitlines() if line.strip() and line not in known]
-    return f"the check answers what no clean run has it answer: {_short(odd[0])}" if clean and odd else ""
+    return f"{CHECK_ANSWERS} what no clean run has it answer: {_short(odd[0])}" if clean and odd else ""
 
 
 def _is_smaller(text: str, always: str) -> bool:
@@ -87,7 +87,7 @@ def _by_answer(answer: Answer, steps: list[tuple[int, Answer]], events: int, nam
         return passed(name)
     earlier = [step.text for _, step in steps[:first]]
     if answer.text in earlier:
-        return failed(name, "lost", *_said(events), f"the check answers as it did before: {_short(answer.text)}")
+        return failed(name, "lost", *_said(events), f"{CHECK_ANSWERS} as it did before: {_short(answer.text)}")
     mine = set(answer.text.splitlines())
     must = set.intersection(*(set(text.splitlines()) for text in allowed))
     known = set().union(*(text.splitlines() for text in (*earlier, *allowed)))

@@ -15,17 +15,17 @@ from blackstart.core.calibration import Calibration
 from blackstart.core.history import EXITED, SIGNALED, History, Run
 from blackstart.core.masking import same
 from blackstart.core.reading import FileState
-from blackstart.core.verdict import DEFECT, NOTE, Verdict, failed, passed, unknown
+from blackstart.core.verdict import DEFECT, ENDED_WELL, NOTE, SAYS_SO, Verdict, failed, passed, unknown
 from blackstart.oracles.compare import is_broken, is_empty, is_extended, is_less, is_one_of
 from blackstart.oracles.legal import versions_of
 from blackstart.oracles.speech import spoke
 from blackstart.oracles.uncaught import TRACEBACK, traceback_of
 from blackstart.oracles.view import CLOCK_KINDS, DAMAGE_KINDS, View
-from blackstart.oracles.waits import Trouble, died, hangs
+from blackstart.oracles.waits import SLOW, Trouble, died, hangs
 from blackstart.oracles.words import AT_ITS_END, difference
 
 NAME = "end"
-SILENT = "it ended with exit status 0 and said nothing"
+SILENT = f"{ENDED_WELL} and said nothing"
 # What an import hook or a template has made ("<x generated wrapper>") is no file of the program's own either.
 _LIBRARIES = ("<frozen ", " generated ", "/lib/python", "/lib64/python", "/site-packages/", "/dist-packages/")
 _EXCEPTION = re.compile(r"[A-Za-z_][\w.]*(: |$)")
@@ -55,7 +55,7 @@ def _of_hang(view: View, hanging: Trouble) -> Verdict:
         paths = [hanging.path] if hanging.path else []
         return failed(NAME, hanging.consequence, hanging.evidence, paths=paths, label=hanging.label)
     evidence = hanging.evidence
-    return passed(NAME, evidence) if evidence.startswith("slow") else unknown(NAME, evidence)
+    return passed(NAME, evidence) if evidence.startswith(SLOW) else unknown(NAME, evidence)
 
 
 def _of_signal(view: View, first: Run) -> Verdict:
@@ -102,10 +102,10 @@ def _told(view: View, first: Run, short: list[str]) -> tuple[str, str, str]:
     """(consequence, label, sentence) where the program spoke of its failure, yet ended with 0: by what became of it."""
     states = [(view.state(first, path), versions_of(view, path)[0]) for path in short]
     if all(same(state, old) for state, old in states):
-        return "unclean", NOTE, "it says that something failed, keeps what was there, and ends with exit status 0"
+        return "unclean", NOTE, f"{SAYS_SO} something failed, keeps what was there, and ends with exit status 0"
     if any(_is_gone(state, old) for state, old in states):
-        return "lost", DEFECT, "it ended with exit status 0, though not without a message, and old content is gone"
-    return "unclean", DEFECT, "it says that something failed, leaves its work half done, and ends with exit status 0"
+        return "lost", DEFECT, f"{ENDED_WELL}, though not without a message, and old content is gone"
+    return "unclean", DEFECT, f"{SAYS_SO} something failed, leaves its work half done, and ends with exit status 0"
 
 
 def _is_only_clutter(view: View, first: Run, short: list[str]) -> bool:

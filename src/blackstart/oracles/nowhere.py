@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 from blackstart.core.history import Run
 from blackstart.core.reading import FileState
+from blackstart.core.verdict import GONE_AND
 from blackstart.oracles.compare import EMPTY, leaves_of
 from blackstart.oracles.legal import versions_of
 from blackstart.oracles.view import View
@@ -33,7 +34,7 @@ def nowhere(view: View, last: Run) -> dict[str, str]:
     for path, start in missing.items():
         gone = (_values(start) or set()).intersection(*finals) - now
         if gone:
-            found[path] = f"{path} is gone, and no file holds {_shown(gone)} any more, which every clean run keeps"
+            found[path] = f"{path}{GONE_AND}no file holds {_shown(gone)} any more, which every clean run keeps"
     return found
 
 

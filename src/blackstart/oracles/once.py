@@ -10,7 +10,7 @@ their owner can make of a half-written one is not known.
 from __future__ import annotations
 
 from blackstart.core.reading import FileState
-from blackstart.core.verdict import Verdict, failed
+from blackstart.core.verdict import GONE_AND, Verdict, failed
 from blackstart.oracles.compare import holds_share_of, is_broken, is_empty, is_less
 from blackstart.oracles.legal import CORRUPT, LOST, legal_unrecovered, versions_of
 from blackstart.oracles.view import View
@@ -67,7 +67,7 @@ def _of_removal(view: View, path: str) -> tuple[str, str] | None:
         old = versions_of(view, source)[:1]
         is_removed = view.clean.files.get(source) is None and view.state(view.first, source) is None
         if old and is_removed and not is_empty(old[0]) and not _stands_elsewhere(view, source, (old[0],)):
-            return LOST, f"{source} is gone, and {difference(path, state, new, why)}"
+            return LOST, f"{source}{GONE_AND}{difference(path, state, new, why)}"
     return None
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from blackstart.core.calibration import Calibration
 from blackstart.core.history import DEADLINE, EXITED, SIGNALED, History, Reset, Run
-from blackstart.core.verdict import NOTE, Verdict, failed, passed, unknown
+from blackstart.core.verdict import GONE_WHOLE, NOTE, Verdict, failed, passed, unknown
 from blackstart.oracles import damage
 from blackstart.oracles.speech import saying, saying_anywhere
 from blackstart.oracles.view import DAMAGE_KINDS, View
@@ -55,7 +55,7 @@ def _by_reset(view: View, reset: Reset, seen: str) -> Verdict:
     removed = sorted({view.masker(path) for path in reset.removed})
     put_back = sorted({view.masker(path) for path in reset.put_back})
     if put_back and all(_was_moved(view, path) for path in put_back):
-        text = f"{', '.join(put_back)} is gone, though nothing of its content is; it starts again once that is back"
+        text = f"{', '.join(put_back)}{GONE_WHOLE}; it starts again once that is back"
         return failed(NAME, "stuck", seen, text, paths=(*put_back, *removed))
     if put_back:
         and_removed = f" and {', '.join(removed)} removed" if removed else ""

@@ -12,7 +12,7 @@ import re
 
 from blackstart.core.calibration import Calibration
 from blackstart.core.history import EXITED, History, Run
-from blackstart.core.verdict import FAILED, Verdict, failed, passed, unknown
+from blackstart.core.verdict import EACH_WHOLE, FAILED, Verdict, failed, passed, unknown
 from blackstart.oracles import damage
 from blackstart.oracles.answers import after_restart, strange
 from blackstart.oracles.compare import is_broken
@@ -24,7 +24,6 @@ from blackstart.oracles.tearing import torn
 from blackstart.oracles.view import CLOCK_KINDS, DAMAGE_KINDS, PEER_KINDS, View
 
 NAME = "state"
-WHOLE = "each of these files is whole by itself"
 _DIGITS = re.compile(r"[0-9]+")
 
 
@@ -63,7 +62,7 @@ def _by_check(view: View, last: Run) -> tuple[Verdict, ...]:
         text = f"the check fails after the restart ({answer.how}{said})"
         whole = _whole(view, last)
         if len(whole) > 1:
-            each = f"{WHOLE}: {', '.join(whole)}; so it may be that they no longer fit together"
+            each = f"{EACH_WHOLE}: {', '.join(whole)}; so it may be that they no longer fit together"
             return (failed(NAME, "corrupt", text, each, paths=whole),)
         return (failed(NAME, "corrupt", text),)
     legal = {one.text for run in (view.clean, *view.later[: view.reruns]) if (one := view.check_of(run))}

@@ -12,6 +12,8 @@ from blackstart.oracles.view import View
 CRASHING = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE})
 BLOCKED_S, LIMIT_GRACE_S, SPINNING_S, BUSY = 2.0, 3.0, 5.0, 0.9
 ROUNDS, WATCHED_S, CONFIRMED_S = 10, 60.0, 150.0
+# What the evidence of one that is no trouble at all begins with.
+SLOW = "slow"
 
 
 @dataclass(frozen=True)
@@ -75,5 +77,5 @@ def _judge_wait(wait: Wait, thing: str, elapsed_s: float) -> Trouble:
         often = f"{wait.rounds / wait.seen_s:.0f} times a second"
         return Trouble("spinning", f"{after}: it makes {where} again and again, {often}, without any progress")
     if wait.state == "working":
-        return Trouble("", "slow: it was still making progress at the deadline")
+        return Trouble("", f"{SLOW}: it was still making progress at the deadline")
     return Trouble("", f"it did not end in time, but was seen in {where} too briefly to call it hung")

@@ -9,9 +9,23 @@ import pytest
 
 from blackstart.core.history import EXITED, KILLED, Cut, End, History, Injected, Run
 from blackstart.core.trace import Operation
-from blackstart.core.verdict import CONSEQUENCES, DEFECT, NOTE, POLICY, Verdict, failed, passed
+from blackstart.core.verdict import (
+    CHECK_ANSWERS,
+    CONSEQUENCES,
+    DEFECT,
+    EACH_WHOLE,
+    ENDED_WELL,
+    GONE_AND,
+    GONE_WHOLE,
+    NOTE,
+    POLICY,
+    SAYS_SO,
+    Verdict,
+    failed,
+    passed,
+)
 from blackstart.findings import Failure, cause_of, group, reproduction, severity, where
-from blackstart.findings.advice import advice, power_advice
+from blackstart.findings.advice import MOVED, TOGETHER, advice, power_advice
 from blackstart.findings.fingerprint import context
 
 SAVE = ("/usr/lib/python3.11/json/__init__.py:dump:179", "/w/notes.py:save:12", "/w/notes.py:<module>:30")
@@ -94,11 +108,11 @@ def test_what_is_left_in_the_way_is_one_cause_whatever_ended_the_program() -> No
 
 
 def test_who_renames_already_is_told_to_check_what_is_written() -> None:
-    texts = ("notes are gone", "it ended with exit status 0 and said nothing")
+    texts = ("notes are gone", f"{ENDED_WELL} and said nothing")
     gone = failed("state", "lost", *texts, paths=["$CWD/notes.json"])
     assert group([failure(gone, masked="$CWD/notes.new")])[0].advice.startswith("Check the result of every write")
     assert group([failure(gone)])[0].advice.startswith("Write the new content to a temporary file")
-    told = failed("state", "lost", "it is empty", "it ended with exit status 0, though not without a message",
+    told = failed("state", "lost", "it is empty", f"{ENDED_WELL}, though not without a message",
                   paths=["$CWD/notes.json"])  # fmt: skip
     assert group([failure(told, kind="kill-one", masked="$CWD/notes.new")])[0].advice.startswith("Check the result")
     honest = failed("state", "lost", "it is empty", paths=["$CWD/notes.json"])
@@ -129,10 +143,17 @@ def test_links_and_files_that_belong_together_have_advice_of_their_own() -> None
     gone = failed("end", "lost", "it is missing", paths=["$CWD/current"])
     assert "rename it over the old one" in group([failure(gone, call="symlinkat")])[0].advice
     assert group([failure(gone, call="symlinkat")])[0].advice.startswith("Make the new link")
-    text = "the check answers sum 191 after the restart, and sum 200 after each clean run"
+    text = f"{CHECK_ANSWERS} sum 191 after the restart, and sum 200 after each clean run"
     both, one = (failed("state", "lost", text, paths=paths) for paths in (["$CWD/a", "$CWD/b"], ["$CWD/a"]))
     assert group([failure(both, kind="kill")])[0].advice.startswith("Keep in one file")
     assert not group([failure(one, kind="kill")])[0].advice.startswith("Keep in one file")
+
+
+def test_what_is_whole_and_only_not_where_it_should_be_is_told_so() -> None:
+    moved = failed("restart", "stuck", "two restarts fail", f"$CWD/a{GONE_WHOLE}; it starts again once that is back")
+    assert group([failure(moved, kind="kill")])[0].advice == MOVED
+    apart = failed("state", "corrupt", "the check fails", f"{EACH_WHOLE}: $CWD/a, $CWD/b", paths=["$CWD/a", "$CWD/b"])
+    assert group([failure(apart, kind="kill")])[0].advice == TOGETHER
 
 
 def test_the_name_of_a_function_may_hold_colons() -> None:
@@ -232,7 +253,7 @@ def test_who_could_not_read_is_not_told_how_to_write() -> None:
 
 
 def test_who_told_the_failure_is_told_about_the_status_alone() -> None:
-    told = failed("end", "unclean", "it says that something failed, keeps what was there, and ends with 0", label=NOTE)
+    told = failed("end", "unclean", f"{SAYS_SO} something failed, keeps what was there, and ends with 0", label=NOTE)
     (finding,) = group([failure(told)])
     assert finding.severity == "low" and finding.advice.startswith("End with a status other than 0")
 
@@ -271,7 +292,7 @@ def test_only_who_damages_what_it_could_not_read_is_told_of_that() -> None:
 
 
 def test_who_removes_what_a_file_was_made_from_too_early_is_told_so() -> None:
-    for text, told in (("$CWD/a is gone, and $CWD/a.gz is empty", True), ("$CWD/a.gz is empty", False)):
+    for text, told in ((f"$CWD/a{GONE_AND}$CWD/a.gz is empty", True), ("$CWD/a.gz is empty", False)):
         (finding,) = group([failure(failed("state", "lost", text, paths=["$CWD/a.gz"]))])
         assert finding.advice.startswith("Remove a file only when") == told
 
@@ -312,7 +333,7 @@ def test_the_function_of_a_native_program_is_near_until_its_stack_was_read() -> 
 
 
 def test_what_was_taken_back_and_half_a_config_have_advice_of_their_own() -> None:
-    taken_back = failed("acknowledged", "lost", "it says that it is done before it is", paths=["$CWD/a"], label=NOTE)
+    taken_back = failed("acknowledged", "lost", f"{SAYS_SO} it is done before it is", paths=["$CWD/a"], label=NOTE)
     (early,) = group([failure(taken_back)])
     assert early.severity == "low" and early.advice.startswith("Say that it is done")
     (config,) = group(

@@ -10,7 +10,7 @@ from blackstart.core.calibration import Calibration, CleanRun
 from blackstart.core.history import KILLED, End, History, Reset
 from blackstart.core.masking import UNREAD
 from blackstart.core.reading import FileState, Reading
-from blackstart.core.verdict import FAILED, PASSED, UNKNOWN, Verdict
+from blackstart.core.verdict import EACH_WHOLE, FAILED, PASSED, UNKNOWN, Verdict
 from blackstart.oracles import state
 from tests.unit.oracles.build import NOTES, calibration, clean, file, history, killed, notes, refused, rerun, run
 
@@ -222,7 +222,7 @@ def test_files_that_are_whole_but_fail_the_check_may_not_fit_together() -> None:
         )
 
     apart = failing(notes(3))
-    assert apart.paths == (NOTES, total) and apart.evidence[1].startswith(state.WHOLE)
+    assert apart.paths == (NOTES, total) and apart.evidence[1].startswith(EACH_WHOLE)
     assert failing(file(b'{"notes": ["no')).paths == ()  # one of them alone is damaged
 
 
