@@ -13,13 +13,13 @@ from typing import Any
 
 import msgspec
 
+from blackstart.campaign.anew import observed, plan_of
 from blackstart.campaign.campaign import Campaign
-from blackstart.campaign.replay import plan_of
 from blackstart.core.errors import BlackstartError
 from blackstart.core.options import Options
 from blackstart.oracles.power import in_words
 from blackstart.report.progress import Progress
-from blackstart.sandbox import Layout, Zygote, choose, probe
+from blackstart.sandbox import Layout, Zygote
 from blackstart.sandbox.copying import Copier, TooMuch, copy_tree
 from blackstart.trials.power import disk_of
 
@@ -38,25 +38,20 @@ def disk(
     if os.path.lexists(place) and (not os.path.isdir(place) or os.listdir(place)):
         raise BlackstartError("the directory is not empty", where=place, next_step="name one that does not exist")
     campaign = Campaign(msgspec.structs.replace(options, only=("power",)), progress)
-    isolation = options.isolation or choose(probe())
-    seen = campaign.observe(isolation, (), host)
-    try:
-        with disk_of(plan, seen.bench) as (image, cuts):
-            for one in cuts:
-                if not one.fired:
-                    raise BlackstartError(f"the disk cannot be built: {one.note}", next_step="run blackstart anew")
-            copier = Copier(limit_bytes=DISK_MAX_BYTES, from_image=True)
-            try:
-                roots = write_state(seen.zygote, seen.layout, image, place, copier)
-            except TooMuch as error:
-                raise BlackstartError(
-                    f"the state is too large to be written out: {error}", where=place, next_step="blackstart replay"
-                ) from None
-            told = [f"{root} as the cut left it: {target}" for root, target in roots]
+    with observed(campaign, host) as seen, disk_of(plan, seen.bench) as (image, cuts):
+        for one in cuts:
+            if not one.fired:
+                raise BlackstartError(f"the disk cannot be built: {one.note}", next_step="run blackstart anew")
+        copier = Copier(limit_bytes=DISK_MAX_BYTES, from_image=True)
+        try:
+            roots = write_state(seen.zygote, seen.layout, image, place, copier)
+        except TooMuch as error:
+            raise BlackstartError(
+                f"the state is too large to be written out: {error}", where=place, next_step="blackstart replay"
+            ) from None
+        told = [f"{root} as the cut left it: {target}" for root, target in roots]
         words = [line for one in cuts if one.cut is not None for line in in_words(one.cut)]
         return [*told, *words, _restart(place, str(seen.bench.command.cwd), shlex.join(options.command))]
-    finally:
-        seen.zygote.close()
 
 
 def _restart(place: str, cwd: str, command: str) -> str:

@@ -14,10 +14,11 @@ from typing import Any
 import msgspec
 
 from blackstart.campaign import ground
+from blackstart.campaign.anew import must_begin, observed, plan_of
 from blackstart.campaign.campaign import Campaign
 from blackstart.campaign.disk import DISK_MAX_BYTES, write_state
 from blackstart.campaign.observe import Observation
-from blackstart.campaign.replay import fails_again, plan_of
+from blackstart.campaign.replay import fails_again
 from blackstart.campaign.serving import patience_of
 from blackstart.campaign.worker import Outcome, try_and_judge
 from blackstart.core.errors import BlackstartError, Undecided
@@ -25,7 +26,6 @@ from blackstart.core.options import Options
 from blackstart.faults.errno import SHORT, Errno
 from blackstart.faults.kill import Kill
 from blackstart.faults.scene import RUN
-from blackstart.guard import opened_paths, parse_allowed
 from blackstart.report import json, views
 from blackstart.report.archive import Archive
 from blackstart.report.handover import (
@@ -43,7 +43,7 @@ from blackstart.report.handover import (
 )
 from blackstart.report.pin import pinned_report
 from blackstart.report.progress import Progress
-from blackstart.sandbox import Zygote, choose, probe
+from blackstart.sandbox import Zygote
 from blackstart.sandbox.copying import Copier, TooMuch
 from blackstart.trials import Bench, Plan
 
@@ -100,29 +100,20 @@ def export(
     """Write the archive; what is not in it, in lines. Undecided where the trial does not fail here."""
     plan = plan_of(finding)
     _can_be_written(file)
-    allowed = [parse_allowed(text) for text in options.allow]
-    isolation = options.isolation or choose(probe())
     only = ("power",) if plan.kind == "power" else options.only
     campaign = Campaign(msgspec.structs.replace(options, only=only), progress)
-    seen = campaign.observe(isolation, opened_paths(allowed), host)
-    try:
+    with observed(campaign, host) as seen:
         keeper = Keeper(seen.zygote)
         outcome = _failing(finding, plan, seen, keeper, progress)
         with tempfile.TemporaryDirectory(prefix="blackstart-export-") as work:
             return _pack(finding, options, seen, outcome, keeper.states(plan.start), work, file)
-    finally:
-        seen.zygote.close()
 
 
 def _failing(finding: Mapping[str, Any], plan: Plan, seen: Observation, keeper: Keeper, progress: Progress) -> Outcome:
     """The trial's outcome once it fails again, with what its starts left in the keeper."""
-    if plan.start not in seen.zygote.names():
-        raise BlackstartError(
-            f"the program no longer gets as far as the start state {plan.start}", next_step="run blackstart anew"
-        )
+    must_begin(plan, seen)
     progress.phase("replaying")
     bench = seen.bench
-    bench.calibration = seen.calibration
     bench.keep = keeper
     plan = msgspec.structs.replace(plan, patience=plan.patience.no_less_than(patience_of(seen.calibration)))
     try:

@@ -1,7 +1,6 @@
 """A finding's trial again, told step by step.
 
-The yardstick is measured anew, here and now, so that a replay works in another clone and after edits; then the plan of
-the finding is done once, as it was written down.
+The plan of the finding is done once, as it was written down.
 """
 
 from __future__ import annotations
@@ -13,22 +12,19 @@ from typing import Any
 import msgspec
 
 from blackstart.campaign import choose
+from blackstart.campaign.anew import must_begin, observed, plan_of
 from blackstart.campaign.campaign import Campaign
 from blackstart.campaign.observe import Observation
 from blackstart.campaign.serving import patience_of
 from blackstart.campaign.worker import Outcome, try_and_judge
-from blackstart.core.errors import BlackstartError
 from blackstart.core.frames import shown_frame
 from blackstart.core.history import DEADLINE, EXITED, KILLED, STOPPED, Run
 from blackstart.core.options import Options
 from blackstart.core.units import plural
 from blackstart.core.verdict import DEFECT, FAILED, PASSED, UNKNOWN
 from blackstart.findings import Failure, cause_of
-from blackstart.guard import opened_paths, parse_allowed
 from blackstart.oracles.showing import short
 from blackstart.report.progress import Progress
-from blackstart.sandbox import choose as choose_isolation
-from blackstart.sandbox import probe
 from blackstart.trials import Plan
 
 # Lines that are shown, enough for a traceback: of a longer one the first, with the program's own code, and the last,
@@ -53,18 +49,10 @@ def replay(
 ) -> ReplayResult:
     """Do the trial of a finding (as the report holds it) again."""
     plan = plan_of(finding)
-    allowed = [parse_allowed(text) for text in options.allow]
-    isolation = options.isolation or choose_isolation(probe())
     campaign = Campaign(options, progress)
-    seen = campaign.observe(isolation, opened_paths(allowed), host)
-    try:
-        if plan.start not in seen.zygote.names():
-            raise BlackstartError(
-                f"the program no longer gets as far as the start state {plan.start}",
-                next_step="run blackstart anew: the program now behaves differently without any fault",
-            )
+    with observed(campaign, host) as seen:
+        must_begin(plan, seen)
         progress.phase("replaying")
-        seen.bench.calibration = seen.calibration
         patience = plan.patience.no_less_than(patience_of(seen.calibration))
         plan = msgspec.structs.replace(plan, patience=patience)
         outcome = try_and_judge(plan, seen.bench)
@@ -72,21 +60,7 @@ def replay(
         if result == UNKNOWN and not outcome.history.trouble and not any(i.fired for i in outcome.history.injected):
             result, more = _neighbours(campaign, seen, plan, finding)
             lines += more
-    finally:
-        seen.zygote.close()
     return ReplayResult(outcome=result, lines=tuple(lines), said=_said_more(outcome))
-
-
-def plan_of(finding: Mapping[str, Any]) -> Plan:
-    """The trial that a finding holds; BlackstartError where another version wrote it."""
-    try:
-        return msgspec.convert(finding.get("plan"), Plan)
-    except msgspec.ValidationError as error:
-        raise BlackstartError(
-            f"this finding's plan cannot be read: {error}",
-            where=str(finding.get("id", "")),
-            next_step="make the report again with this version of blackstart",
-        ) from None
 
 
 def _neighbours(campaign: Campaign, seen: Observation, plan: Plan, finding: Mapping[str, Any]) -> tuple[str, list[str]]:
