@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 
 import msgspec
 
 import blackstart.inprocess
 from blackstart.core.history import Handler
-from blackstart.faults.scene import RUN, Scene
+from blackstart.faults.scene import RUN
 from blackstart.trials.bench import Bench
 from blackstart.trials.job import Trial
 from blackstart.trials.plan import Plan
@@ -46,14 +45,7 @@ class _Traced(Trial):
         """The fault in the first start, then a clean one, as in any trial."""
         plan, bench = self.plan, self.bench
         with bench.image_from(plan.start) as image, ExitStack() as lasting, bench.zygote.sandbox(image) as sandbox:
-            scene = Scene(
-                zygote=bench.zygote, image=image, start=plan.start, real=partial(bench.real, image=image),
-                seed=plan.seed, new_socket=sandbox.new_socket, noted=bench.noted,
-            )  # fmt: skip
-            proxied = any(getattr(fault, "is_proxied", False) for fault in plan.faults)
-            scene.peers = partial(bench.company, sandbox, proxied=proxied)
-            if proxied:
-                scene.peers()
+            scene = self.scene(sandbox, image)
             with ExitStack() as passing:
                 self._start(sandbox, scene, RUN, self._inject(RUN, scene, passing, lasting), passing)
             if plan.rerun:

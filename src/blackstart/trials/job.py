@@ -62,17 +62,8 @@ class Trial:
         good_again: Run | None = None
         is_damage = any(fault.lasting for fault in plan.faults)
         with bench.image_from(plan.start) as image, ExitStack() as lasting:
-            real = partial(bench.real, image=image)
-            scene = Scene(zygote=bench.zygote, image=image, start=plan.start, real=real, seed=plan.seed)
             with bench.zygote.sandbox(image) as sandbox:
-                scene.new_socket, scene.noted = sandbox.new_socket, bench.noted
-                scene.processes = lambda: [process.outer_pid for process in sandbox.census()]
-                proxied = any(getattr(fault, "is_proxied", False) for fault in plan.faults)
-                join = self._join() if bench.zygote.isolation != LANDLOCK else None
-                scene.peers = partial(bench.company, sandbox, join, proxied=proxied)
-                scene.joint = lambda: sandbox.joint
-                if proxied or join is not None:
-                    scene.peers()  # before the first start, whichever start it is broken in
+                scene = self.scene(sandbox, image)
                 with ExitStack() as passing:
                     found = self.first(sandbox, scene, passing, lasting)
                 crash = "" if is_damage else self._keep_crash(image, lasting)
@@ -101,6 +92,27 @@ class Trial:
             clock=late.clock,
             good_again=good_again,
             trouble=trouble,
+        )
+
+    def scene(self, sandbox: Sandbox, image: str) -> Scene:
+        """What the plan's faults may lay hands on; companions that they break are apart before the first start."""
+        plan, bench = self.plan, self.bench
+        join = self._join() if bench.zygote.isolation != LANDLOCK else None
+        proxied = any(getattr(fault, "is_proxied", False) for fault in plan.faults)
+        peers = partial(bench.company, sandbox, join, proxied=proxied)
+        if proxied or join is not None:
+            peers()
+        return Scene(
+            zygote=bench.zygote,
+            image=image,
+            start=plan.start,
+            real=partial(bench.real, image=image),
+            seed=plan.seed,
+            joint=lambda: sandbox.joint,
+            processes=lambda: [process.outer_pid for process in sandbox.census()],
+            peers=peers,
+            new_socket=sandbox.new_socket,
+            noted=bench.noted,
         )
 
     def _join(self) -> Callable[[Sandbox], Joint] | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from functools import partial
 
 import msgspec
 
@@ -51,8 +50,8 @@ class _Starts(Trial):
         found: list[Round] = []
         with bench.image_from(plan.start) as image, bench.zygote.sandbox(image) as sandbox:
             for _ in range(plan.rounds):
-                self._round(sandbox, _scene(plan, bench, sandbox, image), found)
-            self._start(sandbox, _scene(plan, bench, sandbox, image), "restart", [])
+                self._round(sandbox, self.scene(sandbox, image), found)
+            self._start(sandbox, self.scene(sandbox, image), "restart", [])
             end = _paths(bench, image)
             if plan.faults and set(end) - set(found[0].paths):
                 sandbox.advance_pids(bench.pid_step)
@@ -80,7 +79,7 @@ class _Within(Trial):
         """(the rounds, what was counted a while later); nothing where it did not live through all of them."""
         plan, bench = self.plan, self.bench
         with bench.image_from(plan.start) as image, bench.zygote.sandbox(image) as sandbox:
-            scene = _scene(plan, bench, sandbox, image)
+            scene = self.scene(sandbox, image)
             with ExitStack() as passing:
                 self._inject(RUN, scene, passing, passing)
                 tampers = tuple(scene.tampers)
@@ -96,19 +95,6 @@ class _Within(Trial):
         if life is None or len(life.rounds) < plan.rounds + 1 or run.end.how != STOPPED:
             return (), None
         return tuple(Round(fired=acted, census=seen) for seen, acted in life.rounds[:-1]), life.rounds[-1][0]
-
-
-def _scene(plan: Plan, bench: Bench, sandbox: Sandbox, image: str) -> Scene:
-    scene = Scene(
-        zygote=bench.zygote, image=image, start=plan.start, real=partial(bench.real, image=image), seed=plan.seed,
-        noted=bench.noted, new_socket=sandbox.new_socket,
-        processes=lambda: [process.outer_pid for process in sandbox.census()],
-    )  # fmt: skip
-    proxied = any(getattr(fault, "is_proxied", False) for fault in plan.faults)
-    scene.peers = partial(bench.company, sandbox, proxied=proxied)
-    if proxied:
-        scene.peers()
-    return scene
 
 
 def _paths(bench: Bench, image: str) -> tuple[str, ...]:

@@ -27,7 +27,8 @@ from blackstart.oracles import alive
 from blackstart.sandbox import groups
 from blackstart.targets import Patience, Service
 from blackstart.targets.readiness import parse_ready
-from blackstart.trials import job
+from blackstart.trials import Plan, job
+from blackstart.trials.handlers import handlers_of
 
 from .stage import staged
 
@@ -139,6 +140,32 @@ def test_a_service_lacks_something_for_a_while(
         assert account.fired, (mode, account.note)
         assert found == consequences, (mode, account.note)
     assert len(made) == (2 if isinstance(fault, Scarce) else 0)
+
+
+CAUGHT = """
+import os, signal, time
+signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+print('ready', flush=True)
+held = []
+while True:
+    time.sleep(0.05)
+    try:
+        held.append(os.open('log', os.O_WRONLY | os.O_CREAT))
+    except OSError:
+        time.sleep(0.05)
+"""
+
+
+def test_a_service_lacks_it_under_the_tracer_too(tmp_path: Path) -> None:
+    with staged(tmp_path, files={"server.py": CAUGHT.encode()}) as stage:
+        stage.bench.command = stage.command((sys.executable, "server.py"))
+        stage.bench.service = Service(ready=parse_ready("log:ready", str(stage.cwd)))
+        chain = (CleanRun(start="S0", code=0, elapsed_s=1.0, life=Life(ready_s=0.1, stop_s=1.0)),)
+        stage.bench.calibration = Calibration(chain=chain, is_service=True)
+        fault = Limit(what=DESCRIPTORS, most=0, heals=True)
+        plan = Plan(kind="limit", start="S0", faults=(fault,), patience=PATIENCE, rerun=False, traces=True)
+        found = handlers_of(plan, stage.bench)
+    assert [(one.what, one.ran) for one in found] == [("except OSError", True)]
 
 
 @pytest.fixture(autouse=True)
