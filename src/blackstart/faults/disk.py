@@ -20,7 +20,7 @@ from blackstart.core.rule import parse
 from blackstart.core.trace import Operation
 from blackstart.core.units import plural
 from blackstart.faults.kill import crash_before
-from blackstart.faults.point import JUDGED_ROLES, Point, spread, unplanned
+from blackstart.faults.point import TRIED_ROLES, Point, spread, unplanned
 from blackstart.faults.scene import RESTART, RUN, Candidate, CannotInject, Scene, during, fired_in_gate
 from blackstart.gate import GROWING, HERE, Caller, Match, Tamper
 from blackstart.gate.calls import COPIES, WRITES
@@ -104,7 +104,7 @@ def candidates(clean: CleanRun, calibration: Calibration) -> Iterator[Candidate]
     """Full before each distinct call that needs room, so that every byte count of the run is swept."""
     if any(o.call == "ftruncate" and o.path.startswith(_SHARED_MEMORY) for o in clean.trace):
         return  # shared memory lies on the same disk here, and on another one everywhere else
-    worth = [o for o in clean.trace if _needs_room(o) and calibration.roles.get(o.masked, "") in JUDGED_ROLES]
+    worth = [o for o in clean.trace if _needs_room(o) and calibration.roles.get(o.masked, "") in TRIED_ROLES]
     for point, places in spread(worth):
         operation = point.operation
         assert operation is not None

@@ -19,7 +19,7 @@ from blackstart.core.masking import Masker
 from blackstart.core.rule import parse
 from blackstart.core.trace import OPENING, Operation
 from blackstart.faults.kill import crash_before
-from blackstart.faults.point import JUDGED_ROLES, Point, repeated, spread, unplanned
+from blackstart.faults.point import TRIED_ROLES, Point, repeated, spread, unplanned
 from blackstart.faults.scene import RESTART, RUN, Candidate, Scene, during, fired_in_gate
 from blackstart.gate import Tamper, disk_full, read_only
 from blackstart.gate.calls import COPIES
@@ -136,7 +136,7 @@ def standing(clean: CleanRun, masker: Masker) -> list[bool | None]:
 
 def candidates(clean: CleanRun, calibration: Calibration) -> Iterator[Candidate]:
     """Each error that each distinct point can give."""
-    worth = [o for o in clean.trace if calibration.roles.get(o.masked, "") in JUDGED_ROLES and o.kind != "directory"]
+    worth = [o for o in clean.trace if calibration.roles.get(o.masked, "") in TRIED_ROLES and o.kind != "directory"]
     there = dict(zip((o.index for o in clean.trace), standing(clean, Masker(calibration.mask)), strict=True))
     for point, places in spread(worth):
         assert point.operation is not None

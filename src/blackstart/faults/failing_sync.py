@@ -15,7 +15,7 @@ import msgspec
 from blackstart.core.calibration import Calibration, CleanRun
 from blackstart.core.history import Injected
 from blackstart.core.trace import FILE, Operation
-from blackstart.faults.point import JUDGED_ROLES, Point, spread
+from blackstart.faults.point import TRIED_ROLES, Point, spread
 from blackstart.faults.power import describe
 from blackstart.faults.scene import RUN, Candidate, Scene, fired_in_gate
 from blackstart.power import OUTPUT, SYNC, Recording, State, model
@@ -87,7 +87,7 @@ def candidates(clean: CleanRun, calibration: Calibration, models: tuple[str, ...
     """Each distinct sync of a file, under each of these models that lets one fail (none named: all)."""
     chosen = [name for name in models or FAILING if name in FAILING]
     syncs = [o for o in clean.trace if o.call in _SYNCS and o.kind == FILE]
-    worth = [o for o in syncs if calibration.roles.get(o.masked, "") in JUDGED_ROLES]
+    worth = [o for o in syncs if calibration.roles.get(o.masked, "") in TRIED_ROLES]
     for point, places in spread(worth):
         for position, (outputs, keeps) in enumerate(_CUTS):
             for name in chosen:

@@ -17,7 +17,7 @@ from blackstart.core.calibration import Calibration, CleanRun
 from blackstart.core.history import Injected
 from blackstart.core.masking import Masker
 from blackstart.core.trace import SOCKET, SYNCING, Operation
-from blackstart.faults.point import JUDGED_ROLES, Point, point_of, repeated, spread, unplanned
+from blackstart.faults.point import TRIED_ROLES, Point, point_of, repeated, spread, unplanned
 from blackstart.faults.scene import RESTART, RUN, Candidate, Scene, during, fired_in_gate
 from blackstart.targets import Conducted
 
@@ -97,7 +97,7 @@ def _worth(clean: CleanRun, calibration: Calibration) -> Iterator[Operation]:
     touched = False
     for operation in clean.trace:
         places = (operation.masked, masker(operation.path2))
-        judged = any(calibration.roles.get(place, "") in JUDGED_ROLES for place in places)
+        judged = any(calibration.roles.get(place, "") in TRIED_ROLES for place in places)
         changes = judged and operation.changes
         answers = clean.life is not None and operation.kind == SOCKET and operation.call in _ANSWERING
         ends = operation.masked == "stdout" or operation.call == "exit_group" or (judged and operation.call == "close")

@@ -20,7 +20,7 @@ from blackstart.core.history import Injected
 from blackstart.core.rule import parse
 from blackstart.core.trace import PIPE, SOCKET, Operation
 from blackstart.faults.kill import crash_before
-from blackstart.faults.point import JUDGED_ROLES, Point, spread, unplanned
+from blackstart.faults.point import TRIED_ROLES, Point, spread, unplanned
 from blackstart.faults.scene import RESTART, RUN, Candidate, Scene, during, fired_in_gate
 from blackstart.gate import HERE, Caller, Match, Tamper
 from blackstart.targets import Conducted
@@ -113,7 +113,7 @@ def _worth(operations: list[Operation], calibration: Calibration) -> Iterator[Op
     answered: set[int] = set()
     ended = False
     for operation in operations:
-        judged = operation.changes and calibration.roles.get(operation.masked, "") in JUDGED_ROLES
+        judged = operation.changes and calibration.roles.get(operation.masked, "") in TRIED_ROLES
         answers = operation.kind in (PIPE, SOCKET) and operation.call in ("write", "writev", "sendto", "sendmsg")
         if judged or (answers and not answered):
             yield operation

@@ -24,7 +24,7 @@ from blackstart.core.rule import parse
 from blackstart.core.trace import Operation
 from blackstart.core.units import plural
 from blackstart.faults.kill import Kill, crash_before
-from blackstart.faults.point import JUDGED_ROLES, repeated
+from blackstart.faults.point import TRIED_ROLES, repeated
 from blackstart.faults.scene import RESTART, RUN, Candidate, Scene, during
 from blackstart.gate import HERE, Caller, Match, Tamper
 from blackstart.gate import calls as tables
@@ -235,7 +235,7 @@ def _descriptors(clean: CleanRun, calibration: Calibration) -> Iterator[tuple[st
     """
     trace = list(repeated(clean, clean.trace))
     peak = max((o.fd for o in trace), default=-1)
-    own = next((k for k, o in enumerate(trace) if calibration.roles.get(o.masked) in JUDGED_ROLES), len(trace))
+    own = next((k for k, o in enumerate(trace) if calibration.roles.get(o.masked) in TRIED_ROLES), len(trace))
     needed = max((o.fd for o in trace[:own]), default=-1)
     if peak > max(needed, 2):
         yield DESCRIPTORS, peak
@@ -249,7 +249,7 @@ def _size(clean: CleanRun, calibration: Calibration) -> Iterator[tuple[str, int]
     sizes = [
         max(state.size for state in versions if state)
         for path, versions in clean.versions.items()
-        if calibration.roles.get(path) in JUDGED_ROLES and len(set(map(_size_of, versions))) > 1
+        if calibration.roles.get(path) in TRIED_ROLES and len(set(map(_size_of, versions))) > 1
     ]
     largest = max(sizes, default=0)
     if written and largest > 1:

@@ -16,8 +16,9 @@ from blackstart.core.rule import Rule, parse
 from blackstart.core.trace import Operation
 from blackstart.gate import Match, Tamper
 
-# Roles whose files are worth breaking; the program's installation and throw-away files are not.
-JUDGED_ROLES = frozenset(("state", "output", "cache", "config", "lock", "scratch", "log"))
+# Roles whose files are worth breaking: all but the program's installation. More than the roles that are judged, as what
+# a fault on a log or a lock does shows elsewhere.
+TRIED_ROLES = frozenset(("state", "output", "cache", "config", "lock", "scratch", "log"))
 
 
 class Point(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -18,7 +18,7 @@ from blackstart.core.calibration import Calibration, CleanRun
 from blackstart.core.history import Injected
 from blackstart.core.trace import SOCKET, Operation
 from blackstart.core.units import plural
-from blackstart.faults.point import JUDGED_ROLES, Point, point_of
+from blackstart.faults.point import TRIED_ROLES, Point, point_of
 from blackstart.faults.scene import RUN, Candidate, Scene, fired_in_gate
 from blackstart.targets import Conducted
 
@@ -101,7 +101,7 @@ def candidates(clean: CleanRun, calibration: Calibration) -> Iterator[Candidate]
 def _moments(clean: CleanRun, calibration: Calibration) -> Iterator[tuple[str, Operation | None]]:
     """The moments of this run, each with the call in which it falls."""
     life = clean.life
-    touching = [o for o in clean.trace if calibration.roles.get(o.masked, "") in JUDGED_ROLES]
+    touching = [o for o in clean.trace if calibration.roles.get(o.masked, "") in TRIED_ROLES]
     changing = [o for o in touching if o.changes]
     if life is None:
         if touching:

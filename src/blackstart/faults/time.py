@@ -21,7 +21,7 @@ from blackstart.core.history import Injected
 from blackstart.core.rule import parse
 from blackstart.core.units import plural
 from blackstart.faults.kill import crash_before
-from blackstart.faults.point import JUDGED_ROLES, Point, point_of, unplanned
+from blackstart.faults.point import TRIED_ROLES, Point, point_of, unplanned
 from blackstart.faults.scene import RESTART, RUN, Candidate, CannotInject, Scene, during, fired_in_gate
 from blackstart.gate import HERE, Caller, Match, Tamper, WallClock
 from blackstart.sandbox.machine import LANDLOCK
@@ -134,7 +134,7 @@ def candidates(clean: CleanRun, calibration: Calibration) -> Iterator[Candidate]
         yield Candidate(fault=Uptime(), start=clean.start, rank=(5, 6), cause=("time", "uptime"))
     if not calibration.clock_reads:
         return
-    work = [o for o in clean.trace if o.changes and calibration.roles.get(o.masked, "") in JUDGED_ROLES]
+    work = [o for o in clean.trace if o.changes and calibration.roles.get(o.masked, "") in TRIED_ROLES]
     work = work or [o for o in clean.trace if o.masked == "stdout"]
     picked = (work[len(work) // 2], work[-1], work[0]) if work else ()
     places = {operation.index: operation for operation in picked}
