@@ -29,9 +29,10 @@ from blackstart.core.clock import SYSTEM, Clock
 from blackstart.core.errors import Undecided
 from blackstart.core.options import KINDS, Options
 from blackstart.core.randomness import Seed
-from blackstart.core.verdict import DEFECT, FAILED, NOTE, POLICY, UNKNOWN, Verdict, passed, unknown
+from blackstart.core.verdict import DEFECT, FAILED, NOTE, POLICY, UNKNOWN, Verdict, passed
 from blackstart.faults import AnyFault, Candidate
 from blackstart.findings import Failure, cause_of, is_same
+from blackstart.oracles import unless_muted
 from blackstart.oracles.growth import only_appended, removed_first, taken_away
 from blackstart.power import model
 from blackstart.report.points import place_of
@@ -269,9 +270,7 @@ class Campaign:
         """
         if verdict.label == DEFECT and verdict.consequence == "stuck" and verdict.paths in self.tally.leases:
             return passed(verdict.oracle, f"{', '.join(verdict.paths)} is known to expire")
-        if verdict.outcome != FAILED or verdict.oracle not in self.tally.muted:
-            return verdict
-        return unknown(verdict.oracle, f"muted ({self.tally.muted[verdict.oracle]}); it found: {verdict.consequence}")
+        return unless_muted(verdict, self.tally.muted)
 
     def suspect(self, task: Task, outcome: Outcome, failing: list[Verdict], queue: Queue) -> None:
         """Add failures to what is known of their causes; the same repetitions tell about all new ones of a trial."""

@@ -138,7 +138,7 @@ class Observer:
 
     def is_spent(self) -> bool:
         """Whether the part of the budget that calibration may take is used up: what is optional is left out then."""
-        return self.budget.elapsed_s() > self.budget.calibration_s
+        return self.budget.is_calibration_over()
 
     def observe(self, progress: Progress) -> Observation:
         """All of calibration but the null trials."""

@@ -119,7 +119,7 @@ class Tasks:
         process = self.processes.get(pid)
         if process is None:
             if len(self.processes) >= _OPEN_MAX:
-                self._close_all()
+                self.close()  # the number of open files stays bounded; whoever is still alive is looked up again
             process = self.processes[pid] = Process(pid, inner_pid)
         process.task = tid
         thread = self.threads[tid] = Thread(tid, inner_tid, process)
@@ -131,10 +131,6 @@ class Tasks:
         self.processes.pop(process.pid, None)
         for tid in [tid for tid, thread in self.threads.items() if thread.process is process]:
             del self.threads[tid]
-
-    def _close_all(self) -> None:
-        """Keep the number of open files bounded; whoever is still alive is looked up again."""
-        self.close()
 
     def close(self) -> None:
         for process in self.processes.values():

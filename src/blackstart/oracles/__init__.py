@@ -63,7 +63,7 @@ _STANDS = (("power", ""), ("state", "corrupt"), ("state", "lost"), ("state", "si
 
 suspicion = left.suspicion
 
-__all__ = ["JOB_ORACLES", "SERVICE_ORACLES", "judge_all", "mute", "suspicion"]
+__all__ = ["JOB_ORACLES", "SERVICE_ORACLES", "judge_all", "suspicion", "unless_muted"]
 
 
 def judge_all(
@@ -78,20 +78,8 @@ def judge_all(
         verdicts += found
         if name == fired.NAME and any(verdict.outcome != PASSED for verdict in found):
             return tuple(verdicts)
-    verdicts = [_muted(verdict, calibration.muted) for verdict in verdicts]
+    verdicts = [unless_muted(verdict, calibration.muted) for verdict in verdicts]
     return _one_per_file(power.relabel(verdicts, history, calibration))
-
-
-def mute(nulls: Mapping[str, tuple[Verdict, ...]] | list[tuple[Verdict, ...]]) -> dict[str, str]:
-    """Oracle -> why it is muted, from the verdicts on null trials."""
-    trials = list(nulls.values()) if isinstance(nulls, Mapping) else nulls
-    muted: dict[str, str] = {}
-    for verdicts in trials:
-        for verdict in verdicts:
-            if verdict.outcome == FAILED and verdict.oracle not in muted:
-                what = verdict.evidence[0] if verdict.evidence else verdict.consequence
-                muted[verdict.oracle] = f"it failed on a null trial: {what}"
-    return muted
 
 
 def _safely(name: str, judge: Judge, history: History, calibration: Calibration) -> tuple[Verdict, ...]:
@@ -101,7 +89,8 @@ def _safely(name: str, judge: Judge, history: History, calibration: Calibration)
         return (unknown(name, f"the oracle crashed: {type(error).__name__}: {error}"),)
 
 
-def _muted(verdict: Verdict, muted: Mapping[str, str]) -> Verdict:
+def unless_muted(verdict: Verdict, muted: Mapping[str, str]) -> Verdict:
+    """The verdict; what a muted oracle found is unknown. muted: oracle -> why."""
     if verdict.outcome != FAILED or verdict.oracle not in muted:
         return verdict
     return unknown(verdict.oracle, f"muted ({muted[verdict.oracle]}); it found: {verdict.consequence}")

@@ -25,7 +25,7 @@ def logged(micros: list[Micro]) -> frozenset[int]:
     steps = [m for m in micros if m.kind in (kinds.LINK, kinds.UNLINK)]
     if not inodes or not steps:
         return frozenset(inodes)
-    whole = _logged_whole(micros, inodes)
+    whole = _logged_whole(micros)
     made = {m.inode for m in steps if m.kind == kinds.LINK and m.is_new}
     together: dict[object, set[int]] = {}  # what has had the same name, or changes by the same operation
     for step in steps:
@@ -48,7 +48,7 @@ def logged(micros: list[Micro]) -> frozenset[int]:
     return frozenset(inodes)
 
 
-def _logged_whole(micros: list[Micro], synced: set[int]) -> set[int]:
+def _logged_whole(micros: list[Micro]) -> set[int]:
     """The directories all of whose changes a sync may log."""
     found: set[int] = set()
     moved: set[int] = set()

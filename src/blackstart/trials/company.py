@@ -297,10 +297,3 @@ def _of_path(path: str, cwd: str) -> Address | None:
     if path.startswith("socket:unix:") and not path.startswith("socket:unix:@"):
         return Address(UNIX, os.path.join(cwd, path.removeprefix("socket:unix:")))
     return None
-
-
-def name_of(address: Address) -> str:
-    """As the surface calls it."""
-    if address.network == UNIX:
-        return f"unix:{address.host}"
-    return f"inet{'6' if ':' in address.host else ''}:{address.bare}"
