@@ -19,7 +19,6 @@ from blackstart.faults.link import Link
 from blackstart.faults.peer import Peer
 from blackstart.trials import Plan
 
-CONTROL = "control"
 _WHAT = {
     "link": "no bad links: with its companions in a network of their own",
     "peer": "no broken peers: with its companions behind proxies",

@@ -16,7 +16,7 @@ import msgspec
 from blackstart import catalogue
 from blackstart.campaign import apart, baseline, choose, ground, more, rounds
 from blackstart.campaign.budget import Budget
-from blackstart.campaign.execute import Queue, Task, each, workers
+from blackstart.campaign.execute import Queue, Task, Why, each, workers
 from blackstart.campaign.mildest import postponed
 from blackstart.campaign.observe import Observation, Observer
 from blackstart.campaign.power import with_recordings
@@ -159,13 +159,13 @@ class Campaign:
         for number in range(NULLS):
             start = starts[number % len(starts)]
             plan = Plan(kind="null", start=start, patience=patience, rerun=rerun)
-            (queue.urgent if number < NULLS_MIN else queue.others).append(Task(plan, "null"))
+            (queue.urgent if number < NULLS_MIN else queue.others).append(Task(plan, Why.NULL))
         self.progress.phase("null trials")
-        queue.urgent.extend(Task(plan, apart.CONTROL) for plan in apart.controls(seen.calibration, self.kinds))
+        queue.urgent.extend(Task(plan, Why.CONTROL) for plan in apart.controls(seen.calibration, self.kinds))
         with workers(shop, self.jobs) as executor:
             is_over, left_s = self.budget.is_calibration_over, lambda: self.budget.nulls_s(is_awaited=queue.is_awaited)
             for task, outcome in each(executor, queue, self.jobs, is_over, left_s=left_s):
-                if task.why != apart.CONTROL:
+                if task.why != Why.CONTROL:
                     self.null(outcome)
                 elif why := apart.objection(outcome, kind := apart.kind_of(task.plan)):
                     self._leave_out(kind, why)
@@ -189,10 +189,10 @@ class Campaign:
         rerun = not seen.calibration.refuses_rerun
         queue = Queue()
         for number, candidate in enumerate(ordered):
-            queue.others.append(Task(self.plan_of(candidate, number, patience, rerun), "trial"))
+            queue.others.append(Task(self.plan_of(candidate, number, patience, rerun), Why.TRIAL))
             if number % NULL_EVERY == NULL_EVERY - 1:
                 plan = Plan(kind="null", start=candidate.start, patience=patience, rerun=rerun)
-                queue.others.append(Task(plan, "null"))
+                queue.others.append(Task(plan, Why.NULL))
         self.progress.planned(len(ordered))
         try:
             with workers(shop, self.jobs) as executor:
@@ -212,7 +212,7 @@ class Campaign:
 
         Once a wait that repeats is known, and watched apart, none is waited for so long: it would use up the budget.
         """
-        if self.tally.watched and task.why == "trial":
+        if self.tally.watched and task.why == Why.TRIAL:
             task.plan = msgspec.structs.replace(task.plan, patience=task.plan.patience.forewarned())
         task.began_s = self.clock.monotonic()
         self.keep.planned(task)
@@ -233,24 +233,24 @@ class Campaign:
 
     def take(self, task: Task, outcome: Outcome, queue: Queue) -> None:
         """Count one outcome; a failing one is repeated before anything else."""
-        if task.why == "null":
+        if task.why == Why.NULL:
             self.null(outcome)
             return
         verdicts = [self.unless_known(verdict) for verdict in outcome.verdicts]
         failing = [v for v in verdicts if v.outcome == FAILED]
-        if task.why == "confirm":
+        if task.why == Why.CONFIRM:
             self.confirmed(task, outcome, failing)
             return
-        if task.why == "stack":
+        if task.why == Why.STACK:
             self.placed(task, outcome)
             return
-        if task.why == more.INSIST:
+        if task.why == Why.INSIST:
             self.suspect(task, outcome, failing, queue)
             return
         if task.why in more.APART:
             queue.others.extendleft(more.taken(task, outcome, self.tally, self.budget))
             return
-        if task.why == "repeat":
+        if task.why == Why.REPEAT:
             self.repeated(task, failing, outcome, queue)
             return
         result = result_of(verdicts)
@@ -295,7 +295,7 @@ class Campaign:
         for one in known:
             one.asked += count
         plan = known[0].plan
-        tasks = [Task(plan, "repeat", tuple(causes)) for _ in range(count)]
+        tasks = [Task(plan, Why.REPEAT, tuple(causes)) for _ in range(count)]
         waiting = 0
         if any(one.failures[0].history.good_again is not None for one in known):
             waiting = count  # a lock that expires may be all that is in the way: then it must not be found again
@@ -325,7 +325,7 @@ class Campaign:
         if watch_s > left_s + patience.repeat_s:
             return  # not even with the patience that is granted after the budget
         longer = msgspec.structs.replace(task.plan, patience=patience.confirming(watch_s))
-        queue.urgent.append(Task(longer, "confirm"))
+        queue.urgent.append(Task(longer, Why.CONFIRM))
 
     def confirmed(self, task: Task, outcome: Outcome, failing: list[Verdict]) -> None:
         """What was watched for longer is a finding, or a note where it was not watched for long enough."""
@@ -378,7 +378,7 @@ class Campaign:
                 self.keep.found(cause, known)
                 if known.wants_stack:
                     plan = msgspec.structs.replace(known.plan, stacks=True, rerun=False)
-                    queue.urgent.append(Task(plan, "stack", (cause,)))
+                    queue.urgent.append(Task(plan, Why.STACK, (cause,)))
 
     def placed(self, task: Task, outcome: Outcome) -> None:
         """Note where exactly a native program was when the fault acted."""

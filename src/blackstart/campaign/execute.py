@@ -15,19 +15,33 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExe
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from blackstart.campaign.worker import INTERRUPTIONS, Outcome, Workshop, begin, work
 from blackstart.core.errors import Undecided
 from blackstart.trials import Plan
 
 
+class Why(StrEnum):
+    """Why a trial is done. The first three are planned beforehand; all others follow from what one showed."""
+
+    NULL = "null"  # without a fault
+    CONTROL = "control"  # without a fault, its companions apart
+    TRIAL = "trial"  # a candidate, once
+    REPEAT = "repeat"  # whether a failure comes again
+    CONFIRM = "confirm"  # a longer look, which decides by itself
+    STACK = "stack"  # where a native program was when the fault acted; judged no more
+    MEASURE = "measure"  # what it cost those who use a service; judged no more
+    TRACE = "trace"  # which handlers a Python program enters; judged no more
+    INSIST = "insist"  # whether a service that answered nobody answers after healing
+
+
 @dataclass
 class Task:
-    """A trial to do; why is `null`, `control`, `trial`, `repeat`, `confirm`, `stack`, `measure`, `insist` or `trace`;
-    causes tie repetitions to what they repeat; number: where the store keeps it."""
+    """A trial to do; causes: of a repetition, fingerprints of what it repeats; number: where the store keeps it."""
 
     plan: Plan
-    why: str
+    why: Why
     causes: tuple[str, ...] = ()
     number: int = 0
     began_s: float = 0.0

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from blackstart.campaign.execute import Task, workers
+from blackstart.campaign.execute import Task, Why, workers
 from blackstart.campaign.shrinking import failing_again, within
 from blackstart.campaign.tally import Suspicion
 from blackstart.campaign.worker import Workshop
@@ -45,7 +45,7 @@ def postponed(tasks: deque[Task], hung: Plan) -> deque[Task]:
     """
     if not _stays(hung):
         return tasks
-    return deque(sorted(tasks, key=lambda task: task.why == "trial" and _stays(task.plan)))
+    return deque(sorted(tasks, key=lambda task: task.why == Why.TRIAL and _stays(task.plan)))
 
 
 def _stays(plan: Plan) -> bool:

@@ -13,7 +13,7 @@ import msgspec
 
 from blackstart.campaign import rounds
 from blackstart.campaign.budget import Budget
-from blackstart.campaign.execute import Task
+from blackstart.campaign.execute import Task, Why
 from blackstart.campaign.impact import wants_measure
 from blackstart.campaign.tally import Tally
 from blackstart.campaign.worker import Outcome
@@ -22,8 +22,8 @@ from blackstart.oracles.alive import IN_VAIN_S
 from blackstart.targets.workload import INFO, OK
 from blackstart.trials import Plan
 
-APART = MEASURE, TRACE = "measure", "trace"
-INSIST, INSIST_MAX = "insist", 6
+APART = Why.MEASURE, Why.TRACE
+INSIST_MAX = 6
 TRACED_SHARE = 1 / 7
 # What comes back by a link comes when its time-outs let it; after some of these kinds the workload runs again anyway.
 _OF_LINKS = frozenset(("link", "peer", "dns"))
@@ -37,12 +37,12 @@ def tasks(task: Task, outcome: Outcome, tally: Tally, budget: Budget) -> Iterato
     kind = task.plan.kind
     if tally.repeats and wants_measure(tally.samples.get(kind, []), tally.measures[kind]):
         tally.measures[kind] += 1
-        yield Task(msgspec.structs.replace(task.plan, measures=True), MEASURE)
+        yield Task(msgspec.structs.replace(task.plan, measures=True), Why.MEASURE)
     group = re.sub(r"[0-9]+", "", str(task.plan))
     is_wanted = tally.repeats and kind not in _OF_LINKS and len(tally.insisted) < INSIST_MAX
     if is_wanted and group not in tally.insisted and _is_deaf(outcome.history):
         tally.insisted.add(group)
-        yield Task(msgspec.structs.replace(task.plan, insists=True), INSIST)
+        yield Task(msgspec.structs.replace(task.plan, insists=True), Why.INSIST)
     if kind != "power":
         if group not in tally.traced:
             tally.untraced.setdefault(group, task.plan)
@@ -73,7 +73,7 @@ def _is_python(outcome: Outcome) -> bool:
 
 def taken(task: Task, outcome: Outcome, tally: Tally, budget: Budget) -> Iterator[Task]:
     """Note what one of those apart showed; what follows from that."""
-    if task.why == MEASURE:
+    if task.why == Why.MEASURE:
         tally.sampled(task.plan.kind, outcome.history)
         return
     tally.met(outcome.history, task.took_s)
@@ -94,4 +94,4 @@ def traced(plan: Plan, tally: Tally, budget: Budget) -> Iterator[Task]:
 
 
 def _under_tracer(plan: Plan) -> Task:
-    return Task(msgspec.structs.replace(plan, traces=True), TRACE)
+    return Task(msgspec.structs.replace(plan, traces=True), Why.TRACE)

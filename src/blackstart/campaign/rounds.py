@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from blackstart.campaign.budget import Budget
-from blackstart.campaign.execute import Task
+from blackstart.campaign.execute import Task, Why
 from blackstart.campaign.tally import Tally
 from blackstart.campaign.worker import Outcome
 from blackstart.core.verdict import FAILED, Verdict
@@ -28,7 +28,7 @@ def wanted(task: Task, outcome: Outcome, tally: Tally, budget: Budget) -> Task |
         return None
     tally.postponed.pop(outcome.suspicion, None)
     tally.suspected.add(outcome.suspicion)
-    return Task(msgspec.structs.replace(task.plan, rounds=ROUNDS), "confirm")
+    return Task(msgspec.structs.replace(task.plan, rounds=ROUNDS), Why.CONFIRM)
 
 
 def _is_held(outcome: Outcome) -> bool:
