@@ -6,6 +6,8 @@ unless the gate carried it out itself. Paths are as the target sees them, decode
 
 from __future__ import annotations
 
+import os
+
 import msgspec
 
 # What a descriptor or path refers to.
@@ -22,6 +24,9 @@ CHANGING = frozenset(
 SYNCING = frozenset("fsync fdatasync sync syncfs sync_file_range msync".split())
 # Calls that open by path; they change directory entries only with O_CREAT or O_TRUNC in flags.
 OPENING = frozenset("open openat openat2 creat".split())
+# With one of these flags. They are never written as numbers: O_DIRECTORY and others differ between architectures.
+# O_TMPFILE, which is Linux's alone, holds O_DIRECTORY, which makes nothing.
+_MAKING = os.O_CREAT | os.O_TRUNC | (getattr(os, "O_TMPFILE", 0) & ~os.O_DIRECTORY)
 # Calls that ask about a path without opening it.
 LOOKING = frozenset("stat lstat newfstatat statx access faccessat faccessat2".split())
 # Calls that take content, names or attributes of what is already open.
@@ -63,8 +68,8 @@ class Operation(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def is_opening_for_change(self) -> bool:
-        """An open that may create or truncate (O_CREAT 0o100, O_TRUNC 0o1000, O_TMPFILE 0o20000000)."""
-        return self.call == "creat" or (self.call in OPENING and bool(self.flags & (0o100 | 0o1000 | 0o20000000)))
+        """An open that may create or truncate."""
+        return self.call == "creat" or (self.call in OPENING and bool(self.flags & _MAKING))
 
     @property
     def changes(self) -> bool:
@@ -74,5 +79,5 @@ class Operation(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def reads(self) -> bool:
         """Whether it only asks: for content, names or attributes, or for a descriptor without changing anything."""
-        is_opening = self.call in OPENING and not self.is_opening_for_change and self.flags & 3 == 0
+        is_opening = self.call in OPENING and not self.is_opening_for_change and not self.flags & os.O_ACCMODE
         return is_opening or self.call in READING or self.call in LOOKING

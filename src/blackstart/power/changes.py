@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -20,8 +21,8 @@ from blackstart.power.tree import DIRECTORY, FILE, OTHER, SYMLINK, Node
 if TYPE_CHECKING:
     from blackstart.power.recording import Recording
 
-_O_ACCMODE, _O_CREAT, _O_EXCL, _O_TRUNC, _O_DSYNC = 0o3, 0o100, 0o200, 0o1000, 0o10000
-_O_TMPFILE, _O_SYNC_ONLY, _O_NOFOLLOW = 0o20000000, 0o4000000, 0o400000
+# What O_SYNC asks for beyond O_DSYNC.
+_SYNC_ONLY = os.O_SYNC & ~os.O_DSYNC
 _RWF_DSYNC, _RWF_SYNC = 2, 4
 _NOREPLACE, _EXCHANGE = 1, 2
 _KEEP_SIZE, _PUNCH, _ZERO_RANGE = 1, 2, 16
@@ -80,20 +81,20 @@ class Changes:
             self.touched.add(micro.inode)
 
     def _open(self, operation: Operation) -> None:
-        flags = operation.flags | (_O_CREAT | _O_TRUNC | 1 if operation.call == "creat" else 0)
-        if flags & _O_TMPFILE == _O_TMPFILE or not flags & (_O_CREAT | _O_TRUNC):
+        flags = operation.flags | (os.O_CREAT | os.O_TRUNC | os.O_WRONLY if operation.call == "creat" else 0)
+        if flags & os.O_TMPFILE == os.O_TMPFILE or not flags & (os.O_CREAT | os.O_TRUNC):
             return
-        path = operation.path if flags & (_O_NOFOLLOW | _O_EXCL) else self._tree.followed(operation.path)
+        path = operation.path if flags & (os.O_NOFOLLOW | os.O_EXCL) else self._tree.followed(operation.path)
         node = self._tree.node(path)
         if node is None:
             place = self._tree.place(path)
-            if flags & _O_CREAT and place:
+            if flags & os.O_CREAT and place:
                 self.begin(operation)
                 made = self._tree.new(FILE, mode=0o644)
                 self._link_new(place, made, is_new=True)
             return
-        if flags & _O_TRUNC and flags & _O_ACCMODE and node.kind == FILE:
-            if not (flags & _O_CREAT and flags & _O_EXCL) and node.size:
+        if flags & os.O_TRUNC and flags & os.O_ACCMODE and node.kind == FILE:
+            if not (flags & os.O_CREAT and flags & os.O_EXCL) and node.size:
                 self.begin(operation)
                 self._resize(node, 0)
 
@@ -110,8 +111,10 @@ class Changes:
             return
         self.begin(operation)
         self.write_pieces(node, operation.offset, operation.data)
-        if operation.status & _O_DSYNC or (operation.call == "pwritev2" and operation.flags & (_RWF_DSYNC | _RWF_SYNC)):
-            whole = operation.status & _O_SYNC_ONLY or (operation.call == "pwritev2" and operation.flags & _RWF_SYNC)
+        if operation.status & os.O_DSYNC or (
+            operation.call == "pwritev2" and operation.flags & (_RWF_DSYNC | _RWF_SYNC)
+        ):
+            whole = operation.status & _SYNC_ONLY or (operation.call == "pwritev2" and operation.flags & _RWF_SYNC)
             self.add(kinds.SYNC, inode=node.number, name=kinds.FILE if whole else kinds.FILE_DATA)
 
     def write_pieces(self, node: Node, offset: int, data: bytes) -> None:

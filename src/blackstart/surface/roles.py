@@ -7,6 +7,7 @@ the role with the stricter judgement is taken only if the file was seen to be re
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -18,10 +19,7 @@ from blackstart.core.reading import FileState, Image
 from blackstart.core.trace import DIRECTORY, OPENING, Operation
 from blackstart.surface.moment import Moment, spans
 
-_WRITE_FLAGS = 0o3  # O_WRONLY or O_RDWR
-_DIRECTORY, _PATH_ONLY = 0o200000, 0o10000000
 _READS = ("read", "pread64", "readv", "preadv", "preadv2")
-_READ_WRITE, _CREATE, _EXCLUSIVE, _TRUNCATE, _APPEND = 0o2, 0o100, 0o200, 0o1000, 0o2000
 _SYSTEM = ("/usr/", "/lib/", "/lib64/", "/lib32/", "/bin/", "/sbin/", "/etc/", "/opt/", "/proc/", "/sys/", "/dev/",
            "/nix/", "/snap/")  # fmt: skip
 _CODE = (".py", ".pyc", ".so", ".jar", ".class", ".rb", ".js", ".mjs", ".cjs", ".pl", ".pm", ".sh", ".bash", ".lua",
@@ -85,19 +83,21 @@ def uses(traces: Iterable[Sequence[Operation]], masker: Masker | None) -> dict[s
 
 def _note(use: Use, operation: Operation) -> None:
     call, flags = operation.call, operation.flags
-    use.is_directory = use.is_directory or operation.kind == DIRECTORY or (call in OPENING and flags & _DIRECTORY != 0)
+    use.is_directory = (
+        use.is_directory or operation.kind == DIRECTORY or (call in OPENING and flags & os.O_DIRECTORY != 0)
+    )
     if call in OPENING:
-        if flags & _WRITE_FLAGS or call == "creat":
-            use.written = use.written or call == "creat" or bool(flags & (_CREATE | _TRUNCATE))
+        if flags & os.O_ACCMODE or call == "creat":
+            use.written = use.written or call == "creat" or bool(flags & (os.O_CREAT | os.O_TRUNC))
             # Whoever makes it, and only if it is not there, has nothing to read in it and nothing to write over.
-            is_new = flags & _CREATE and flags & _EXCLUSIVE
-            use.opened = use.opened or bool(flags & _READ_WRITE and not flags & _TRUNCATE and not is_new)
-            use.exclusive = use.exclusive or bool(flags & _EXCLUSIVE)
-            use.appended = use.appended or bool(flags & _APPEND)
-            use.truncated = use.truncated or call == "creat" or bool(flags & _TRUNCATE)
-            use.rewritten = use.rewritten or not (flags & _APPEND or is_new)
+            is_new = flags & os.O_CREAT and flags & os.O_EXCL
+            use.opened = use.opened or bool(flags & os.O_RDWR and not flags & os.O_TRUNC and not is_new)
+            use.exclusive = use.exclusive or bool(flags & os.O_EXCL)
+            use.appended = use.appended or bool(flags & os.O_APPEND)
+            use.truncated = use.truncated or call == "creat" or bool(flags & os.O_TRUNC)
+            use.rewritten = use.rewritten or not (flags & os.O_APPEND or is_new)
         else:
-            use.opened = use.opened or not flags & (_DIRECTORY | _PATH_ONLY)
+            use.opened = use.opened or not flags & (os.O_DIRECTORY | os.O_PATH)
     elif call == "mmap":  # only shared, writable mappings of files are seen; what is stored there is not
         use.read = use.written = use.filled = use.rewritten = True
     elif call in _READS:

@@ -12,6 +12,7 @@ worth reading, the gap is marked by a FileState of kind `unread`: the oracles th
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 
 import msgspec
@@ -28,7 +29,6 @@ _LOG, _FRAME_HEADER_BYTES = "-wal", 24
 _RENAMES = ("rename", "renameat", "renameat2", "link", "linkat")
 _REMOVALS = ("unlink", "unlinkat", "rmdir")
 _TRUNCATIONS = ("truncate", "ftruncate")
-_APPEND = 0o2000
 
 
 class Versions(msgspec.Struct, frozen=True, kw_only=True):
@@ -144,7 +144,7 @@ class VersionReader:
         elif operation.is_opening_for_change or call in _TRUNCATIONS:
             self._read({path} & self._dirty.keys())
             self._change(who, path)
-            if operation.flags & _APPEND and call not in _TRUNCATIONS:
+            if operation.flags & os.O_APPEND and call not in _TRUNCATIONS:
                 self._appending.add(path)
         elif operation.changes:
             self._change(who, path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from blackstart.core.trace import Operation
 from blackstart.surface import Deletion, Moment, deletion_candidates, judge_deletion, roles, surface
 
 READ, WRITE, READ_WRITE = 0, 0o1, 0o2
-CREATE, EXCLUSIVE, TRUNCATE, APPEND = 0o100, 0o200, 0o1000, 0o2000
+CREATE, EXCLUSIVE, TRUNCATE, APPEND = os.O_CREAT, os.O_EXCL, os.O_TRUNC, os.O_APPEND
 MASKER = Masker(Mask(names=((r"^/d/tmp[a-z0-9]{8}(?=/|$)", "/d/tmp*"),)))
 
 
@@ -57,7 +58,13 @@ def test_what_lies_beside_an_executed_program_is_its_installation() -> None:
 def test_what_was_looked_for_in_vain_and_devices_have_no_role() -> None:
     assert role("/d/app.ini", [opened("/d/app.ini")], {}, {}) == ""
     assert role("/dev/null", [opened("/dev/null", READ_WRITE), wrote("/dev/null")], {}, {}) == ""
-    assert role("/d", [opened("/d", 0o200000)], {}, {}) == ""
+    assert role("/d", [opened("/d", os.O_DIRECTORY)], {}, {}) == ""
+
+
+def test_flags_are_those_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "O_DIRECTORY", 0o40000)  # as on arm64, where 0o200000 is O_DIRECT
+    assert role("/d", [opened("/d", 0o40000)], {}, {}) == ""
+    assert role("/d/n", [opened("/d/n", 0o200000)]) == "config"
 
 
 def test_a_script_named_on_the_command_line_is_install() -> None:
@@ -160,7 +167,7 @@ def test_a_number_that_happens_to_be_the_own_pid_makes_no_lock_of_what_is_rename
 
 
 def test_a_file_that_a_tool_tried_to_open_as_a_folder_is_a_file() -> None:
-    trace = [op("read", "/d/n"), opened("/d/n", 0o200000), op("rename", "/d/n.new", "/d/n")]
+    trace = [op("read", "/d/n"), opened("/d/n", os.O_DIRECTORY), op("rename", "/d/n.new", "/d/n")]
     assert role("/d/n", trace) == "state"
 
 

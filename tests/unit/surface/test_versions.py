@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 from blackstart.core.calibration import Mask
@@ -14,7 +15,7 @@ from blackstart.surface import VersionReader, Versions, boundary_rerun
 from blackstart.surface.versions import READINGS_PER_FILE
 
 A, TEMP, DB = "/w/a.json", "/w/a.json.new", "/w/a.db"
-CREATE, TRUNCATE, APPEND, WRITE = 0o100, 0o1000, 0o2000, 0o1
+CREATE, TRUNCATE, APPEND, WRITE = os.O_CREAT, os.O_TRUNC, os.O_APPEND, os.O_WRONLY
 
 
 class World:
