@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import signal
+from itertools import pairwise
 
 from blackstart.core.calibration import Calibration
 from blackstart.core.history import EXITED, SIGNALED, History, Run
@@ -93,7 +94,9 @@ def _silent(view: View, first: Run) -> list[Verdict]:
     if said is None:
         return [unknown(NAME, "it ended with 0 and unfinished work, but whether it said so cannot be told")]
     consequence, label, words = _told(view, first, [p for p, _ in short]) if said else ("silent", DEFECT, SILENT)
-    if not said and _is_only_clutter(view, first, [p for p, _ in short]):
+    if not said and (
+        _is_only_clutter(view, first, [p for p, _ in short]) or all(_is_derived(view, p) for p, _ in short)
+    ):
         label = NOTE
     return [failed(NAME, consequence, words, *(text for _, text in short), paths=[p for p, _ in short], label=label)]
 
@@ -103,9 +106,32 @@ def _told(view: View, first: Run, short: list[str]) -> tuple[str, str, str]:
     states = [(view.state(first, path), versions_of(view, path)[0]) for path in short]
     if all(same(state, old) for state, old in states):
         return "unclean", NOTE, f"{SAYS_SO} something failed, keeps what was there, and ends with exit status 0"
+    if all(_is_made_anew(view, path) for path in short):
+        label = NOTE if all(view.calibration.roles.get(path) == "state" for path in short) else DEFECT
+        return "unclean", label, f"{SAYS_SO} something failed and ends with exit status 0; the next run makes it anew"
     if any(_is_gone(state, old) for state, old in states):
         return "lost", DEFECT, f"{ENDED_WELL}, though not without a message, and old content is gone"
     return "unclean", DEFECT, f"{SAYS_SO} something failed, leaves its work half done, and ends with exit status 0"
+
+
+def _is_made_anew(view: View, path: str) -> bool:
+    """Whether the restart left there what so many clean runs leave: nothing was lost that stands nowhere else."""
+    if len(view.restarts) != view.reruns or len(view.later) < view.reruns or not view.ends_as_clean(view.restarts[-1]):
+        return False
+    return same(view.state(view.restarts[-1], path), view.later[view.reruns - 1].files.get(path))
+
+
+def _is_derived(view: View, path: str) -> bool:
+    """Whether the program has it from elsewhere, as it has a cache: the next run added what this one had not written.
+
+    Told where each run leaves something else, of what the program itself reads; what is made for others was short
+    until then.
+    """
+    if view.calibration.roles.get(path) != "state" or not _is_made_anew(view, path):
+        return False
+    assert view.clean is not None
+    finals = [run.files.get(path) for run in (view.clean, *view.later[: view.reruns])]
+    return all(not same(one, other) for one, other in pairwise(finals))
 
 
 def _is_only_clutter(view: View, first: Run, short: list[str]) -> bool:

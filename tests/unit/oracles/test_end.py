@@ -46,6 +46,20 @@ def test_zero_without_the_work_and_without_a_word_is_silent() -> None:
     assert judge(ended(None, file(b'{"notes": []}'))).consequence == "silent"
 
 
+@pytest.mark.parametrize("stderr", [b"", b"totals could not be written\n"])
+def test_what_the_next_run_makes_anew_from_elsewhere_is_not_gone(stderr: bytes) -> None:
+    def judged(kept: int, role: str = "state") -> Verdict:
+        given = ended(None, file(b""), run("restart", {NOTES: notes(kept)}), stderr=stderr)
+        return judge(given, calibration(roles={NOTES: role}))
+
+    said = bool(stderr)
+    assert (judged(3).consequence, judged(3).label) == ("unclean" if said else "silent", NOTE)
+    assert "the next run makes it anew" in judged(3).evidence[0] or not said
+    assert (judged(3, "output").consequence, judged(3, "output").label) == ("unclean" if said else "silent", DEFECT)
+    for kept in (1, 2):  # what this run had to add, or all that stood there before, is not there afterwards
+        assert (judged(kept).consequence, judged(kept).label) == ("lost" if said else "silent", DEFECT)
+
+
 @pytest.mark.parametrize(("role", "holds", "outcome"), [
     ("state", b"\0HEAD" * 20, FAILED), ("state", b"\0HEAD" * 19 + b"\xff\xfesum", PASSED),
     ("output", b"\0HEAD" * 19 + b"\xff\xfesum", FAILED),
