@@ -15,7 +15,7 @@ from blackstart.core.history import EXITED, History, Run
 from blackstart.core.verdict import EACH_WHOLE, FAILED, Verdict, failed, passed, unknown
 from blackstart.oracles import damage
 from blackstart.oracles.answers import after_restart, strange
-from blackstart.oracles.compare import is_broken
+from blackstart.oracles.compare import is_broken, is_one_of
 from blackstart.oracles.legal import CORRUPT, LEGAL, LOST, legal_after, legal_unrecovered, versions_of
 from blackstart.oracles.nowhere import nowhere
 from blackstart.oracles.once import judge_once
@@ -132,7 +132,8 @@ def _has_another_number(view: View, path: str, last: Run) -> bool:
     """Whether it was never made in this history, and another file took its place: the restart went on counting.
 
     Names that differ in their numbers are places of one list, as lines are: it has as many as a clean run leaves, and
-    one of a number that the clean run from here did not come to. What had been acknowledged is another matter.
+    one of a number that the clean run from here did not come to. What had been acknowledged is another matter, and so
+    is a task that was taken away for each: then there must be one for each task that is gone.
     """
     assert view.clean is not None
     family, names = _numbered(path), [{view.masker(one) for one in run.image} for run in view.history.runs]
@@ -142,7 +143,28 @@ def _has_another_number(view: View, path: str, last: Run) -> bool:
     now = {view.masker(one) for one, state in last.image.items() if state.size}
     now = {one for one in now if _numbered(one) == family}
     then = {one for one in view.clean.files if _numbered(one) == family}
-    return len(now) >= len(then) and bool(now - then)
+    is_another = len(now) >= len(then) and bool(now - then)
+    return is_another and _has_one_for_each_task(view, last, len(now), len(then), family)
+
+
+def _has_one_for_each_task(view: View, last: Run, now: int, then: int, family: str) -> bool:
+    """Whether there are as many results for each task that is gone as a clean run leaves.
+
+    A task is a file that a clean run finds and takes away; it is gone where nothing holds its content any more.
+    """
+    assert view.clean is not None
+    runs = (view.clean, *view.later[: view.reruns])
+    starts = [{path: found[0] for path, found in run.versions.items() if found} for run in runs]
+    tasks = [
+        {path: state for path, state in start.items() if state is not None and run.files.get(path) is None}
+        for start, run in zip(starts, runs, strict=True)
+    ]
+    stands = view.masker.image(last.image)
+    held = [state for state in stands.values() if state is not None]
+    every = {path: state for found in tasks for path, state in found.items()}
+    gone = [path for path, task in every.items() if path not in stands and not is_one_of(task, held)]
+    old = sum(state is not None and _numbered(path) == family for path, state in starts[0].items())
+    return (now - old) * len(tasks[0]) >= (then - old) * len(gone)
 
 
 def _numbered(path: str) -> str:

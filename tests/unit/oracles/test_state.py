@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import msgspec
+import pytest
 
 from blackstart.core.calibration import Calibration, CleanRun
 from blackstart.core.history import KILLED, End, History, Reset
@@ -310,6 +311,34 @@ def test_a_file_of_the_next_number_takes_the_place_of_one_that_was_never_made() 
     assert judge(restarted((1,), 1), yardstick).consequence == "lost"  # nothing stands in its place
     assert judge(restarted((1, 2), 1, 3), yardstick).consequence == "lost"  # it had been made
     assert judge(restarted((1,), 3), yardstick).consequence == "lost"  # another one is gone
+
+
+@pytest.mark.parametrize(("tasks", "results", "lost"), [
+    ((3, 4), (2,), True),  # task 1 is gone, and there is no result of it
+    ((2, 3, 4), (2,), False),  # the restart has done it, and counts on
+])  # fmt: skip
+def test_another_result_stands_for_none_of_a_task_that_is_gone(
+    tasks: tuple[int, ...], results: tuple[int, ...], lost: bool
+) -> None:
+    def stands(tasks: tuple[int, ...], results: tuple[int, ...]) -> dict[str, FileState | None]:
+        found: dict[str, FileState | None] = {}
+        for number in tasks:
+            found[f"$CWD/new/{number}"] = file(b"nail %d\n" % number, f"$CWD/new/{number}")
+        for number in results:
+            found[f"$CWD/done/{number}"] = file(b"NAILED %d\n" % number, f"$CWD/done/{number}")
+        return found
+
+    def one(k: int) -> CleanRun:
+        files = stands(tuple(range(k + 2, 5)), tuple(range(1, k + 2)))
+        task, result = f"$CWD/new/{k + 1}", f"$CWD/done/{k + 1}"
+        versions = {task: (stands((k + 1,), ())[task], None), result: (None, files[result])}
+        return clean(k, files=files, versions=versions, acknowledgements=())
+
+    roles = dict.fromkeys((f"$CWD/{folder}/{n}" for folder in ("new", "done") for n in range(1, 5)), "state")
+    yardstick = calibration(roles=roles, chain=tuple(one(k) for k in range(3)))
+    runs = (run("run", stands((2, 3, 4), ()), end=End(how=KILLED)), run("restart", stands(tasks, results)))
+    found = judge(history("kill", runs, start="S0"), yardstick)
+    assert (found.consequence == "lost") == lost, found.evidence
 
 
 def test_a_program_that_refuses_a_second_run_is_judged_by_what_the_first_one_left() -> None:
