@@ -45,6 +45,29 @@ os.unlink("todo.json")
 print("moved", accounts["b"])
 """
 
+MIGRATED = """
+steps = [lambda: save("version.json", 2), lambda: save("ann.json", {"first": "Ann", "last": "Lee"})]
+if load("version.json", 1) == 2:
+    print("is at version 2")
+else:
+    for step in steps if os.environ["MODE"] == "marked first" else reversed(steps):
+        step()
+    print("migrated")
+"""
+
+
+@pytest.mark.parametrize("mode", ["marked first", "marked last"])
+def test_work_that_is_marked_as_done_before_it_is(tmp_path: Path, mode: str) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / "migrate.py").write_text(HEAD + MIGRATED)
+    (work / "ann.json").write_text('{"name": "Ann Lee"}')
+    (work / "version.json").write_text("1")
+    ran = run([PYTHON, "-S", "migrate.py"], work, "--only", "kill", "--env", f"MODE={mode}")
+    assert ran.status == 0 and not ran.defects, ran.said()
+    told = [one["evidence"][0] for one in ran.findings if "stood there at the start" in one["evidence"][0]]
+    assert [text.partition(" has ")[0].rpartition("/")[2] for text in told] == ["ann.json"] * (mode == "marked first")
+
 
 @pytest.mark.parametrize("body", [APART, FINISHED], ids=["apart", "finished"])
 def test_files_that_a_kill_leaves_apart(tmp_path: Path, body: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from blackstart.core.calibration import Calibration
@@ -15,6 +16,7 @@ from blackstart.oracles import judge_all, together
 from tests.unit.oracles.build import NOTES, calibration, clean, file, history, notes, run
 
 TOTALS = "$CWD/totals.json"
+LINES = "$CWD/done.txt"
 
 
 def totals(count: int) -> FileState:
@@ -62,6 +64,31 @@ def test_files_that_agree_pass_whichever_run_they_show(both: int) -> None:
 @pytest.mark.parametrize("count", [4, 9])
 def test_a_content_that_no_clean_run_leaves_is_not_counted(count: int) -> None:
     assert judge(left(3, count)).outcome == PASSED
+
+
+@pytest.mark.parametrize(("kept", "counted", "is_told"), [(1, 2, True), (2, 1, True), (2, 2, False), (1, 1, False)])
+def test_work_that_only_the_first_run_does_and_that_is_marked_as_done_before_it_is(
+    kept: int, counted: int, is_told: bool
+) -> None:
+    start, done = {NOTES: notes(1), TOTALS: totals(1)}, {NOTES: notes(2), TOTALS: totals(2)}
+    first = clean(0, files=done, versions={path: (start[path], done[path]) for path in done})
+    chain = (first, *(clean(k, files=done, versions={path: (done[path],) for path in done}) for k in (1, 2)))
+    given = msgspec.structs.replace(left(kept, counted), start="S0")
+    found = judge(given, chain=chain)
+    assert (found.outcome == FAILED) == is_told
+    if is_told:
+        assert found.label == NOTE and "has what stood there at the start" in found.evidence[0]
+        assert "has what 1 clean run leaves" in found.evidence[0]
+
+
+def test_a_line_that_a_run_adds_which_finds_work_to_do_tells_nothing() -> None:
+    start, done = {NOTES: notes(1), LINES: file(b"one\n", LINES)}, {NOTES: notes(2), LINES: file(b"one\ntwo\n", LINES)}
+    first = clean(0, files=done, versions={path: (start[path], done[path]) for path in done})
+    chain = (first, *(clean(k, files=done, versions={path: (done[path],) for path in done}) for k in (1, 2)))
+    stands = {**done, LINES: start[LINES]}
+    runs = (run("run", stands, end=End(how=KILLED)), run("restart", stands))
+    found = judge(history("kill", runs, start="S0"), chain=chain, roles={NOTES: "state", LINES: "output"})
+    assert found.outcome == PASSED
 
 
 def test_a_file_that_stays_as_it_is_tells_nothing() -> None:
