@@ -132,7 +132,8 @@ class Cut(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     the former is a file system as it is commonly used; after, before: the operations between which the cut fell;
     missing: what is lost, a sentence each; lost_kinds: of which sorts (data, size, cut, entry, torn, garbage);
     only_last_name: all bytes that were promised had been synced, only names are missing, at most one acknowledgement
-    came after them; steps: how many micro-operations are missing; paths: masked, of the operations they belong to;
+    came after them; unsynced: the masked paths of files whose bytes alone speak against that; steps: how many
+    micro-operations are missing; paths: masked, of the operations they belong to;
     moved: what is missing was written under another name than its file has now; appended: all by appending to a file;
     again: a sync that had failed was called once more on that file; unordered: names are missing, and of the rest only
     what cannot be there without them, while something that was done after them is there.
@@ -147,6 +148,7 @@ class Cut(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     missing: tuple[str, ...] = ()
     lost_kinds: tuple[str, ...] = ()
     only_last_name: bool = False
+    unsynced: tuple[str, ...] = ()
     steps: int = 0
     paths: tuple[str, ...] = ()
     moved: bool = False

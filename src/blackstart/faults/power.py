@@ -40,7 +40,7 @@ from blackstart.power import (
     model,
 )
 from blackstart.power.models import FAILING, MODELS, REAL
-from blackstart.power.promised import failing, is_torn, of, only_last_name, still_missing
+from blackstart.power.promised import failing, is_torn, of, still_missing, unsynced_paths
 from blackstart.targets import Conducted
 from blackstart.targets.workload import OK, acts
 
@@ -219,6 +219,7 @@ def describe(recording: Recording, state: State) -> Cut:
     kinds = dict.fromkeys("entry" if s.kind in (LINK, UNLINK) else s.kind for s in lost)
     if dropped:
         kinds = {"dropped": None, **kinds}
+    unsynced = unsynced_paths(recording, state, _acknowledged(recording))
     torn = is_torn(recording, state)
     if torn:
         kinds["torn"] = None
@@ -235,7 +236,8 @@ def describe(recording: Recording, state: State) -> Cut:
         before=slim(recording.operations[following.operation]) if following else None,
         missing=tuple(words),
         lost_kinds=tuple(kinds),
-        only_last_name=only_last_name(recording, state, _acknowledged(recording)),
+        only_last_name=unsynced == (),
+        unsynced=unsynced or (),
         steps=len(lost),
         paths=tuple(dict.fromkeys(recording.operations[index].masked for index in by_operation)),
         moved=_is_moved(recording, state, lost),

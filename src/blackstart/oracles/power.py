@@ -45,7 +45,7 @@ def relabel(verdicts: list[Verdict], history: History, calibration: Calibration)
         return verdicts
     view = View(history, calibration)
     found = [_unpromised(view, one, cuts[-1]) if one.outcome == FAILED else one for one in verdicts]
-    return [_labelled(verdict, cuts) if verdict.outcome == FAILED else verdict for verdict in found]
+    return [_labelled(view, verdict, cuts) if verdict.outcome == FAILED else verdict for verdict in found]
 
 
 def _unpromised(view: View, verdict: Verdict, cut: Cut) -> Verdict:
@@ -68,11 +68,17 @@ def _unpromised(view: View, verdict: Verdict, cut: Cut) -> Verdict:
     return msgspec.structs.replace(verdict, label=NOTE, evidence=(*verdict.evidence, text))
 
 
-def _labelled(verdict: Verdict, cuts: list[Cut]) -> Verdict:
+def _is_only_last_name(view: View, cut: Cut) -> bool:
+    """Whether the last name alone is missing; what stands in a lock was promised to nobody."""
+    roles = view.calibration.roles
+    return cut.only_last_name or (bool(cut.unsynced) and all(roles.get(path) == "lock" for path in cut.unsynced))
+
+
+def _labelled(view: View, verdict: Verdict, cuts: list[Cut]) -> Verdict:
     label = verdict.label
     if not all(cut.is_real for cut in cuts):
         label = NOTE
-    elif label == DEFECT and verdict.consequence == "lost" and cuts[-1].only_last_name:
+    elif label == DEFECT and verdict.consequence == "lost" and _is_only_last_name(view, cuts[-1]):
         label = POLICY
     words = list(in_words(cuts[0]))
     for cut in cuts[1:]:

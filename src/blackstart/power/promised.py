@@ -33,9 +33,11 @@ def still_missing(recording: Recording, state: State) -> list[Micro]:
     return [step for step in kept if not _is_covered(step, written)]
 
 
-def only_last_name(recording: Recording, state: State, acknowledged: Sequence[int]) -> bool:
-    """Whether all bytes that were promised had been synced, only names are missing, and at most one acknowledgement
-    came after them; acknowledged: the micro-operations that are one.
+def unsynced_paths(recording: Recording, state: State, acknowledged: Sequence[int]) -> tuple[str, ...] | None:
+    """The masked paths of files of which bytes were promised that had not been synced; () where only names are missing,
+    and at most one acknowledgement came after them; None where more is.
+
+    acknowledged: the micro-operations that are one.
 
     What came after the last acknowledgement was promised to nobody; it counts where this disk has something of it.
     """
@@ -44,7 +46,7 @@ def only_last_name(recording: Recording, state: State, acknowledged: Sequence[in
     before = [index for index in acknowledged if index < state.cut]
     last = before[-1] if before else len(micros)
     if not any(step.index < last for step in lost) or is_torn(recording, state):
-        return False
+        return None
     there = _there(recording, state.mask)
     standing = there | _there(recording, whole)
 
@@ -54,11 +56,12 @@ def only_last_name(recording: Recording, state: State, acknowledged: Sequence[in
     if recording.dropped and still_missing(recording, state):
         failed = failing(recording)
         if matters(failed.inode, failed.index):
-            return False
+            return None
+    if _changes_apart([index for index in before if index > lost[0].index], recording) > 1:
+        return None
     unsure = whole & ~recording.order(model(state.model)).sure(state.cut)
-    if any(step.kind in _BYTES and matters(step.inode, step.index) for step in of(recording, unsure)):
-        return False
-    return _changes_apart([index for index in before if index > lost[0].index], recording) <= 1
+    steps = (step for step in of(recording, unsure) if step.kind in _BYTES and matters(step.inode, step.index))
+    return tuple(dict.fromkeys(recording.operations[step.operation].masked for step in steps))
 
 
 def failing(recording: Recording) -> Micro:

@@ -14,10 +14,10 @@ from blackstart.core.trace import FILE, Operation
 from blackstart.faults.failing_sync import FailingSync
 from blackstart.faults.failing_sync import candidates as failing_candidates
 from blackstart.faults.point import Point
-from blackstart.faults.power import Missing, PowerCut
+from blackstart.faults.power import Missing, PowerCut, describe
 from blackstart.faults.second_cut import SecondCut
 from blackstart.faults.second_cut import candidates as second_candidates
-from blackstart.power import MODELS, Failing, Recording, Spill, StartEntry, Tape
+from blackstart.power import MODELS, Failing, Recording, Spill, StartEntry, Tape, crash_states
 from blackstart.trials.plan import Plan, decode, encode
 
 
@@ -137,6 +137,26 @@ def test_what_was_written_anew_after_the_failure_is_not_missing(
     told = fault.told(Injected(fault=str(fault), kind="power", hits=1, fired=1), recording, state).cut
     assert told is not None and told.only_last_name == only_name
     assert ("dropped" in told.lost_kinds) != only_name, told.missing
+
+
+def test_bytes_that_were_not_synced_are_told_by_their_file(tmp_path: Path) -> None:
+    """A start notes its process id, and removes that at the end; of what it keeps only the name can be gone."""
+    tape = Tape([StartEntry(str(tmp_path), "directory")], Spill(), read_now=_read)
+    tell = Teller(tape).tell
+    new, name, lock = tmp_path / "new", tmp_path / "name", tmp_path / "app.pid"
+    for path in (lock, new):
+        tell("openat", path, flags=os.O_CREAT | os.O_WRONLY)
+        tell("write", path, offset=0, size=3, data=b"abc")
+        path.write_bytes(b"abc")
+    tell("fsync", new)
+    tell("rename", new, path2=str(name))
+    new.rename(name)
+    tell("unlink", lock)
+    lock.unlink()
+    tell("write", "stdout", kind="pipe", data=b"saved\n")
+    recording = tape.finish()
+    told = {describe(recording, state).unsynced for state in crash_states(recording, MODELS["xfs"])}
+    assert told == {(), ("app.pid",)}
 
 
 @pytest.mark.parametrize("answer, only_name", [(b"info b\n", True), (b"ok b\n", False)])

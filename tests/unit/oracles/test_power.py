@@ -81,6 +81,15 @@ def test_undoing_only_the_last_name_is_policy_but_never_where_something_is_corru
     assert [v.label for v in failures(cut_down(cut, "1\n"))] == [DEFECT]
 
 
+@pytest.mark.parametrize(("role", "label"), [("lock", POLICY), ("state", DEFECT), ("scratch", DEFECT)])
+def test_what_stands_in_a_lock_needs_no_sync(role: str, label: str) -> None:
+    cut = msgspec.structs.replace(REAL, unsynced=("$CWD/app.pid",), lost_kinds=("entry",))
+    known = yardstick()
+    known = msgspec.structs.replace(known, roles={**known.roles, "$CWD/app.pid": role})
+    verdicts = [one for one in judge_all(cut_down(cut, "0\none"), known) if one.outcome == FAILED]
+    assert [one.label for one in verdicts] == [label]
+
+
 def test_other_kinds_are_none_of_its_business() -> None:
     history = msgspec.structs.replace(cut_down(REAL, "0\none"), kind="kill")
     assert all(verdict.oracle != "power" for verdict in judge_all(history, yardstick()))
