@@ -74,8 +74,13 @@ REMOVED = (
     "new file, close it, fsync its directory, and remove the old one last."
 )
 REPLACED = (
-    "Rename the new file over the old one without removing that first: rename puts one in the place of the other in "
-    "one step, and between removing and renaming there is neither. Where the rename fails, keep the old one."
+    "Rename the new file over the old one without removing that or moving it away first (a backup of it can be a copy "
+    "or a hard link): rename puts one in the place of the other in one step, and before it there would be neither. "
+    "Where the rename fails, keep the old one."
+)
+UNREAD = (
+    "Make sure that reading has succeeded before what was read is used: on an error say so, end with a status other "
+    "than 0, and keep what was to be read and what was to be replaced."
 )
 TAKEN = (
     "Take a task away (remove, move, or mark it as done) only after what came of it is written and synced, and let it "

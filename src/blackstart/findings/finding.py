@@ -36,6 +36,7 @@ from blackstart.findings.advice import (
     TOGETHER,
     TWICE,
     UNCHECKED,
+    UNREAD,
     advice,
     power_advice,
 )
@@ -220,7 +221,7 @@ def _advice(failure: Failure, call: str) -> str:
     if verdict.consequence == "stuck" and any(GONE_WHOLE in text for text in verdict.evidence):
         return MOVED
     if any(text.startswith(EACH_WHOLE) for text in verdict.evidence):
-        return TOGETHER
+        return _of_whole_files(failure, call)
     if any(GONE_AND in text for text in verdict.evidence[:1]):
         return REMOVED
     if injected is not None and injected.cut is not None:
@@ -232,17 +233,36 @@ def _advice(failure: Failure, call: str) -> str:
         return TOGETHER if verdict.oracle == "together" else TWICE
     if len(verdict.paths) > 1 and any(text.startswith(CHECK_ANSWERS) for text in verdict.evidence[:1]):
         return TOGETHER
-    is_read = failure.operation is not None and (failure.operation.reads or _is_opening(failure.operation))
-    is_read = is_read and (not verdict.paths or failure.masked in verdict.paths)
+    is_read = _is_of_a_read(failure)
     if call.startswith("rename") and verdict.consequence == "lost" and _is_in_gap(failure):
         return REPLACED
     if failure.takes and verdict.consequence == "lost" and failure.history.kind in ("kill", "signal"):
         return TAKEN
     has_said = any(text.startswith(SAYS_SO) for text in verdict.evidence[:1])
     kind = failure.history.kind
+    if kind == "errno" and not is_read and failure.operation is not None and failure.operation.reads:
+        if verdict.consequence in ("lost", "corrupt", "silent"):
+            return UNREAD
     if kind in ("errno", "disk", "limit", "kill-one") and not is_read and _is_unchecked(failure):
         return UNCHECKED
     return advice(verdict.consequence, kind, call, verdict.label, is_read=is_read, has_said=has_said, appended=appended)
+
+
+def _of_whole_files(failure: Failure, call: str) -> str:
+    """For files that are whole by themselves while the check fails: one of them may be what was begun afresh."""
+    if call.startswith("rename") and not failure.gaps.isdisjoint(failure.verdict.paths):
+        return REPLACED
+    if failure.history.kind == "errno" and _is_of_a_read(failure):
+        return advice(failure.verdict.consequence, "errno", call, failure.verdict.label, is_read=True)
+    return TOGETHER
+
+
+def _is_of_a_read(failure: Failure) -> bool:
+    """Whether the call that failed asks what stands in a file that was hurt (in any, where it is not known which)."""
+    operation, paths = failure.operation, failure.verdict.paths
+    if operation is None or not (operation.reads or _is_opening(operation)):
+        return False
+    return not paths or failure.masked in paths
 
 
 def _is_in_gap(failure: Failure) -> bool:

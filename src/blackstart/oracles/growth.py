@@ -36,7 +36,7 @@ def taken_away(calibration: Calibration) -> frozenset[str]:
 
 
 def removed_first(calibration: Calibration) -> frozenset[str]:
-    """The masked paths of files that a clean run removes before it renames a new one to that name."""
+    """The masked paths of files that a clean run removes, or moves away, before it renames a new one to that name."""
     masker, found = Masker(calibration.mask), set()
     for run in calibration.chain:
         removed = set()
@@ -45,6 +45,8 @@ def removed_first(calibration: Calibration) -> frozenset[str]:
                 removed.add(one.masked or masker(one.path))
             elif one.call.startswith("rename") and (path := masker(one.path2)) in removed:
                 found |= {path} if run.versions.get(path, (None,))[0] is not None else set()
+            if one.call.startswith("rename"):
+                removed.add(one.masked or masker(one.path))
     return frozenset(found)
 
 

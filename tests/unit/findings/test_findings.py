@@ -305,7 +305,26 @@ def test_who_removes_what_a_file_was_made_from_too_early_is_told_so() -> None:
 def test_who_removes_the_old_file_before_the_rename_is_told_so(kind: str, call: str, gaps: str, told: bool) -> None:
     one = failure(kind=kind, call=call, masked="$CWD/new")
     (finding,) = group([msgspec.structs.replace(one, gaps=frozenset((gaps,)))])
-    assert ("without removing that first" in finding.advice) == told
+    assert ("without removing that or moving it away" in finding.advice) == told
+
+
+@pytest.mark.parametrize(("kind", "call", "gaps", "told"), [
+    ("kill", "rename", "$CWD/a.zip", "Rename the new file"), ("kill", "rename", "", "Keep in one file"),
+    ("errno", "read", "", "Tell a file that cannot be read"), ("kill", "write", "$CWD/a.zip", "Keep in one file"),
+])  # fmt: skip
+def test_what_a_failing_check_of_whole_files_may_come_from(kind: str, call: str, gaps: str, told: str) -> None:
+    whole = "each of these files is whole by itself: $CWD/a.zip, $CWD/b; so it may be that they no longer fit together"
+    verdict = failed("state", "corrupt", "the check fails", whole, paths=["$CWD/a.zip", "$CWD/b"])
+    one = failure(verdict, kind=kind, call=call, masked="$CWD/a.zip" if call == "read" else "$CWD/new")
+    (finding,) = group([msgspec.structs.replace(one, gaps=frozenset((gaps,)))])
+    assert finding.advice.startswith(told)
+
+
+def test_who_uses_what_could_not_be_read_is_told_so() -> None:
+    (elsewhere,) = group([failure(call="read", masked="$CWD/input")])
+    assert elsewhere.advice.startswith("Make sure that reading has succeeded")
+    (itself,) = group([failure(call="read")])
+    assert itself.advice.startswith("Tell a file that cannot be read")
 
 
 def test_who_renames_after_a_write_that_failed_is_told_to_check_it() -> None:

@@ -57,13 +57,15 @@ def test_a_task_is_taken_away_and_never_written(call: str, is_taken: bool) -> No
     assert taken_away(known) == (frozenset({PATH}) if is_taken else frozenset())
 
 
+@pytest.mark.parametrize("away", ["unlink", "rename"])
 @pytest.mark.parametrize(
     ("order", "stood", "is_gap"), [((0, 1), True, True), ((1, 0), True, False), ((0, 1), False, False)]
 )
-def test_a_file_is_removed_before_a_new_one_is_renamed_to_its_name(
-    order: tuple[int, int], stood: bool, is_gap: bool
+def test_a_file_is_removed_or_moved_away_before_a_new_one_is_renamed_to_its_name(
+    order: tuple[int, int], stood: bool, is_gap: bool, away: str
 ) -> None:
-    steps = (msgspec.structs.replace(OPENS, call="unlink"), RENAMES)
+    backup = "/w/orders.bak" if away == "rename" else ""
+    steps = (msgspec.structs.replace(OPENS, call=away, path2=backup), RENAMES)
     versions = {PATH: (file(LINES, PATH) if stood else None, None, file(b"1 saw\n", PATH))}
     one = clean(1, versions=versions, trace=tuple(steps[k] for k in order))
     assert removed_first(calibration(roles={PATH: "state"}, chain=(one,))) == ({PATH} if is_gap else set())
