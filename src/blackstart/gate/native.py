@@ -30,12 +30,15 @@ _DEBUGGER_WITHIN_S = 10.0
 _COMMON = re.compile(
     r"/(ld|libc|libpthread|libm|libstdc\+\+|libc\+\+|libgcc_s|ld-linux[^/]*|ld-musl[^/]*)[-.][^/]*$|^\["
 )
-# Of a language's runtime, and the endings that compilers give to the parts of a function.
+# Of a language's runtime, and the endings that compilers give to a function: of its parts, or another with each build.
 _PLUMBING = re.compile(
     r"((runtime|syscall|os|io|bufio|internal)(/[^.]*)?)\.|_start$|__libc_|uv__?[a-z]|(v8|node)::|_ZNK?(2v8|4node)"
+    # The standard library of Rust: as eu-stack has it, and as the linker does, in the old way and the new.
+    r"|<?(std|core|alloc)::.*::h[0-9a-f]+$|_ZN(3std|4core|5alloc)\w*17h[0-9a-f]{16}E(\.|$)"
+    r"|_R[^C]*Cs[0-9A-Za-z]+_(3std|4core|5alloc)"
 )
-_RUNTIME = re.compile(r"/deps/(uv|v8)/")
-_PART = re.compile(r"\.(isra|part|constprop|cold|lto_priv|llvm)\b.*$")
+_RUNTIME = re.compile(r"/deps/(uv|v8)/|^(/rustc/[0-9a-f]+/)?library/(std|core|alloc)/")
+_PART = re.compile(r"\.(isra|part|constprop|cold|lto_priv|llvm)\b.*$|::h[0-9a-f]{16}$|17h[0-9a-f]{16}(?=E(\.|$))")
 _FRAME = re.compile(r"#\d+ +0x([0-9a-f]+) +(?:- \d+ +)?(\S+)(?: - (.+))?$")
 
 
@@ -113,10 +116,9 @@ class Scanner:
             self._functions[key] = functions(path)
         named = self._functions[key]
         function = named.at(word - 1 - (0 if named.is_fixed else code.base))
-        function = _PART.sub("", function)
         if not function or ":" in function or _PLUMBING.match(function):
             return ""
-        return f"{self._mask(code.path)}:{function}:0"
+        return f"{self._mask(code.path)}:{_PART.sub('', function)}:0"
 
 
 def _stack_pointer(tid: int) -> int:
@@ -209,15 +211,16 @@ def frames_of(text: str, line_of: Callable[[str, int], str] = lambda module, add
 def _line_of(path: str, address: int) -> str:
     """`file:line` of a return address in a program at a fixed address, by addr2line; "" if it cannot be had.
 
-    Programs made by Go are such, and their lines are packed in a way that eu-stack does not read.
+    Programs made by Go are such, and their lines are packed in a way that eu-stack does not read. Of the functions that
+    the compiler put into each other there, the outermost is the one that the frame is named after.
     """
     finder = shutil.which("addr2line")
     if finder is None or not functions(path).is_fixed:
         return ""
-    command = [finder, "-e", path, hex(address - 1)]
+    command = [finder, "-i", "-e", path, hex(address - 1)]
     try:
         done = subprocess.run(command, capture_output=True, timeout=_DEBUGGER_WITHIN_S, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    found = os.fsdecode(done.stdout).partition("\n")[0].partition(" (")[0]
+    found = os.fsdecode(done.stdout).rstrip("\n").rpartition("\n")[2].partition(" (")[0]
     return found if re.search(r"[^?]:[1-9][0-9]*$", found) else ""
