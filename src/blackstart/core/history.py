@@ -86,6 +86,7 @@ class Life(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     same before the fault; idle_s: how long before that workload it connected last, or was healed; pause_s: the longest
     wait with a limit of its own that it was seen in at the end of that; asked_s: when that workload began; is_silent:
     whether, as it was recorded, the service listened then and let out nothing: no byte, no end of a connection;
+    is_at_work: whether it then did something most of the time;
     census: just before it was told to stop; effects: what it did by itself after it was ready again, where that was
     watched for: name -> moments; back_off_s: the longest time that something then waited which began to wait after the
     fault, and which would have ended only after the watching; rounds: where the same was done several times in this
@@ -112,6 +113,7 @@ class Life(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     pause_s: float = 0.0
     asked_s: float = -1.0
     is_silent: bool = False
+    is_at_work: bool = False
     census: Census = Census()
     effects: dict[str, tuple[float, ...]] = {}
     back_off_s: float = 0.0

@@ -80,6 +80,8 @@ def _works(life: Life, kind: str, clean: Life) -> Verdict:
     text = f"{life.stop_s - life.healed_s:.1f} s after everything was healed it does not do its work: {what}"
     if kind not in (LIMIT, *_CONNECTING):
         return _is_deaf(life, clean, text)
+    if kind == LIMIT and life.is_at_work:
+        return unknown(NAME, f"recovering: {text}, but it is at work")
     is_back = life.connects > 0 and life.connects >= life.connected
     if is_back and life.idle_s >= CONNECTED_S:
         return failed(NAME, "dead", f"{text}, though it is connected again, for {life.idle_s:.0f} s")
@@ -99,6 +101,8 @@ def _is_deaf(life: Life, clean: Life, text: str) -> Verdict:
         return unknown(NAME, f"recovering: it answers its users, and not as it did: {text}")
     if life.connects and life.idle_s < NO_TRY_S:
         return unknown(NAME, f"recovering: {text}, but it still connects")
+    if life.is_at_work:
+        return unknown(NAME, f"recovering: {text}, but it is at work")
     if life.pause_s >= waited_s:
         return unknown(NAME, f"recovering: {text}, but something waits for {life.pause_s:.0f} s")
     return failed(NAME, "dead", f"{text}; it answers nobody any more, though it runs and lacks nothing")

@@ -70,7 +70,7 @@ _FUTEX_WAIT, _MONITOR_S = 0, 60.0
 # How TCP_INFO calls a connection whose SYN has no answer yet, and where in it the segments stand that have none; a SYN
 # is sent again after 1 s, 2 s, 4 s ... and at most two minutes (include/uapi/linux/tcp.h, TCP_RTO_MAX).
 _SYN_SENT, _UNACKED_AT, _RESEND_MAX_S = 2, 24, 120
-_RUNNABLE, _WAITING_IN_GATE = "R", "SD"
+_RUNNABLE, _AT_WORK, _WAITING_IN_GATE = "R", "RD", "SD"
 
 
 class ThreadWait(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,6 +137,11 @@ def is_at_rest(earlier: Look, later: Look) -> bool:
 def is_ready_to_run(seen: Look) -> bool:
     """Whether a thread wants the processor, be it that it does not get it."""
     return any(t.state == _RUNNABLE for t in seen.threads)
+
+
+def is_at_work(seen: Look) -> bool:
+    """Whether a thread wants the processor, waits for a disk, or is in a call that the gate has stopped."""
+    return any(t.state in _AT_WORK or t.is_gated for t in seen.threads)
 
 
 def longest(seen: Look, since: Collection[tuple[int, str, int]]) -> float:

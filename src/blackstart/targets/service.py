@@ -22,7 +22,7 @@ from blackstart.sandbox import Sandbox
 from blackstart.targets import census
 from blackstart.targets.command import Command, Conducted, GateOrder, OnOperation, Start, account, always, ended
 from blackstart.targets.duty import Duty, Service
-from blackstart.targets.look import Look, is_at_rest, is_ready_to_run, longest, look, waits
+from blackstart.targets.look import Look, is_at_rest, is_at_work, is_ready_to_run, longest, look, waits
 from blackstart.targets.readiness import ASKED, Asker
 from blackstart.targets.releasing import Releasing
 from blackstart.targets.silence import is_silent
@@ -43,6 +43,8 @@ LETTING_GO_S = 10.0
 _TICK_S = 0.02
 # What it still does for its users is done before it is told to stop, or nobody knows what the signal cuts short.
 REST_S, REST_LOOK_S = 1.0, 0.02
+# What ticks by itself is met at work now and then; who works on is met so at most looks.
+WORK_LOOKS, WORK_LOOK_S = 5, 0.1
 # How long a fault is tried that the target is in the way of.
 BREAK_S = 1.0
 # Between the signals on the way out: all within the time in which a handler still runs.
@@ -205,7 +207,15 @@ class _Serving(Start):
                 break
             self._until(_after(self.elapsed_s, AGAIN_S), AGAIN_S + 1)
         pause_s = longest(self._look_now(), ())
-        self._note(pause_s=pause_s)
+        self._note(pause_s=pause_s, is_at_work=self._is_at_work())
+
+    def _is_at_work(self) -> bool:
+        """Whether it does something most of the time."""
+        met = 0
+        for _ in range(WORK_LOOKS):
+            self._until(_after(self.elapsed_s, WORK_LOOK_S), WORK_LOOK_S + 1)
+            met += is_at_work(self._look_now())
+        return met > WORK_LOOKS // 2
 
     def _trace(self) -> Sequence[Operation]:
         return self.supervisor.trace if self.supervisor else ()

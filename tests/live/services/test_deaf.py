@@ -43,6 +43,16 @@ def refusing(line):
         is_broken = True
     raise OSError('it is broken')
 
+def rebuilding(line):
+    with lock:
+        try:
+            save(line)
+        except OSError:
+            end_s = time.monotonic() + 60
+            while time.monotonic() < end_s:
+                sum(range(1000))
+            raise
+
 def talk(client):
     with client:
         for line in client.makefile('rb'):
@@ -102,7 +112,10 @@ def must_find(ran: Ran, found: list[str]) -> None:
 
 
 @pytest.mark.parametrize("ready", ["tcp:8124", pytest.param("http:http://127.0.0.1:8124/", marks=pytest.mark.slow)])
-@pytest.mark.parametrize(("mode", "found"), [("careless", ["dead"]), ("careful", [])])
+@pytest.mark.parametrize(
+    ("mode", "found"),
+    [("careless", ["dead"]), ("careful", []), pytest.param("rebuilding", [], marks=pytest.mark.slow)],
+)
 def test_one_that_answers_nobody_once_all_is_well_again_is_dead(
     tmp_path: Path, mode: str, found: list[str], ready: str
 ) -> None:

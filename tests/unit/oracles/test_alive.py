@@ -44,6 +44,7 @@ def test_its_work_after_healing(life: dict[str, Any], outcome: str, word: str) -
         ({"again": DEAF, "pause_s": 3.0}, FAILED, "answers nobody any more"),
         ({"again": DEAF, "pause_s": 30.0}, UNKNOWN, "something waits for 30 s"),
         ({"again": DEAF, "connects": 1, "idle_s": 1.0}, UNKNOWN, "still connects"),
+        ({"again": DEAF, "is_at_work": True}, UNKNOWN, "it is at work"),
         ({"again": ILL}, UNKNOWN, "answers its users"),
         ({"again": (Act(how="fail", id="1"),) * 2}, UNKNOWN, "answers its users"),
         ({"again": (), "again_workload": "exit status 1"}, UNKNOWN, "answers its users"),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from blackstart.core.history import Wait
 from blackstart.targets import Diagnosis, Look, Patience, ThreadWait
-from blackstart.targets.look import is_at_rest, longest
+from blackstart.targets.look import is_at_rest, is_at_work, longest
 
 STEP_S = 0.25
 
@@ -234,6 +234,19 @@ def test_patience_is_three_times_the_slowest_run_and_never_under_five_seconds() 
 def test_at_rest_is_who_waits_on_in_the_same_wait(later: list[ThreadWait], rests: bool) -> None:
     earlier = Look(at_s=0.0, cpu_s=0.0, threads=(thread("poll"),))
     assert is_at_rest(earlier, Look(at_s=0.02, cpu_s=0.0, threads=tuple(later))) is rests
+
+
+@pytest.mark.parametrize(
+    ("seen", "works"),
+    [
+        (thread("poll"), False),
+        (RUNNING, True),
+        (ThreadWait(thread=1, state="D", call="fsync"), True),
+        (ThreadWait(thread=1, state="S", is_gated=True), True),
+    ],
+)
+def test_at_work_is_who_has_something_to_do_that_no_other_must_do_first(seen: ThreadWait, works: bool) -> None:
+    assert is_at_work(Look(at_s=0.0, cpu_s=0.0, threads=(thread("futex", number=2), seen))) is works
 
 
 def test_a_plan_done_again_on_a_slower_machine_is_given_that_machines_time() -> None:
