@@ -26,10 +26,16 @@ def lines(*names: str) -> FileState:
 
 
 def judge(
-    path: str, after: FileState, *finals: FileState, kind: str = "kill", code: int = 0, **changes: object
+    path: str,
+    after: FileState,
+    *finals: FileState,
+    kind: str = "kill",
+    code: int = 0,
+    old: FileState | None = None,
+    **changes: object,
 ) -> Verdict:
     chain = tuple(
-        clean(k, files={path: final}, versions={path: (None, final)}, stdout="") for k, final in enumerate(finals)
+        clean(k, files={path: final}, versions={path: (old, final)}, stdout="") for k, final in enumerate(finals)
     )
     known: Calibration = calibration(**{"chain": chain, "roles": {path: "state"}, **changes})
     first = run("run", {path: after}, end=End(how=KILLED))
@@ -62,6 +68,30 @@ def test_what_clean_runs_repeat_or_never_had_or_is_masked_is_no_matter(
     after: tuple[str, ...], finals: list[tuple[str, ...]]
 ) -> None:
     assert judge(LINES, lines(*after), *(lines(*final) for final in finals)).outcome == PASSED
+
+
+@pytest.mark.parametrize(
+    ("after", "first", "second", "is_noted"),
+    [
+        (("nail", "bolt"), ("nail", "saw"), ("nail", "saw", "bolt"), True),
+        (("nail", "saw", "bolt"), ("nail", "saw"), ("nail", "saw", "bolt"), False),
+        (("nail", "saw"), ("nail", "saw"), ("nail", "saw", "bolt"), False),  # it was done again
+        (("nail",), ("nail", "saw"), ("nail", "saw", "bolt"), False),  # that is no matter of what comes after
+        (("nail", "run 3"), ("nail", "run 2"), ("nail", "run 2", "run 3"), False),  # it went on counting
+        (("nail", "axe"), ("nail", "saw"), ("nail", "saw", "bolt"), False),  # something else came of it
+        (("saw", "bolt"), ("nail", "saw"), ("nail", "saw", "bolt"), False),  # what stood there is gone
+        (("bolt",), ("saw",), ("bolt",), False),  # each run replaces what stood there
+    ],
+)
+def test_what_was_passed_over_is_a_note(
+    after: tuple[str, ...], first: tuple[str, ...], second: tuple[str, ...], is_noted: bool
+) -> None:
+    found = judge(LINES, lines(*after), lines(*first), lines(*second), old=lines("nail"))
+    assert (found.outcome == FAILED) == is_noted
+    if is_noted:
+        assert (found.consequence, found.label, found.paths) == ("lost", NOTE, (LINES,))
+        told = "lacks 1 line that every clean run leaves, and holds what comes after, the first: saw"
+        assert found.evidence[0] == f"after the restart {LINES} {told}"
 
 
 def test_only_kills_and_only_where_no_check_tells() -> None:
