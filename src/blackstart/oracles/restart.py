@@ -61,21 +61,20 @@ def _by_reset(view: View, reset: Reset, seen: str) -> Verdict:
         and_removed = f" and {', '.join(removed)} removed" if removed else ""
         text = f"it starts again once {', '.join(put_back)} has its last legal content back{and_removed}"
         return failed(NAME, "corrupt", seen, text, paths=(*put_back, *removed))
-    late, names = view.history.late, ", ".join(removed)
+    late, names, are = view.history.late, ", ".join(removed), "are" if len(removed) > 1 else "is"
     if late is None:
-        return failed(NAME, "stuck", seen, f"it starts again once {names} is removed", paths=removed)
+        return failed(NAME, "stuck", seen, f"it starts again once {names} {are} removed", paths=removed)
     told = view.history
     if view.ends_as_clean(late):
         limit = f"{told.ahead_s:.0f} s, as a clock that is ahead shows" if told.ahead_s else f"{told.late_s:.0f} s"
-        what = "are" if len(removed) > 1 else "is"
-        text = f"{names} {what} in the way for a time only: it starts again by itself within {limit}"
+        text = f"{names} {are} in the way for a time only: it starts again by itself within {limit}"
         return failed(NAME, "stuck", text, seen, paths=removed, label=NOTE)
     still = f"{seen}; {told.late_s:.0f} s later it still does not start by itself"
     still += f", nor with a clock that is {told.ahead_s:.0f} s ahead" if told.ahead_s else ""
     if told.clock:
         text = f"whether {names} is a lock with a longer time limit is not known: {told.clock}"
         return failed(NAME, "stuck", text, still, paths=removed, label=NOTE)
-    return failed(NAME, "stuck", still, f"it starts again once {names} is removed", paths=removed)
+    return failed(NAME, "stuck", still, f"it starts again once {names} {are} removed", paths=removed)
 
 
 def _was_moved(view: View, path: str) -> bool:

@@ -62,6 +62,8 @@ class Resets:
             for path in attempt.put_back:
                 bench.zygote.put(image, path, plan.start)
             with bench.zygote.sandbox(image) as sandbox:
+                # Beyond all that the broken runs had: none of theirs, left in a file, may be alive by accident.
+                sandbox.advance_pids(4 * bench.pid_step)
                 run, _ = bench.start(sandbox, image, "reset", patience=plan.patience)
         helped = self._is_clean(run)
         self._tried.append(msgspec.structs.replace(attempt, helped=helped))

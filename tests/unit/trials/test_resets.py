@@ -54,11 +54,18 @@ class FakeBench:
         assert (name, source) == ("copy", "S1")
         self.healed.add(path)
 
+    pid_step = 300
+
     @contextmanager
-    def sandbox(self, name: str) -> Iterator[str]:
-        yield name
+    def sandbox(self, name: str) -> Iterator[FakeBench]:
+        self.pid = 2
+        yield self
+
+    def advance_pids(self, count: int) -> None:
+        self.pid += count
 
     def start(self, *_: Any, **__: Any) -> tuple[Run, None]:
+        assert self.pid > 3 * self.pid_step, "a process id of the killed run and of its restarts would be alive"
         self.starts += 1
         code = 0 if self.culprits <= self.healed else 1
         return Run(phase="reset", end=End(how=EXITED, code=code)), None
