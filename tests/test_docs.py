@@ -137,6 +137,11 @@ def test_the_kinds_that_can_be_asked_for_are_those_that_exist() -> None:
     assert set(faults.KINDS) == set(KINDS)
 
 
+def test_the_kinds_that_help_names_are_those_that_exist() -> None:
+    (only,) = [one for one in some_commands()["run"].params if "--only" in one.opts]
+    assert only.help == f"These kinds: {', '.join(KINDS)}."  # written out there, as help imports nothing that works
+
+
 def test_every_oracle_has_a_page() -> None:
     assert {path.stem for path in (DOCS / "oracles").glob("*.md")} == set(ORACLES)
     for oracle in ORACLES:
