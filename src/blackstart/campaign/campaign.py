@@ -30,10 +30,12 @@ from blackstart.core.errors import Undecided
 from blackstart.core.options import KINDS, Options
 from blackstart.core.randomness import Seed
 from blackstart.core.verdict import DEFECT, FAILED, NOTE, POLICY, UNKNOWN, Verdict, passed
+from blackstart.core.waiting import REPEATING
 from blackstart.faults import AnyFault, Candidate
 from blackstart.findings import Failure, cause_of, is_same
 from blackstart.oracles import unless_muted
 from blackstart.oracles.growth import only_appended, removed_first, taken_away
+from blackstart.oracles.waits import CONFIRMED_S, WATCHED_S
 from blackstart.power import model
 from blackstart.report.points import place_of
 from blackstart.report.progress import Progress
@@ -45,7 +47,8 @@ from blackstart.trials.outside import Outside
 NULLS, NULLS_MIN = 10, 3
 NULL_EVERY = 10
 REPEATS = 2
-REPEATING, WATCH_MIN_S, WATCH_MAX_S = "repeating", 61.0, 155.0
+# A little longer than the oracle asks for: looks are some way apart.
+WATCH_MIN_S, WATCH_MAX_S = WATCHED_S + 1, CONFIRMED_S + 5
 
 
 class Campaign:

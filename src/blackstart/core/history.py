@@ -23,9 +23,7 @@ class Output(msgspec.Struct, frozen=True, kw_only=True):
 class Wait(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a target that did not end was doing when it was last looked at.
 
-    state: blocked (no CPU, in a call without a time limit), timed (in a wait with its own limit), kept (in one that
-    TCP ends once the peer's machine is gone), repeating (the same wait again and again without progress), busy (>= 90 %
-    of one CPU), working (bytes or state still change);
+    state: one of the words of core/waiting.py;
     call: the system call it waits in; path: its object; limit_s: the wait's own limit; seen_s: how long it was so;
     rounds: how often the same wait was seen; cpu: share of one CPU.
     """

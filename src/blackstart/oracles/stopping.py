@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from blackstart.core.calibration import Calibration
 from blackstart.core.history import EXITED, SIGNALED, STOPPED, History, Run
 from blackstart.core.verdict import Verdict, failed, passed, unknown
+from blackstart.core.waiting import BUSY, KEPT, TIMED, WORKING
 from blackstart.oracles.uncaught import TRACEBACK, told_elsewhere, traceback_of
 from blackstart.oracles.view import View
 
@@ -48,9 +49,9 @@ def _held_up(view: View, run: Run) -> list[Verdict]:
     if view.history.kind != "signal" and run.life.fired_s >= run.life.stop_s:
         # Not to end while its last save fails is how a careful service refuses to lose what it has.
         return [unknown(NAME, f"{text}; the fault came on the way out, and was still there")]
-    if wait.state in ("working", "timed", "kept"):
+    if wait.state in (WORKING, TIMED, KEPT):
         return [unknown(NAME, text)]
-    return [failed(NAME, "spinning" if wait.state == "busy" else "hung", text)]
+    return [failed(NAME, "spinning" if wait.state == BUSY else "hung", text)]
 
 
 def _unclean(view: View, run: Run) -> list[Verdict]:

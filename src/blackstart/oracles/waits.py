@@ -7,11 +7,24 @@ from dataclasses import dataclass, replace
 
 from blackstart.core.history import DEADLINE, SIGNALED, Run, Wait
 from blackstart.core.verdict import DEFECT, NOTE
+from blackstart.core.waiting import (
+    BLOCKED,
+    BLOCKED_S,
+    BUSY,
+    BUSY_S,
+    BUSY_SHARE,
+    KEPT,
+    LIMIT_GRACE_S,
+    REPEATING,
+    ROUNDS,
+    TIMED,
+    WORKING,
+)
 from blackstart.oracles.view import View
 
 CRASHING = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE})
-BLOCKED_S, LIMIT_GRACE_S, SPINNING_S, BUSY = 2.0, 3.0, 5.0, 0.9
-ROUNDS, WATCHED_S, CONFIRMED_S = 10, 60.0, 150.0
+# A wait that repeats for so long is a note, and for so long a defect.
+WATCHED_S, CONFIRMED_S = 60.0, 150.0
 # What the evidence of one that is no trouble at all begins with.
 SLOW = "slow"
 
@@ -59,23 +72,23 @@ def _short_of(watched_s: float) -> str:
 def _judge_wait(wait: Wait, thing: str, elapsed_s: float) -> Trouble:
     where = " ".join(part for part in (wait.call, thing) if part) or "a call"
     after = f"it has not ended after {elapsed_s:.1f} s"
-    if wait.state == "blocked" and wait.seen_s >= BLOCKED_S:
+    if wait.state == BLOCKED and wait.seen_s >= BLOCKED_S:
         return Trouble("hung", f"{after}: blocked in {where} without a time limit, using no CPU")
-    if wait.state == "timed" and wait.seen_s >= wait.limit_s + LIMIT_GRACE_S:
+    if wait.state == TIMED and wait.seen_s >= wait.limit_s + LIMIT_GRACE_S:
         return Trouble("hung", f"{after}: still in {where}, whose own limit of {wait.limit_s:.1f} s is past")
-    if wait.state == "kept":
+    if wait.state == KEPT:
         return Trouble("", f"{after}: in {where}; TCP gives that connection up once the machine of its peer is gone")
-    if wait.state == "repeating" and wait.rounds >= ROUNDS:
+    if wait.state == REPEATING and wait.rounds >= ROUNDS:
         if wait.seen_s >= WATCHED_S:
             label = DEFECT if wait.seen_s >= CONFIRMED_S else NOTE
             text = f"{where} again and again without any progress: {wait.rounds} times in {wait.seen_s:.0f} s"
             return Trouble("hung", text + _short_of(wait.seen_s), label=label)
         return Trouble("", f"it repeats {where} without progress, and was not watched for long enough to say more")
-    if wait.state == "busy" and wait.seen_s >= SPINNING_S and wait.cpu >= BUSY:
+    if wait.state == BUSY and wait.seen_s >= BUSY_S and wait.cpu >= BUSY_SHARE:
         return Trouble("spinning", f"{after}: it uses {wait.cpu:.0%} of a CPU without any progress")
-    if wait.state == "busy" and wait.seen_s >= SPINNING_S and wait.rounds >= ROUNDS:
+    if wait.state == BUSY and wait.seen_s >= BUSY_S and wait.rounds >= ROUNDS:
         often = f"{wait.rounds / wait.seen_s:.0f} times a second"
         return Trouble("spinning", f"{after}: it makes {where} again and again, {often}, without any progress")
-    if wait.state == "working":
+    if wait.state == WORKING:
         return Trouble("", f"{SLOW}: it was still making progress at the deadline")
     return Trouble("", f"it did not end in time, but was seen in {where} too briefly to call it hung")

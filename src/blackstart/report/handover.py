@@ -18,6 +18,7 @@ from blackstart.core.history import DEADLINE, EXITED, KILLED, STOPPED, History, 
 from blackstart.core.options import Options
 from blackstart.core.reading import FileState, Image
 from blackstart.core.units import plural
+from blackstart.core.waiting import BLOCKED, BUSY, KEPT, REPEATING, TIMED
 from blackstart.report.archive import LeftOut
 from blackstart.report.text import plain, shell_line
 
@@ -256,11 +257,11 @@ def wait_in_words(wait: Wait) -> str:
     place = f"{wait.call or 'a call'}{f' on {path}' if path else ''}"
     limit = f", with a limit of {wait.limit_s:.1f} s" if wait.limit_s else ""
     return {
-        "blocked": f"it waits in {place}, without a limit",
-        "timed": f"it waits in {place}{limit}",
-        "kept": f"it waits in {place}, on a connection that TCP gives up once the machine of its peer is gone",
-        "repeating": f"it waits in {place} again and again{limit}, and gets no further",
-        "busy": f"it makes {place} again and again, without a rest, and gets no further"
+        BLOCKED: f"it waits in {place}, without a limit",
+        TIMED: f"it waits in {place}{limit}",
+        KEPT: f"it waits in {place}, on a connection that TCP gives up once the machine of its peer is gone",
+        REPEATING: f"it waits in {place} again and again{limit}, and gets no further",
+        BUSY: f"it makes {place} again and again, without a rest, and gets no further"
         if wait.rounds
         else f"it uses {wait.cpu:.0%} of a processor and gets no further",
     }.get(wait.state, f"it still works ({place})")

@@ -15,13 +15,27 @@ import math
 import msgspec
 
 from blackstart.core.history import Wait
+from blackstart.core.waiting import (
+    BLOCKED,
+    BLOCKED_S,
+    BUSY,
+    BUSY_S,
+    BUSY_SHARE,
+    KEPT,
+    LIMIT_GRACE_S,
+    REPEATING,
+    ROUNDS,
+    TIMED,
+    WORKING,
+)
 from blackstart.targets.look import Look, ThreadWait
 
-BLOCKED_S, BUSY_S, BUSY_SHARE, QUIET_SHARE = 2.0, 5.0, 0.9, 0.02
-# So often in that time, and seen at it so often, whoever waits for the gate again and again does nothing else.
+# Who takes no more of a CPU does nothing.
+QUIET_SHARE = 0.02
+# So often within BUSY_S, and seen at it so often, whoever waits for the gate again and again does nothing else.
 TURNS_MIN, LOOKS_MIN = 100, 8
-LIMIT_GRACE_S, REPEAT_S, REPEAT_ROUNDS = 3.0, 30.0, 10
-FOREWARNED_S = 5.0
+# How long the same wait must repeat; and where it is known that waits do in this target.
+REPEAT_S, FOREWARNED_S = 30.0, 5.0
 
 # A thread that waits for a child is not itself what holds the program up.
 _CHILD_WAITS = frozenset(("wait4", "waitid"))
@@ -102,14 +116,14 @@ class Diagnosis:
     def last(self) -> Wait:
         """What to say when the hard limit cuts the observation off."""
         if not self._window:
-            return Wait(state="working")
+            return Wait(state=WORKING)
         first, seen = self._window[0], self._window[-1]
         thread = _culprit(seen)
         share = _share(first, seen)
         if thread and thread.limit_s is not None and share <= QUIET_SHARE:
-            return self._wait("timed", seen, thread)
+            return self._wait(TIMED, seen, thread)
         call = thread.call if thread else ""
-        return Wait(state="working", call=call, seen_s=seen.at_s - first.at_s, cpu=share)
+        return Wait(state=WORKING, call=call, seen_s=seen.at_s - first.at_s, cpu=share)
 
     def _since(self, seen: Look, span_s: float) -> Look | None:
         """The latest look at least span_s before this one."""
@@ -118,7 +132,7 @@ class Diagnosis:
     def _busy(self, seen: Look) -> Wait | None:
         earlier = self._since(seen, BUSY_S)
         if earlier and _share(earlier, seen) >= BUSY_SHARE:
-            return Wait(state="busy", seen_s=seen.at_s - earlier.at_s, cpu=_share(earlier, seen))
+            return Wait(state=BUSY, seen_s=seen.at_s - earlier.at_s, cpu=_share(earlier, seen))
         return None
 
     def _turning(self, seen: Look) -> Wait | None:
@@ -141,7 +155,7 @@ class Diagnosis:
             return None
         span_s = seen.at_s - earlier.at_s
         cpu = _share(earlier, seen)
-        return Wait(state="busy", call=waits[-1].call, path=waits[-1].path, seen_s=span_s, rounds=turns, cpu=cpu)
+        return Wait(state=BUSY, call=waits[-1].call, path=waits[-1].path, seen_s=span_s, rounds=turns, cpu=cpu)
 
     def _stuck(self, seen: Look) -> Wait | None:
         """Nobody will go on by itself: blocked, past the own limit, or not before the end of our patience."""
@@ -153,8 +167,8 @@ class Diagnosis:
             return None
         timed = [t for t in waiting if self._limit(t) is not None]
         if timed:
-            return self._wait("timed", seen, timed[0])
-        return self._wait("blocked", seen, next((t for t in waiting if t.call != "futex"), waiting[0]))
+            return self._wait(TIMED, seen, timed[0])
+        return self._wait(BLOCKED, seen, next((t for t in waiting if t.call != "futex"), waiting[0]))
 
     def _is_over(self, seen: Look, thread: ThreadWait) -> bool:
         age_s, limit_s = self._age_s(seen, thread), self._limit(thread)
@@ -170,9 +184,9 @@ class Diagnosis:
             return None
         thread = max(timed, key=lambda t: self._rounds(t.call))
         rounds = self._rounds(thread.call)
-        if rounds < REPEAT_ROUNDS:
+        if rounds < ROUNDS:
             return None
-        wait = self._wait("repeating", seen, thread)
+        wait = self._wait(REPEATING, seen, thread)
         return msgspec.structs.replace(wait, seen_s=span_s, rounds=rounds)
 
     def _rounds(self, call: str) -> int:
@@ -189,8 +203,8 @@ class Diagnosis:
 
     def _wait(self, state: str, seen: Look, thread: ThreadWait) -> Wait:
         limit_s, age_s = self._limit(thread) or 0.0, self._age_s(seen, thread)
-        if thread.is_kept and state != "blocked":
-            state = "kept"  # what TCP ends is not without a limit, though a peer of ours that is silent puts it off
+        if thread.is_kept and state != BLOCKED:
+            state = KEPT  # what TCP ends is not without a limit, though a peer of ours that is silent puts it off
         return Wait(state=state, call=thread.call, path=thread.path, limit_s=limit_s, seen_s=age_s)
 
 
