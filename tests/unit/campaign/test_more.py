@@ -12,7 +12,7 @@ import pytest
 
 from blackstart.campaign import more, rounds
 from blackstart.campaign.budget import Budget
-from blackstart.campaign.execute import Task
+from blackstart.campaign.execute import Task, Why
 from blackstart.campaign.impact import Answers, Sample
 from blackstart.campaign.tally import Tally
 from blackstart.campaign.worker import Outcome
@@ -79,6 +79,26 @@ def test_each_sort_of_fault_is_traced_once_for_a_share_of_the_time() -> None:
     tally.traced_s = 90.0
     assert not list(more.tasks(Task(plan("$CWD/other"), "trial"), outcome(), tally, budget()))
     assert tally.handlers == {("a.py", 3, "finally"): False}
+
+
+def test_what_a_trial_under_the_tracer_met_is_noted_and_leads_to_the_next_one() -> None:
+    entered = Handler(path="/w/notes.py", line=9, what="except OSError", ran=True)
+    tally = Tally(is_tracing=True, untraced={"kill": plan()})
+    tracing = Task(plan(), Why.TRACE, took_s=1.5)
+    found = list(more.taken(tracing, outcome(handlers=(entered,)), tally, budget()))
+    assert why(found) == ["trace"] and tally.traced == {"kill"} and not tally.untraced
+    assert tally.traced_s == 1.5 and tally.handlers == {("/w/notes.py", 9, "except OSError"): True}
+    assert not list(more.taken(tracing, outcome(), tally, budget())), "all sorts are traced"
+
+
+def test_what_it_cost_the_users_after_healing_is_a_sample_and_leads_to_nothing() -> None:
+    life = Life(ready_s=0.1, fired_s=0.5, healed_s=1.0, stop_s=3.0, after=(Act(how="ok", id="1"),))
+    served = Run(phase="run", end=End(how=STOPPED), life=life)
+    acted = outcome().history
+    measured = Outcome(history=msgspec.structs.replace(acted, runs=(served,)), verdicts=())
+    tally = Tally(is_tracing=True, untraced={"kill": plan()})
+    assert not list(more.taken(Task(plan(), Why.MEASURE), measured, tally, budget()))
+    assert [one.served[2].answered for one in tally.samples["kill"]] == [1] and tally.untraced
 
 
 def test_a_damaged_file_is_traced_too_though_no_call_was_broken() -> None:

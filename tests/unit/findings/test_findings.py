@@ -24,8 +24,8 @@ from blackstart.core.verdict import (
     failed,
     passed,
 )
-from blackstart.findings import Failure, cause_of, group, reproduction, severity, where
-from blackstart.findings.advice import MOVED, TOGETHER, advice, power_advice
+from blackstart.findings import Failure, cause_of, group, is_same, reproduction, severity, where
+from blackstart.findings.advice import MOVED, TOGETHER, TWICE, advice, power_advice
 from blackstart.findings.fingerprint import context
 
 SAVE = ("/usr/lib/python3.11/json/__init__.py:dump:179", "/w/notes.py:save:12", "/w/notes.py:<module>:30")
@@ -147,6 +147,24 @@ def test_links_and_files_that_belong_together_have_advice_of_their_own() -> None
     both, one = (failed("state", "lost", text, paths=paths) for paths in (["$CWD/a", "$CWD/b"], ["$CWD/a"]))
     assert group([failure(both, kind="kill")])[0].advice.startswith("Keep in one file")
     assert not group([failure(one, kind="kill")])[0].advice.startswith("Keep in one file")
+
+
+def test_a_repetition_is_one_of_the_same_cause_or_the_same_harm_to_one_of_its_files() -> None:
+    def lost(*paths: str, consequence: str = "lost", label: str = DEFECT) -> Failure:
+        return failure(failed("state", consequence, "gone", paths=paths, label=label))
+
+    known = lost("$CWD/a", "$CWD/b")
+    assert is_same(lost("$CWD/b", "$CWD/a"), known), "the same cause"
+    assert is_same(lost("$CWD/b", "$CWD/c"), known), "one of its files"
+    assert not is_same(lost("$CWD/c"), known), "another file"
+    assert not is_same(lost("$CWD/b", consequence="corrupt"), known), "another harm"
+    assert not is_same(lost("$CWD/b", label=NOTE), known), "a note is no defect"
+
+
+@pytest.mark.parametrize(("oracle", "told"), [("together", TOGETHER), ("twice", TWICE)])
+def test_what_only_a_check_can_tell_has_advice_of_its_own(oracle: str, told: str) -> None:
+    noted = failed(oracle, "corrupt", "after the restart it is not as it was", paths=["$CWD/a"], label=NOTE)
+    assert group([failure(noted, kind="kill")])[0].advice == told
 
 
 def test_what_is_whole_and_only_not_where_it_should_be_is_told_so() -> None:

@@ -45,6 +45,16 @@ def test_a_directory_that_is_not_ours_is_left(tmp_path: Path) -> None:
     assert (Path(area) / "theirs").exists()
 
 
+def test_what_now_stands_in_the_place_of_a_work_area_is_left(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    area = Path(Ledger(path).work_area(str(tmp_path / "area")))
+    area.rename(tmp_path / "theirs")  # with our mark in it
+    area.symlink_to(tmp_path / "theirs")
+    (undone,) = undo(path)
+    assert undone.outcome == "left: it is not the directory that was made"
+    assert area.is_symlink() and os.listdir(tmp_path / "theirs")
+
+
 def test_a_process_is_ended_only_if_it_is_still_the_same(tmp_path: Path) -> None:
     path = tmp_path / "ledger"
     with subprocess.Popen(["sleep", "300"]) as process:
