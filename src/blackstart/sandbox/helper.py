@@ -1,4 +1,4 @@
-"""The zygote: a small single-threaded process that owns the images and forks the sandboxes.
+"""The helper, which is the zygote's process: small, single-threaded, it owns the images and forks the sandboxes.
 
 It is a fresh interpreter without site packages (forking it costs what its memory costs) in a user and a mount
 namespace of its own, where the host's tree is at /old and file systems in memory hold the images. When the process
@@ -31,7 +31,7 @@ _WORLD = kernel.NEWPID | kernel.NEWNS | kernel.NEWNET | kernel.NEWIPC | kernel.N
 _CHANGING = frozenset(("sandbox", "remove", "put", "write", "chmod", "room"))
 
 
-class Zygote:
+class Helper:
     """Answers one request after the other; each request is a method named `_do_...`."""
 
     def __init__(self, channel: socket.socket, layout: dict[str, Any], plan: Plan, images: Images) -> None:
@@ -268,7 +268,7 @@ def main(arguments: list[str]) -> None:
         images = Images("/images", setup["layout"], plan, setup["limit_bytes"])
         bound = [s.path for s in plan.mounts if s.kind == BOUND]
         wire.send(channel, {"hidden": plan.hidden, "layers": [s.path for s in plan.layers()], "bound": bound})
-        Zygote(channel, setup["layout"], plan, images).serve()
+        Helper(channel, setup["layout"], plan, images).serve()
     except wire.Closed:
         pass
     except OSError as error:

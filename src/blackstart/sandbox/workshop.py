@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 from blackstart.sandbox import init, kernel, mounts, wire
 from blackstart.sandbox.copying import remove_tree
 from blackstart.sandbox.descent import children, descendants
-from blackstart.sandbox.helper import Zygote
+from blackstart.sandbox.helper import Helper
 from blackstart.sandbox.images import Images
 from blackstart.sandbox.listing import kind_of
 from blackstart.sandbox.plan import FRESH, Plan, below
@@ -127,7 +127,7 @@ def _touched(info: os.stat_result, old: os.stat_result) -> bool:
     return not same or (stat.S_ISREG(info.st_mode) and info.st_mtime_ns != old.st_mtime_ns)
 
 
-class Workshop(Zygote):
+class Workshop(Helper):
     """The helper of this isolation."""
 
     _images: DirectoryImages
