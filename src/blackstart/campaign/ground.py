@@ -18,11 +18,12 @@ from zoneinfo import ZoneInfo
 from blackstart.core.errors import BlackstartError, TargetError
 from blackstart.core.options import Options
 from blackstart.core.trace import OPENING, Operation
-from blackstart.guard import Ledger
+from blackstart.guard import LEDGER, Ledger
 from blackstart.sandbox import Layout, Zygote
 from blackstart.sandbox.groups import Noted
 from blackstart.sandbox.layout import LIMIT_BYTES
 from blackstart.sandbox.machine import LANDLOCK
+from blackstart.store import DIRECTORY
 from blackstart.targets import Command, Service, parse_ready
 from blackstart.targets.readiness import FORMS
 
@@ -30,7 +31,6 @@ SMALL_FILES, SMALL_BYTES = 500, 16 << 20
 LARGE_FILES, LARGE_BYTES = 5000, 64 << 20
 # What a file is taken for at least: very many empty ones are too much, too.
 _ENTRY_BYTES = 512
-STORE_NAME, LEDGER_NAME = ".blackstart", "ledger"
 PINNED = {"PYTHONHASHSEED": "0", "TZ": "UTC", "LC_ALL": "C.UTF-8"}
 # Not part of anybody's state, wherever the sandbox shows the host's. Not /opt: who writes there keeps its state there.
 INSTALLED = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/boot", "/nix", "/snap")
@@ -185,7 +185,7 @@ def layout(
         copies=tuple(dict.fromkeys(copies)),
         made=made,
         overlays=_named_places(target),
-        omit=(os.path.join(target.cwd, STORE_NAME),),
+        omit=(os.path.join(target.cwd, DIRECTORY),),
         opened=opened,
     )
 
@@ -222,13 +222,13 @@ def noted(layout: Layout) -> Noted:
 
 
 def _has_ledger(layout: Layout) -> bool:
-    return os.path.isdir(os.path.join(layout.cwd, STORE_NAME))
+    return os.path.isdir(os.path.join(layout.cwd, DIRECTORY))
 
 
 @cache
 def ledger(directory: str, writer: int) -> Ledger:
     """The ledger of that directory's runs; one for each writing process, which numbers its lines."""
-    return Ledger(os.path.join(directory, STORE_NAME, LEDGER_NAME))
+    return Ledger(os.path.join(directory, DIRECTORY, LEDGER))
 
 
 def _named_places(target: Command) -> list[str]:

@@ -26,8 +26,6 @@ from blackstart.store import DIRECTORY, Store, keep_aside
 UNDECIDED, UNDECIDED_BISECT, ABORT_BISECT = 3, 125, 128
 # Where the report goes, by form.
 Files = Mapping[str, str]
-# Beside the results; a campaign writes it, `undo` reads it.
-LEDGER = "ledger"
 
 
 def run(options: Options, files: Files) -> int:
@@ -201,10 +199,10 @@ def undo(directory: str) -> int:
 
     out = terminal.console()
     left = 0
-    done = guard.undo(os.path.join(directory, DIRECTORY, LEDGER))
+    done = guard.undo(os.path.join(directory, DIRECTORY, guard.LEDGER))
     for change in done:
         out.print(terminal.line(f"{change.what}: {change.outcome}"), soft_wrap=True)
-        left += change.outcome.startswith("left")
+        left += change.is_left
     if not done:
         out.print(terminal.line("Nothing was left to undo."))
     return UNDECIDED if left else 0

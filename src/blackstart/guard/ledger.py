@@ -25,6 +25,9 @@ DIRECTORY, PROCESS, GROUP = "directory", "process", "group"
 # A group can be removed once its last process is gone, which may take the kernel a moment.
 _GROUP_S, _GROUP_LOOK_S = 5.0, 0.05
 MARK = ".blackstart-work-area"
+# Its file, beside the results.
+LEDGER = "ledger"
+_LEFT = "left: "
 
 
 class Undone(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +36,11 @@ class Undone(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     what: str
     outcome: str
+
+    @property
+    def is_left(self) -> bool:
+        """Whether it could not be undone, and is still written down."""
+        return self.outcome.startswith(_LEFT)
 
 
 class _Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -168,7 +176,7 @@ def undo(path: str | os.PathLike[str]) -> list[Undone]:
             outcome = _remove_directory(line.path)
             what = line.path
         done.append(Undone(kind=line.kind, what=what, outcome=outcome))
-        if not outcome.startswith("left"):
+        if not done[-1].is_left:
             ledger.close(line.number)
     return done
 
@@ -181,7 +189,7 @@ def _end_process(line: _Line) -> str:
     except ProcessLookupError:
         return "was gone"
     except PermissionError:
-        return "left: it belongs to another user"
+        return f"{_LEFT}it belongs to another user"
     return "ended"
 
 
@@ -195,7 +203,7 @@ def _remove_group(path: str) -> str:
             return "was gone"
         except OSError as error:
             if error.errno != errno.EBUSY or SYSTEM.monotonic() > end_s:
-                return f"left: {error.strerror}"
+                return f"{_LEFT}{error.strerror}"
             SYSTEM.sleep(_GROUP_LOOK_S)
         else:
             return "removed"
@@ -207,17 +215,17 @@ def _remove_directory(path: str) -> str:
     except FileNotFoundError:
         return "was gone"
     if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.geteuid():
-        return "left: it is not the directory that was made"
+        return f"{_LEFT}it is not the directory that was made"
     mark = os.path.join(path, MARK)
     if not os.path.lexists(mark):
         try:
             os.rmdir(path)  # made, but killed before the mark was
         except OSError as error:
-            return "left: it carries no mark of ours" if error.errno == errno.ENOTEMPTY else f"left: {error}"
+            return _LEFT + ("it carries no mark of ours" if error.errno == errno.ENOTEMPTY else str(error))
         return "removed"
     _open_all(path)
     shutil.rmtree(path, ignore_errors=True)
-    return "left: it could not be removed" if os.path.lexists(path) else "removed"
+    return f"{_LEFT}it could not be removed" if os.path.lexists(path) else "removed"
 
 
 def _open_all(path: str) -> None:

@@ -28,6 +28,8 @@ from blackstart.targets.command import GateOrder, OnOperation, always
 from blackstart.trials.company import Company
 from blackstart.trials.outside import Outside
 
+# How long a check may take, whatever the target does.
+CHECK_PATIENCE = Patience(deadline_s=30.0, hard_s=60.0)
 # With what a target turns to a peer, and what is said of one that cannot be broken.
 _TURNING = frozenset("connect sendto sendmsg sendmmsg".split())
 
@@ -226,8 +228,7 @@ class Bench:
         """The answer of `--check`, asked on a copy of the image: its exit status and what it printed."""
         assert self.check is not None
         with self.image_from(image) as copy, self.zygote.sandbox(copy) as sandbox:
-            patience = Patience(deadline_s=30.0, hard_s=60.0)
-            answer = conduct(sandbox, self.check, patience=patience, left_s=self.left_s)
+            answer = conduct(sandbox, self.check, patience=CHECK_PATIENCE, left_s=self.left_s)
         return self.reading(answer, when)
 
     @staticmethod

@@ -17,10 +17,9 @@ from blackstart.faults.power import PowerCut
 from blackstart.power import Builder, Recording, State
 from blackstart.sandbox import Sandbox
 from blackstart.targets import Command, Conducted, Patience, conduct
-from blackstart.trials.bench import Bench
+from blackstart.trials.bench import CHECK_PATIENCE, Bench
 from blackstart.trials.plan import Plan
 
-CHECK_PATIENCE = Patience(deadline_s=30.0, hard_s=60.0)
 _ELSEWHERE = ("/tmp", "/var/tmp", "/run", "/dev/shm")
 Mark = tuple[int, int, int, int, int]
 
