@@ -58,40 +58,45 @@ class Peers(Protocol):
 
 @dataclass
 class Scene:
-    """One trial's image and the next start's settings.
-
-    image: the trial's own image; start: the image it was made from (the good state); real: masked path -> real path;
-    seed: of every draw in this trial; tampers, drop_capabilities and wall (the clock that the target reads, None for
-    the machine's) take effect at the next start, and so do signals: by the index of the tamper that they go with, and
-    those on a service's way out; when_ready: what breaks something once a service is ready, true when it did, and how
-    long in seconds that stays at least;
-    recording: of the clean run from `start`, for power cuts; joint: gives what joins the network of the companions with
-    the target's, None where they share one; group: whose counts are asked after each start; uptime_s: how
-    much longer the machine seems to have been up; processes: gives those of
-    the target that live now, as we see them; peers: gives the proxies, None where there are no companions;
-    new_socket: of a family, in the target's network; noted: told of a control group before it is made.
-    """
+    """One trial's image and the settings of the next start: what a fault may change, and must put back."""
 
     zygote: Zygote
+    # The trial's own image, and the one that it was made from: the good state.
     image: str
     start: str
+    # The real path of a masked one.
     real: Callable[[str], str]
+    # Of every draw in this trial.
     seed: int = 0
+
+    # These take effect at the next start. signals: to be sent, by the index of the tamper that they go with.
     tampers: list[Tamper] = field(default_factory=list)
     drop_capabilities: list[str] = field(default_factory=list)
     signals: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    # The clock that the target reads; None: the machine's. How much longer the machine seems to have been up.
+    wall: WallClock | None = None
+    uptime_s: int = 0
+
+    # Of a service: what is sent on its way out; what breaks something once it is ready, true when it did; for how long
+    # that stays, at least.
     signals_at_stop: list[int] = field(default_factory=list)
     when_ready: list[Callable[[], bool]] = field(default_factory=list)
     hold_s: float = 0.0
+
+    # Of the clean run from `start`, for power cuts.
     recording: Recording | None = None
-    wall: WallClock | None = None
-    joint: Callable[[], Joint | None] = lambda: None
+    # A control group, whose counts are asked after each start.
     group: Group | None = None
-    uptime_s: int = 0
-    processes: Callable[[], list[int]] = list
-    peers: Callable[[], Peers | None] = lambda: None
-    new_socket: Callable[[int], socket.socket] | None = None
+    # Told of a control group before it is made.
     noted: Noted = nullcontext
+    # The processes of the target that live now, by the ids that we see.
+    processes: Callable[[], list[int]] = list
+    # The proxies before the target's peers; None where there are no companions.
+    peers: Callable[[], Peers | None] = lambda: None
+    # What joins the companions' network with the target's; None where they share one.
+    joint: Callable[[], Joint | None] = lambda: None
+    # A socket of this family in the target's network.
+    new_socket: Callable[[int], socket.socket] | None = None
 
     @contextmanager
     def armed(self, *orders: Tamper) -> Iterator[None]:

@@ -36,30 +36,34 @@ _TURNING = frozenset("connect sendto sendmsg sendmmsg".split())
 
 @dataclass
 class Bench:
-    """zygote: owner of the images; command, check: what is started; service: how that is reached and used, None of a
-    job; companions: what it needs, started first in each sandbox or reached outside; masker: real path -> masked path;
-    calibration: the yardstick (empty while it is being made); pid_step: how far pids are advanced before a restart;
-    lanes: by start state, what serves many crash states in turn; confirmed: failures seen in a sandbox of their own;
-    peers: masked paths of the sockets that were seen to lead to companions; questions: how many it asked the resolver;
-    keep: told of each image as a start left it (phase, name), before anybody else starts on it; left_s: how much time
-    is left for what is started here, raises if none is; noted: told of each control group before it is made.
-    """
+    """What is started, and all that is known of it; one for each process that does trials."""
 
+    # The owner of the images.
     zygote: Zygote
+    # The target, what asks for its state (None: nobody does), and how it is used (None: it is a job).
     command: Command
     check: Command | None
+    # Real path -> masked path.
     masker: Masker
     prober: Prober
     service: Service | None = None
+    # What it needs: started first in each sandbox, or reached outside.
     companions: tuple[Command | Outside, ...] = ()
+    # The yardstick; empty while it is being made.
     calibration: Calibration = field(default_factory=Calibration)
+    # How far process ids are advanced before a restart.
     pid_step: int = 300
+    # By start state, what serves many crash states in turn; and the failures that were seen in a sandbox of their own.
     lanes: dict[str, object] = field(default_factory=dict)
     confirmed: set[tuple[str, ...]] = field(default_factory=set)
+    # Sockets that were seen to lead to companions: masked path -> network; how many questions the resolver was asked.
     peers: dict[str, str] = field(default_factory=dict)
     questions: int = 0
+    # Told of each image as a start left it (phase, name), before anybody else starts on it.
     keep: Callable[[str, str], None] | None = None
+    # How much time is left for what is started here; raises if none is.
     left_s: Callable[[], float] = always
+    # Told of each control group before it is made.
     noted: Noted = nullcontext
     _serial: count[int] = field(default_factory=count)
 
