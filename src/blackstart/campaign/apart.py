@@ -1,8 +1,7 @@
 """Whether the companions may live in a network of their own: tried once, with nothing broken, before what is between.
 
 What a target and its companion share besides the loopback's ports (abstract unix sockets, interfaces; over a link also
-IPv6) is no longer shared there. A program that needs it would fail for that reason, and not
-for what is broken.
+IPv6) is no longer shared there. A program that needs it would fail for that reason, and not for what is broken.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ _WHAT = {
 
 
 def controls(calibration: Calibration, kinds: Collection[str]) -> Iterator[Plan]:
-    """The null trials with the companions apart, one for each of these kinds; none where there is nothing to be put."""
+    """The null trials with the companions apart: one for each of these kinds that has something to break here."""
     clean = calibration.chain[0]
     ports = link.companion_ports(clean)
     point = peer.first_connect(clean, calibration)

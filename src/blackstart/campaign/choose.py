@@ -47,7 +47,7 @@ def _leaves_all(calibration: Calibration) -> bool:
 
 
 def later_only(calibration: Calibration, starts: Sequence[str]) -> dict[str, str]:
-    """What only a later clean run changes than those that trials begin with, and so no trial breaks: what -> why."""
+    """What no trial breaks, since only clean runs later than those that trials begin with change it: what -> why."""
     broken = {_sort(one) for clean in calibration.chain if clean.start in starts for one in clean.trace}
     later = [one for clean in calibration.chain if clean.start not in starts for one in clean.trace if one.changes]
     later = [one for one in later if calibration.roles.get(one.masked, "") in JUDGED_ROLES and _sort(one) not in broken]

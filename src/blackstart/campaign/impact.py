@@ -76,8 +76,8 @@ def sample(history: History) -> Sample | None:
 
 
 def wants_measure(known: Sequence[Sample], asked: int) -> bool:
-    """Whether one more trial of a kind, of which so many were, should use the service after healing: the workload
-    mostly ends before that.
+    """Whether a trial of this kind is done once more to use the service after healing: mostly the workload ends before
+    that. known: what trials of the kind told; asked: how many were done once more already.
     """
     return asked < MEASURED and bool(known) and not known[-1].served[2].asked
 

@@ -1,7 +1,7 @@
 """What is particular to power cuts: the answers of `--check` on the disk as it was left, and what is called a defect.
 
-A failure that no file system in common use allows is a note; undoing nothing but the
-last acknowledged step, all of whose bytes were there, is a policy: the name was not synced, and may be meant so.
+A failure that no file system in common use allows is a note. Where nothing is undone but the last acknowledged step,
+and all of its bytes were there, it is a policy: the name was not synced, which may be meant so.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Only state and output files, only after a restart, only against what clean runs did. First level that applies: the
 answer of `--check`; the logical content; that it reads as all its clean versions did; where none of these tells, the
-answer of the restart itself, if each clean run gives another one. Where no restart worked there was
-no recovery: then only files whose reset made the target start again are judged, or all if no reset did.
+answer of the restart itself, if each clean run gives another one. Where no restart worked there was no recovery: then
+only files whose reset made the target start again are judged, or all if no reset did.
 """
 
 from __future__ import annotations

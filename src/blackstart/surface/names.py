@@ -2,9 +2,9 @@
 
 A rule is learned from a name that one run had and the other had not, or from one that tells the moment of its own run,
 in both runs alike; it holds in that directory alone. Files whose names differ in the moment alone are of one kind, an
-older one too: they come and go, and which of them is meant cannot be told. Rules
-are ordered from the top of the tree down, so each sees its directory already masked. They never match a `*`, which
-makes masking idempotent; a name that itself contains a `*` therefore gets no rule.
+older one too: they come and go, and which of them is meant cannot be told. Rules are ordered from the top of the tree
+down, so each sees its directory already masked. They never match a `*`, which makes masking idempotent; a name that
+itself contains a `*` therefore gets no rule.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ def datagram_ports(pid: int, *, high: bool = False) -> set[str]:
 
 
 class Steady:
-    """Whether one of some things has been there for so long, asked again and again; `for_s` in seconds."""
+    """Tells whether any of the things that it is shown was among them each time for the last `for_s` seconds."""
 
     def __init__(self, for_s: float) -> None:
         self._for_s = for_s
