@@ -6,16 +6,22 @@ tell. The catalogue is TOML, read without ever running anything, so that anybody
 
 from __future__ import annotations
 
+import errno
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from importlib import resources
 
 import msgspec
 
+from blackstart.core.calibration import ROLES
 from blackstart.core.documents import from_toml
 from blackstart.core.errors import BlackstartError
+from blackstart.core.options import KINDS
+from blackstart.core.verbs import near
 
 SCHEMA = "blackstart-catalogue/1"
+PHASES = ("run", "restart")
+THINGS = (*ROLES, "database", "process", "service", "peer")
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
 
@@ -129,3 +135,19 @@ def _check(scenario: Scenario, where: str) -> None:
         raise BlackstartError(f"{scenario.id}: tier {scenario.tier}", where=where, next_step="1, 2 or 3")
     if scenario.needs not in ("", "database"):
         raise BlackstartError(f"{scenario.id}: needs {scenario.needs!r}", where=where, next_step="database, or nothing")
+    _known(scenario, "role or thing", scenario.applies_to, THINGS, where)
+    for one in scenario.evidence:
+        _known(scenario, "kind", (one.kind,), KINDS, where)
+        _known(scenario, "role", one.role, ROLES, where)
+        _known(scenario, "phase", (one.phase,) if one.phase else (), PHASES, where)
+        # Other variants are words of each kind's own, and stay open.
+        named = tuple(what for what in one.what if what.startswith("E") and what.isupper())
+        _known(scenario, "errno", named if one.kind == "errno" else (), errno.errorcode.values(), where)
+
+
+def _known(scenario: Scenario, noun: str, words: Iterable[str], known: Collection[str], where: str) -> None:
+    """A misspelt name would agree with no trial, and the scenario would be `not tried` without a word."""
+    for word in words:
+        if word not in known:
+            step = near(word, known).removeprefix("; ") or f"there are {', '.join(known)}"
+            raise BlackstartError(f"{scenario.id}: there is no {noun} {word!r}", where=where, next_step=step)

@@ -97,12 +97,24 @@ def test_users_add_files_and_replace_what_is_built_in(tmp_path: Path) -> None:
         (ONE.replace("oracles", "oracle"), "unknown field `oracle`|missing required field `oracles`"),
         (ONE.replace("kind =", "knd ="), r"scenario\[0\].evidence\[0\]|unknown field `knd`|required field `kind`"),
         (ONE + 'needs = "luck"\n', "needs 'luck'"),
+        (ONE.replace('"errno"', '"erno"'), "own.one: there is no kind 'erno'"),
+        (ONE.replace('applies_to = ["state"]', 'applies_to = ["stat"]'), "there is no role or thing 'stat'"),
+        (ONE.replace('role = ["state"]', 'role = ["sate"]'), "there is no role 'sate'"),
+        (ONE.replace('phase = "run"', 'phase = "rnu"'), "there is no phase 'rnu'"),
+        (ONE.replace('"EIO"', '"EOI"'), "there is no errno 'EOI'"),
     ],
 )
 def test_a_mistake_is_told_with_its_key(text: str, what: str) -> None:
     with pytest.raises(BlackstartError) as error:
         parse(text, "own.toml")
     assert re.search(what, error.value.what) and error.value.where == "own.toml" and error.value.next_step
+
+
+def test_a_misspelt_name_is_told_with_the_nearest() -> None:
+    with pytest.raises(BlackstartError) as error:
+        parse(ONE.replace('"EIO"', '"ENOSPCE"'), "own.toml")
+    assert error.value.next_step == "did you mean 'ENOSPC'?"
+    parse(ONE.replace('"EIO"', '"ENOSPC"'), "own.toml")
 
 
 def test_files_that_cannot_be_read_are_told(tmp_path: Path) -> None:
