@@ -32,8 +32,9 @@ def disk(
     """Write the disk of a finding below the new directory `place`; what it is, in lines."""
     plan = plan_of(finding)
     if plan.kind != "power":
+        name = str(finding.get("id", ""))
         raise BlackstartError(
-            "only a finding of a power cut has a disk", where=str(finding.get("id", "")), next_step="blackstart replay"
+            "only a finding of a power cut has a disk", where=name, next_step=f"blackstart replay {name}"
         )
     if os.path.lexists(place) and (not os.path.isdir(place) or os.listdir(place)):
         raise BlackstartError("the directory is not empty", where=place, next_step="name one that does not exist")

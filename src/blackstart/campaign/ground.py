@@ -68,7 +68,9 @@ def command(options: Options, host: Mapping[str, str]) -> Command:
             where=options.cwd,
             next_step="check its spelling, or give its path",
         )
-    if os.path.isdir(place) or not os.access(place, os.X_OK):
+    if os.path.isdir(place):
+        raise TargetError(f"{program!r} is a directory", where=place, next_step="name a program in it")
+    if not os.access(place, os.X_OK):
         raise TargetError(
             f"{program!r} cannot be executed",
             where=place,

@@ -7,6 +7,7 @@ message says what it lacks.
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from collections.abc import Callable
@@ -156,6 +157,13 @@ def _failed(how: str, where: str, trace: tuple[Operation, ...], meant: str = "")
             f"the clean run failed ({how}) and it asks a terminal: /dev/tty, of which there is none in the sandbox",
             where=where,
             next_step="start it so that it asks nothing, or takes its answers from standard input: --stdin FILE",
+        )
+    # A shell runs it nevertheless, so it works when it is tried by hand.
+    if where.startswith(f"cannot be executed: {os.strerror(errno.ENOEXEC)}"):
+        return Undecided(
+            f"the program cannot be started ({how})",
+            where=where,
+            next_step="a script needs a first line such as #!/bin/sh, or its interpreter before it: sh SCRIPT",
         )
     if "cross-device" in where.lower():
         return Undecided(

@@ -140,7 +140,7 @@ def run(
     """`run`, `plan` and `power`: one list of options, so that a line tried with one can be done with another."""
     given = {name: value for name, value in locals().items() if name != "context"}
     if context.info_name == "power":
-        given["only"] = ["power"]
+        given["only"], named = ["power"], only
         if command and command[0] == "image" and "--" not in sys.argv:
             finish(lambda: _image(command[1:], cwd))
             return
@@ -148,6 +148,8 @@ def run(
     def job() -> int:
         from blackstart.cli import session, settings
 
+        if context.info_name == "power":
+            settings.must_be_power(named or [])
         given["env"] = settings.pairs(given["env"] or [])
         said, place = settings.Settings(**given), settings.here()
         options, files = settings.options_from(said, place), settings.files_from(said, place)

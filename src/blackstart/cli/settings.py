@@ -21,6 +21,14 @@ from blackstart.core.units import parse_duration
 from blackstart.report import views
 
 BUDGET = "2m"
+# What msgspec calls the type of a key, as an example of how to write it.
+_FORMS = {
+    "array": 'a list of texts, such as ["./my-program", "--its", "argument"]',
+    "array | str": 'a text, or a list of them, such as ["kill", "errno"]',
+    "str": "a text, in quotes",
+    "int": "a whole number, such as 4",
+    "object": 'names and texts, such as { LANG = "C" }',
+}
 
 
 class Settings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, rename={"companions": "with"}):
@@ -81,6 +89,14 @@ def options_from(given: Settings, directory: str) -> Options:
     )
     _check(options)
     return options if options.seed >= 0 else msgspec.structs.replace(options, seed=Seed.fresh().number)
+
+
+def must_be_power(only: list[str]) -> None:
+    """`power` cuts the power and does nothing else: another kind would be left out without a word."""
+    for word in _listed(only, None):
+        if word != "power":
+            step = f"blackstart run --only {word}"
+            raise BlackstartError(f"`blackstart power` tries no kind {word!r}", next_step=step)
 
 
 def files_from(given: Settings, directory: str) -> dict[str, str]:
@@ -156,8 +172,13 @@ def _bad_key(text: str, path: str, table: str) -> BlackstartError:
     place = re.search(r" - at `\$\.?(.*)`$", text)
     key = f"{table}.{place[1] if place else ''}".strip(".")
     what = text[: place.start()] if place else text
+    wanted = re.search(r"xpected `(.+?)`", what)
+    is_one = wanted and place and place[1]  # else the whole file is meant
+    form = _FORMS.get(" | ".join(sorted(set(wanted[1].split(" | ")) - {"null"})), "") if wanted and is_one else ""
     return BlackstartError(
-        f"key `{key}`: {what[:1].lower()}{what[1:]}", where=path, next_step="see `blackstart run --help` for its form"
+        f"key `{key}`: {what[:1].lower()}{what[1:]}".replace(" | null`", "`"),
+        where=path,
+        next_step=f"write {form}" if form else "see `blackstart run --help` for its form",
     )
 
 

@@ -159,9 +159,8 @@ async def _populate(proxies: Proxies, config: str) -> None:
         failed = len(error.made) + 1
         raise BlackstartError(f"proxy {failed} of {config}: {error.what}", where=config) from error
     except BlackstartError as error:
-        raise BlackstartError(
-            error.what, where=config, next_step='write it like [{"name": "db", "upstream": "127.0.0.1:5432"}]'
-        ) from error
+        step = error.next_step or 'write it like [{"name": "db", "upstream": "127.0.0.1:5432"}]'
+        raise BlackstartError(error.what, where=config, next_step=step) from error
     for proxy in proxies:
         for toxic in proxy.toxics:
             if wrong := out_of_range(toxic.fault, toxic.toxicity, proxy.listen):

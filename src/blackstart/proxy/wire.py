@@ -45,8 +45,8 @@ _GO = {int: "int64", float: "float64", str: "string", bool: "bool"}
 class ApiError(BlackstartError):
     """A request that cannot be done. status: of the answer."""
 
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
+    def __init__(self, status: int, message: str, next_step: str = "") -> None:
+        super().__init__(message, next_step=next_step)
         self.status = status
 
 
@@ -212,7 +212,10 @@ def new_toxic(value: Any, taken: Iterable[str] = ()) -> Toxic:
         raise ApiError(400, "stream was invalid, can be either upstream or downstream")
     kind = known().get(body.type or "")
     if kind is None:
-        raise ApiError(400, "invalid toxic type")
+        # The sentence is Toxiproxy's, which its clients know; who writes Python or a config file is told more.
+        named = body.type or ""
+        step = f"no type {named!r}{near(named, known()) or '; there are ' + ', '.join(sorted(known()))}"
+        raise ApiError(400, "invalid toxic type", step)
     name = body.name or f"{body.type}_{stream}"
     if len(name) > NAME_CHARACTERS_MAX:
         raise ApiError(400, f"a name has at most {NAME_CHARACTERS_MAX} characters")

@@ -19,6 +19,7 @@ import msgspec
 
 from blackstart.core.clock import SYSTEM, Clock
 from blackstart.core.errors import BlackstartError
+from blackstart.core.verbs import near
 from blackstart.store.database import FILE, create_folder, open_database, translated
 
 DIRECTORY = ".blackstart"
@@ -296,8 +297,10 @@ class Store:
                 f"several findings begin with {id_or_prefix!r}", where=self.folder, next_step=f"say which: {several}"
             )
         if not rows:
-            known = self._rows("SELECT DISTINCT id FROM findings ORDER BY run DESC LIMIT 5")
-            step = "known here: " + ", ".join(row[0] for row in known) if known else "no run here has found anything"
+            known = [row[0] for row in self._rows("SELECT DISTINCT id FROM findings ORDER BY run DESC")]
+            step = near(id_or_prefix, known).removeprefix("; ")
+            if not step:
+                step = f"known here: {', '.join(known[:5])}" if known else "no run here has found anything"
             raise BlackstartError(f"no finding {id_or_prefix!r} is kept here", where=self.folder, next_step=step)
         return StoredFinding(id=rows[0][0], run=rows[0][1], data=rows[0][2])
 

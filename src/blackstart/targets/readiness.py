@@ -17,6 +17,7 @@ import msgspec
 
 from blackstart.core.errors import BlackstartError
 from blackstart.core.units import UnitError, parse_duration
+from blackstart.core.verbs import near
 from blackstart.gate import notify
 from blackstart.sandbox import Sandbox
 
@@ -42,7 +43,8 @@ def parse_ready(text: str, cwd: str) -> Ready:
     kind, _, rest = text.partition(":")
     reader = _READERS.get(kind)
     if reader is None or not rest:
-        raise BlackstartError(f"--ready {text!r} cannot be read", next_step=f"write {FORMS}")
+        step = f"write tcp:{text}, or one of the others: {FORMS}" if text.isdecimal() else f"write {FORMS}"
+        raise BlackstartError(f"--ready {text!r} cannot be read{near(kind, _READERS)}", next_step=step)
     try:
         return reader(rest, cwd)
     except (ValueError, re.error, UnitError) as error:

@@ -48,6 +48,7 @@ def test_the_config_file_makes_proxies_with_toxics(serving: Callable[..., Api], 
         ('[{"name": "a"}]', "missing required field: upstream at proxy 1"),
         ('[{"name": "a", "upstream": "x:1", "listen": "nowhere"}]', "missing port in address"),
         ('[{"name": "a", "upstream": "x:1", "toxics": [{"type": "no"}]}]', "invalid toxic type"),
+        ('[{"name": "a", "upstream": "x:1", "toxics": [{"type": "latncy"}]}]', "did you mean 'latency'?"),
         ('[{"name": "a", "upstream": "x:1", "toxics": [{"type": "noop", "rule": "@"}]}]', "needs the number of a hit"),
         (
             '[{"name": "a", "listen": "127.0.0.1:0", "upstream": "x:1", "toxics": [{"type": "noop", "toxicity": 50}]}]',

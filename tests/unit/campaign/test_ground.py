@@ -70,8 +70,9 @@ def test_a_program_that_may_not_be_executed(tmp_path: Path) -> None:
 
 def test_a_directory_is_no_program(tmp_path: Path) -> None:
     (tmp_path / "dir").mkdir()
-    with pytest.raises(TargetError, match="cannot be executed"):
+    with pytest.raises(TargetError, match="is a directory") as caught:
         ground.command(options(tmp_path, "./dir"), HOST)
+    assert "chmod" not in caught.value.next_step
 
 
 def test_no_command_at_all(tmp_path: Path) -> None:

@@ -127,3 +127,11 @@ def test_what_refuses_a_second_run_twice_does_refuse_it_and_is_quoted() -> None:
 def test_where_time_is_short_a_second_run_is_not_tried_once_more() -> None:
     observer = Scripted(75, elapsed_s=50.0)
     assert observer.starts() == 1 and observer.asked == [("S1", 0)]
+
+
+def test_a_script_without_a_first_line_is_told_what_it_lacks() -> None:
+    """Its shell starts it by hand all the same, so "make it succeed by itself" would be no help."""
+    error = refused(run(b"cannot be executed: Exec format error\n", how=EXITED, code=127))
+    assert "#!/bin/sh" in error.next_step
+    error = refused(run(b"make: ./tool: cannot be executed: Exec format error\n", how=EXITED, code=2))
+    assert "#!/bin/sh" not in error.next_step, "its own program, not it"

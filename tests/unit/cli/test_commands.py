@@ -239,3 +239,11 @@ def test_undo_with_nothing_to_do_says_so(tmp_path: Path) -> None:
     ended = blackstart(tmp_path, "undo")
     assert (ended.returncode, ended.stdout) == (0, b"Nothing was left to undo.\n")
     assert not (tmp_path / DIRECTORY).exists()
+
+
+def test_power_refuses_the_kinds_that_it_would_leave_out(tmp_path: Path) -> None:
+    ended = blackstart(tmp_path, "power", "--only", "kill,power", "--", "x", fake="options")
+    assert ended.returncode == 2 and b"`blackstart power` tries no kind 'kill'" in ended.stderr
+    assert b"blackstart run --only kill" in ended.stderr
+    ended = blackstart(tmp_path, "power", "--only", "power", "--", "x", fake="options")
+    assert b'"only":["power"]' in ended.stdout, ended.stderr

@@ -55,14 +55,17 @@ def test_a_directory_is_meant_from_where_the_command_is_given(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("file", "text", "what", "step"),
     [
-        ("blackstart.toml", "jobs = 'many'", "key `jobs`: expected `int | null`, got `str`", "--help"),
-        ("blackstart.toml", "state = [1]", r"key `state\[0\]`: expected `str`, got `int`", "--help"),
-        ("blackstart.toml", "env = { A = 1 }", r"key `env\[\.\.\.\]`: expected `str`, got `int`", "--help"),
+        ("blackstart.toml", "jobs = 'many'", "key `jobs`: expected `int`, got `str`", "write a whole number"),
+        ("blackstart.toml", "command = 'a b'", "key `command`: expected `array`", 'write a list of texts, such as ["'),
+        ("blackstart.toml", "only = 3", "key `only`: expected `str | array`, got `int`", "write a text, or a list of"),
+        ("blackstart.toml", "env = 'A=1'", "key `env`: expected `object`", "such as { LANG ="),
+        ("blackstart.toml", "state = [1]", r"key `state\[0\]`: expected `str`, got `int`", "in quotes"),
+        ("blackstart.toml", "env = { A = 1 }", r"key `env\[\.\.\.\]`: expected `str`, got `int`", "in quotes"),
         ("blackstart.toml", "bugdet = '2m'", "no key `bugdet`", "did you mean `budget`"),
         ("blackstart.toml", "zzz = 1", "no key `zzz`", "known keys: command, state"),
         ("blackstart.toml", "a = = 1", "this is not TOML: Invalid value", "correct that line"),
         ("pyproject.toml", "[tool]\nblackstart = 3", "key `tool.blackstart`: expected `object`", "--help"),
-        ("pyproject.toml", "[tool.blackstart]\nseed = 1.5", "key `tool.blackstart.seed`", "--help"),
+        ("pyproject.toml", "[tool.blackstart]\nseed = 1.5", "key `tool.blackstart.seed`", "a whole number"),
         ("pyproject.toml", "[tool.blackstart]\nsed = 1", "no key `tool.blackstart.sed`", "`seed`"),
     ],
 )

@@ -72,6 +72,9 @@ def test_a_finding_is_found_by_id_and_by_its_only_prefix_newest_run_first(tmp_pa
         with pytest.raises(BlackstartError, match="no finding 'x%'") as error:
             store.finding("x%")
         assert "known here: " in error.value.next_step
+        with pytest.raises(BlackstartError) as error:
+            store.finding("abcx")
+        assert error.value.next_step in ("did you mean 'abcd'?", "did you mean 'abce'?")
         with pytest.raises(BlackstartError):
             store.finding("")
 

@@ -34,3 +34,10 @@ def test_what_cannot_be_meant_is_refused_with_the_forms(text: str) -> None:
         parse_ready(text, "/srv")
     assert "tcp:PORT" in caught.value.next_step and repr(text) in caught.value.what
     assert str(caught.value).count("next:") == 1
+
+
+@pytest.mark.parametrize(("text", "said"), [("8080", "write tcp:8080, or"), ("tpc:80", "did you mean 'tcp'?")])
+def test_a_slip_is_answered_with_what_was_meant(text: str, said: str) -> None:
+    with pytest.raises(BlackstartError) as caught:
+        parse_ready(text, "/srv")
+    assert said in str(caught.value)
