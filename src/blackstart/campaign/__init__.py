@@ -12,6 +12,7 @@ import msgspec
 
 from blackstart import __version__
 from blackstart.campaign import ground, summary
+from blackstart.campaign.baseline import marked
 from blackstart.campaign.campaign import Campaign
 from blackstart.campaign.disk import disk
 from blackstart.campaign.execute import Task
@@ -25,6 +26,7 @@ from blackstart.campaign.worker import Outcome
 from blackstart.core.options import Options
 from blackstart.core.verdict import worst
 from blackstart.faults import Candidate
+from blackstart.findings.baseline import Known
 from blackstart.guard import doors, opened_paths, parse_allowed
 from blackstart.report import json
 from blackstart.report.change import change_between
@@ -67,6 +69,7 @@ def _do(options: Options, progress: Progress, host: Mapping[str, str], *, is_pla
         progress.opened(report(seen))
         if kept is None:
             return report(seen, mode="plan", planned=ordered)
+        kept.accepted = campaign.known
         kept.begin()
         _work(campaign, seen, isolation, ordered)
         return kept.finish(report(seen, run=str(kept.run)))
@@ -94,6 +97,7 @@ class _Kept:
         self._options = options
         self._progress = progress
         self.run = 0
+        self.accepted: dict[str, Known] = {}
 
     def begin(self) -> None:
         """The clean runs worked; the run has a number from now on."""
@@ -116,7 +120,10 @@ class _Kept:
         """Kept at once, so that our own end does not lose it."""
         finding = summary.finding_of(known, self._options)
         self._store.add_finding(self.run, json.encode_plain(finding))
-        self._progress.finding(one_line(finding))
+        if marked([finding], self.accepted, datetime.now(UTC).astimezone().date())[0].known:
+            self._progress.note(f"known gap: {one_line(finding)}")
+        else:
+            self._progress.finding(one_line(finding))
 
     def finish(self, report: Report) -> Report:
         """The whole report, now with what changed since the last run of the same command."""

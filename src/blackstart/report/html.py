@@ -173,13 +173,13 @@ def curves(impact: Impact) -> list[dict[str, Any]]:
     """Time to recover as steps, (left, width, height) in per cent: across the seconds, upwards the share well again."""
     drawn = []
     for known in impact.recoveries:
-        longest = known.watched_s or 1.0
+        longest = 1.05 * known.watched_s or 1.0  # a little longer, or nobody would see the last step
         ends = [*(at_s for at_s, _ in known.curve[1:]), longest]
         steps = [
             (round(100 * at_s / longest, 2), round(100 * (end_s - at_s) / longest, 2), round(100 - 100 * not_yet, 2))
             for (at_s, not_yet), end_s in zip(known.curve, ends, strict=False)
         ]
-        drawn.append({"known": known, "steps": steps, "longest": format_duration(round(longest, 2))})
+        drawn.append({"known": known, "steps": steps, "longest": format_duration(round(longest, 3))})
     return drawn
 
 

@@ -16,6 +16,8 @@ from blackstart.report.model import CoveredPoint, Finding, Report
 from blackstart.report.text import plain, shell_line
 
 # What XML 1.0 cannot hold at all; `plain` has made visible all but the line breaks that are put between lines here.
+# A fault during recovery that does what the crash before it does alone is told with that crash.
+_UNCONFIRMED = "no finding of its own: a failure here did not reproduce, or another fault does the same"
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -64,7 +66,7 @@ def _case(suite: ElementTree.Element, name: str, point: CoveredPoint, found: lis
         why = "the fault did not fire" if not point.unknown else "no trial could be judged"
         ElementTree.SubElement(case, "skipped", message=why)
     counts = f"{point.passed} passed, {point.failed} failed, {point.unknown} unknown, {point.not_fired} not fired"
-    unconfirmed = ["a failure here did not reproduce"] if point.failed and not found else []
+    unconfirmed = [_UNCONFIRMED] if point.failed and not found else []
     lines = [counts, *unconfirmed, *(_clean(f"{one.label}: {one.id} {one.known}".strip()) for one in others)]
     ElementTree.SubElement(case, "system-out").text = "\n".join(lines)
 

@@ -252,7 +252,7 @@ def _known(out: Console, report: Report) -> None:
     if known or (used and (used.expired or used.fixed)):
         _heading(out, "Known gaps")
     for finding in known:
-        _folded(out, Text("  - "), f"{finding.id}: {finding.known}")
+        _folded(out, Text("  - "), f"{finding.id}: {finding.consequence} by {finding.fault}: {finding.known}")
     if used:
         for name in used.expired:
             _folded(out, Text("  - "), f"{name}: its entry in the baseline has expired, so it counts again")

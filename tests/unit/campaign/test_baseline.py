@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from blackstart.campaign import _Kept
 from blackstart.campaign.baseline import entry_for, read
 from blackstart.campaign.summary import finding_of
 from blackstart.core.errors import BlackstartError
@@ -14,6 +15,8 @@ from blackstart.core.verdict import PASSED
 from blackstart.findings.baseline import added
 from blackstart.report.model import Report
 from blackstart.report.points import Place
+from blackstart.report.progress import SilentProgress
+from blackstart.store import Store
 
 from .build import campaign
 from .test_summary import LOST, report, shown
@@ -42,6 +45,36 @@ def test_a_known_defect_fails_no_run(tmp_path: Path) -> None:
     found = ran(tmp_path / "known.toml")
     assert found.exit_status == 0 and found.findings[0].known == "we know (Ann)"
     assert found.baseline is not None and found.baseline.known == (found.findings[0].id,)
+
+
+class Told(SilentProgress):
+    """What was told of findings, and of all else."""
+
+    def __init__(self) -> None:
+        self.findings: list[str] = []
+        self.notes: list[str] = []
+
+    def finding(self, line: str) -> None:
+        self.findings.append(line)
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def test_progress_tells_a_known_defect_as_a_known_gap(tmp_path: Path) -> None:
+    accepted(tmp_path / "known.toml")
+    made, _, _ = campaign()
+    shown(made, LOST)
+    [(cause, suspicion)] = made.tally.suspicions.items()
+    told = Told()
+    with Store(str(tmp_path)) as store:
+        kept = _Kept(store, made.options, told)
+        kept.begin()
+        kept.found(cause, suspicion)
+        kept.accepted = read(str(tmp_path / "known.toml"))
+        kept.found(cause, suspicion)
+    [line] = told.findings
+    assert told.notes == [f"known gap: {line}"]
 
 
 def test_one_whose_day_has_come_fails_it_again(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def test_a_failure_that_did_not_reproduce_and_a_known_gap_fail_no_case() -> None
     read = JUnitXml.fromroot(ElementTree.fromstring(junit.render(report)))
     assert read.failures == 0
     text = junit.render(report)
-    assert b"a failure here did not reproduce" in text and b"lost-4f3a91bc accepted" in text
+    assert b"a failure here did not reproduce, or another" in text and b"lost-4f3a91bc accepted" in text
 
 
 def test_names_of_cases_are_unique_even_where_what_differs_cannot_be_shown() -> None:

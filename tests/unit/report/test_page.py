@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from blackstart.report import html
-from blackstart.report.html import heat_map, lanes, tone
-from blackstart.report.model import CoveredPoint, Finding, Moment, Report
+from blackstart.report.html import curves, heat_map, lanes, tone
+from blackstart.report.model import CoveredPoint, Finding, Impact, Moment, Recovery, Report
 from tests.unit.report.samples import FOLDED, FULL, LOST, PLANNED, QUIET, UNDECIDED
 
 BREAKING_OUT = '"><script>alert(1)</script><img src=http://x/ onerror=alert(2)>{{ 7*7 }}</style>'
@@ -115,6 +115,15 @@ def test_the_fault_is_shaded_from_inject_to_heal() -> None:
     assert first["shades"] == [(25.0, 50.0)] and first["share"] == 1.0
     assert second["share"] == 0.12 and second["took"] == "no time" and not second["shades"]
     assert lanes(msgspec.structs.replace(LOST, timeline=())) == []
+
+
+def test_the_last_step_of_a_recovery_at_the_end_of_what_was_watched_can_be_seen() -> None:
+    recovery = Recovery(
+        since="healing", trials=2, recovered=2, median_s=0.5, watched_s=1.0, curve=((0.5, 0.5), (1.0, 0.0))
+    )
+    [drawn] = curves(Impact(kind="kill", trials=2, recoveries=(recovery,)))
+    left, width, height = drawn["steps"][-1]
+    assert height == 100 and width > 2 and left + width == pytest.approx(100)
 
 
 def test_a_known_gap_is_not_a_defect() -> None:

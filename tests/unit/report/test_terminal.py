@@ -31,6 +31,12 @@ def test_lines_are_at_most_80_columns_and_end_without_spaces() -> None:
         assert line == line.rstrip()
 
 
+def test_a_known_gap_says_what_it_is_and_why_it_is_accepted() -> None:
+    known = msgspec.structs.replace(LOST, known="rewritten in 2.0 (Ann)")
+    text = " ".join(terminal.rendered(msgspec.structs.replace(FULL, findings=(known,))).split())
+    assert f"- {LOST.id}: lost by {LOST.fault}: rewritten in 2.0 (Ann)" in text
+
+
 def test_hostile_text_is_shown_not_obeyed() -> None:
     text = terminal.rendered(FULL)
     assert "\x1b" not in text and "\u202e" not in text and "[bold]not bold[/bold]" in text and ":smile:" in text
