@@ -65,9 +65,22 @@ def _reason(report: pytest.TestReport) -> str:
         return _printable(str(report.wasxfail).removeprefix("reason: "))
     if report.passed:
         return ""
-    # Without a traceback (--tb=line, a fault in a fixture) what happened is the first line of all; longreprtext
-    # would begin with the worker of a distributed session.
-    return _printable(discovery.first_line(f"\n{report.longrepr}".rpartition("\nE ")[2]))
+    # longreprtext would begin with the worker of a distributed session.
+    return _printable(discovery.first_line(_last_error(str(report.longrepr))))
+
+
+def _last_error(text: str) -> str:
+    """What the last exception says, all its lines; without a traceback (--tb=line, a fault in a fixture) the text."""
+    error: list[str] = []
+    is_inside = False
+    for line in text.splitlines():
+        is_marked = line.startswith("E ")
+        if is_marked and not is_inside:
+            error.clear()
+        if is_marked:
+            error.append(line[2:].strip())
+        is_inside = is_marked
+    return "\n".join(error) or text
 
 
 def _printable(text: str) -> str:

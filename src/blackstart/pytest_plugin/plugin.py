@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from blackstart.pytest_plugin import discovery, keeping, seeds
+from blackstart.pytest_plugin import discovery, frames, keeping, seeds
 from blackstart.pytest_plugin.ending import FAILED
 from blackstart.pytest_plugin.fixtures import MODULES
 
@@ -41,8 +41,12 @@ def pytest_configure_node(node: Any) -> None:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Mistakes of the test are shown at its own line; the marker is judged, and the seed said."""
+    said = frames.shorten(call, item.config) if concerns(item) else ""
     report = yield
     if concerns(item):
+        if said and report.failed:
+            report.longrepr = said
         if call.when == "call":
             item.stash[FAILED] = not report.passed  # one that skips itself had no time for its faults either
         discovery.judge(item, call, report)

@@ -82,6 +82,16 @@ def test_a_later_session_replaces_what_its_tests_found_and_forgets_files_that_ar
         assert not [one for one in store.tests() if one.test.startswith("test_old.py")]
 
 
+def test_of_an_assertion_what_it_says_is_kept_and_not_what_pytest_adds_below(tmp_path: Path) -> None:
+    suite = SUITE.replace(
+        '    raise ValueError("the store is gone")', '    found = []\n    assert found == [1], "the save is not atomic"'
+    )
+    session(tmp_path, suite=suite)
+    with Store(str(tmp_path), create=False) as store:
+        found = {one.test: one.reason for one in store.tests()}
+    assert found["test_it.py::test_fails"] == "AssertionError: the save is not atomic"
+
+
 def test_a_renamed_test_is_forgotten_once_its_file_is_collected_as_a_whole(tmp_path: Path) -> None:
     session(tmp_path)
     renamed = SUITE.replace("test_survives", "test_lives")

@@ -143,6 +143,20 @@ def test_a_rule_that_never_fired_is_no_survival(tmp_path: Path) -> None:
     assert "0 survived, 0 known gaps, 1 failed" in shown and "never fired" in shown
 
 
+def test_a_mistake_is_shown_at_the_line_of_the_test_without_the_frames_behind_it(tmp_path: Path) -> None:
+    test = (
+        "def work():\n    # failpoint: worked\n    return 1\n"
+        "def test_rule(failpoints):\n    failpoints.arm('worked', 'rase')\n"
+        "def test_fired(failpoints):\n    failpoints.arm('worked', 'off')\n    raise KeyError('ours')\n"
+        "def test_never(failpoints):\n    failpoints.arm('worked', '@3 raise(OSError: EIO)')\n"
+    )
+    shown = run(tmp_path, test, "-o", "addopts=")
+    assert "test_it.py:7: RuleError" in shown and "no verb 'rase'" in shown and "KeyError" in shown
+    assert "blackstart/inprocess" not in shown and "contextlib.py" not in shown
+    assert "NeverFired: the rule '@3 raise(OSError: EIO)' at worked never fired\n  next:" in shown
+    assert "blackstart/core/rule.py" in run(tmp_path, test, "--full-trace")
+
+
 def test_loading_the_plugin_loads_nothing_that_breaks_things() -> None:
     code = (
         "import pytest, sys; before = set(sys.modules); import blackstart.pytest_plugin.plugin as plugin\n"
