@@ -88,8 +88,8 @@ class Campaign:
         if any(isinstance(one, Outside) for one in companions):
             self._leave_out("link", "no bad links: no link of ours leads to a peer outside")
         self.progress.phase("scouting")
-        left_s = self.budget.lasting_s
-        directories, made, service = scout(self.options, target, opened, isolation, service, companions, left_s)
+        left_s, tell = self.budget.lasting_s, self.progress.note
+        directories, made, service = scout(self.options, target, opened, isolation, service, companions, left_s, tell)
         layout = ground.layout(self.options, target, directories, opened, made)
         observer = Observer(layout, isolation, target, check, self.budget, service)
         observer.bench.companions = companions

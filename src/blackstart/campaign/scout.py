@@ -11,10 +11,12 @@ import errno
 import os
 import signal
 from collections.abc import Callable
+from functools import partial
 
 from blackstart.campaign import ground
 from blackstart.campaign.serving import READY_S, must_answer, must_serve, ports, unless_it_stops
 from blackstart.core.calibration import Mask
+from blackstart.core.clock import SYSTEM, Clock
 from blackstart.core.errors import Undecided
 from blackstart.core.history import EXITED, Run
 from blackstart.core.masking import Masker, rooted
@@ -25,12 +27,13 @@ from blackstart.probes import Prober
 from blackstart.sandbox import Zygote
 from blackstart.sandbox.machine import LANDLOCK
 from blackstart.targets import Command, Patience, Service
-from blackstart.targets.command import always
 from blackstart.targets.readiness import FORMS
 from blackstart.trials import Bench
 from blackstart.trials.outside import Outside
 from blackstart.trials.taping import OBSERVED
 
+# When it is said that a job still runs.
+TOLD_AFTER_S = 5
 FIRST_PATIENCE = Patience(deadline_s=READY_S, hard_s=60.0)
 
 
@@ -39,20 +42,22 @@ def scout(
     target: Command,
     opened: tuple[str, ...],
     isolation: str,
-    service: Service | None = None,
-    companions: tuple[Command | Outside, ...] = (),
-    left_s: Callable[[], float] = always,
+    service: Service | None,
+    companions: tuple[Command | Outside, ...],
+    left_s: Callable[[], float],
+    tell: Callable[[str], None],
 ) -> tuple[list[str], list[str], Service | None]:
     """(directories, made, service): those declared, and where a clean run on overlays changed something; what it made
-    anew; the service, perhaps as one that is known to ignore TERM.
+    anew; the service, perhaps as one that is known to ignore TERM. tell: hears of a job that takes long.
     """
     directories, alone = ground.declared(options)
-    run, trace, changed = _scouted(options, target, opened, isolation, directories, service, companions, left_s)
+    clean = partial(_scouted, options, target, opened, isolation, directories, service, companions, left_s, tell)
+    run, trace, changed = clean()
     if run.end.how == EXITED and run.end.code != 0:
         # An overlay is not quite a file system; on a copy of the working directory it may work.
         if ground.is_small(target.cwd) and target.cwd not in directories:
             directories.append(target.cwd)
-            run, trace, changed = _scouted(options, target, opened, isolation, directories, service, companions, left_s)
+            run, trace, changed = clean()
     (must_work if service is None else must_serve)(run, trace)
     if any(reading.error for reading in run.readings):
         must_answer(run.readings)
@@ -74,17 +79,19 @@ def _scouted(
     service: Service | None,
     companions: tuple[Command | Outside, ...],
     left_s: Callable[[], float],
+    tell: Callable[[str], None],
 ) -> tuple[Run, tuple[Operation, ...], list[str]]:
     """(run, trace, changed paths) of one clean run with these directories as copies and all else on overlays."""
     layout = ground.layout(options, target, directories, opened)
     with ground.open_zygote(layout, isolation) as zygote:
         zygote.capture("S0")
         bench = bench_on(zygote, target, None, Mask(), service, companions)
-        bench.left_s = left_s
+        patience = _within(left_s())
+        bench.left_s = left_s if service else telling(left_s, tell, patience.deadline_s)
         with zygote.sandbox("S0") as sandbox:
             recorder = Recorder(mask=bench.masker)
             run, conducted = bench.start(
-                sandbox, "S0", "scouting", calls=OBSERVED, recorder=recorder, patience=_within(left_s())
+                sandbox, "S0", "scouting", calls=OBSERVED, recorder=recorder, patience=patience
             )
             changed = [change.path for change in sandbox.changes()]
             if why := sandbox.trouble((), ()):
@@ -94,6 +101,24 @@ def _scouted(
                     next_step="let it write less, such as a log that ends at a size, or a run that ends sooner",
                 )
     return run, conducted.trace, changed
+
+
+def telling(
+    left_s: Callable[[], float], tell: Callable[[str], None], deadline_s: float, clock: Clock = SYSTEM
+) -> Callable[[], float]:
+    """The same, but who waits for so long as it says hears once that a job still runs: else half a minute is silent."""
+    at_s = clock.monotonic() + TOLD_AFTER_S
+    is_told = deadline_s <= TOLD_AFTER_S
+
+    def asked() -> float:
+        nonlocal is_told
+        soon_s = at_s - clock.monotonic()
+        if not is_told and soon_s <= 0:
+            is_told = True
+            tell(f"it runs for {TOLD_AFTER_S} s now; one that has not ended after {deadline_s:.0f} s may be a service")
+        return left_s() if is_told else min(left_s(), soon_s)
+
+    return asked
 
 
 def _within(left_s: float) -> Patience:

@@ -10,7 +10,7 @@ import pytest
 
 from blackstart.campaign.budget import Budget
 from blackstart.campaign.observe import Observer
-from blackstart.campaign.scout import must_work
+from blackstart.campaign.scout import must_work, telling
 from blackstart.core.clock import ManualClock
 from blackstart.core.errors import Undecided
 from blackstart.core.history import DEADLINE, EXITED, SIGNALED, End, Output, Run, Wait
@@ -135,3 +135,16 @@ def test_a_script_without_a_first_line_is_told_what_it_lacks() -> None:
     assert "#!/bin/sh" in error.next_step
     error = refused(run(b"make: ./tool: cannot be executed: Exec format error\n", how=EXITED, code=2))
     assert "#!/bin/sh" not in error.next_step, "its own program, not it"
+
+
+def test_a_job_that_takes_long_is_said_to_run_still_once_and_in_time() -> None:
+    clock, said = ManualClock(), list[str]()
+    left_s = telling(lambda: 100.0 - clock.monotonic(), said.append, 30.0, clock)
+    assert left_s() == 5 and not said, "who waits wakes up then"
+    clock.sleep(5)
+    assert left_s() == 95 and len(said) == 1
+    clock.sleep(5)
+    assert left_s() == 90 and said == ["it runs for 5 s now; one that has not ended after 30 s may be a service"]
+    short = telling(lambda: 4.0, said.append, 2.8, clock)
+    clock.sleep(10)
+    assert short() == 4 and len(said) == 1, "it is given up before"
