@@ -21,6 +21,7 @@ from blackstart.core.verdict import DEFECT, FAILED, NOTE, POLICY, SAYS_SO, Verdi
 from blackstart.oracles.answers import before_restart
 from blackstart.oracles.behind import written_behind
 from blackstart.oracles.compare import is_broken, is_one_of
+from blackstart.oracles.growth import moved_aside
 from blackstart.oracles.legal import last_index, reruns_of
 from blackstart.oracles.outputs import events_out, reached
 from blackstart.oracles.view import CLOCK_KINDS, DAMAGE_KINDS, PEER_KINDS, View
@@ -47,8 +48,9 @@ def judge(history: History, calibration: Calibration) -> tuple[Verdict, ...]:
         return (passed(NAME, "there was no restart to judge after"),)
     floor = reached(view)
     lost = []
+    aside = moved_aside(calibration)  # what a backup holds follows from the file that it is one of, which is judged
     for path in view.judged():
-        if floor.get(path, 0) > 0:
+        if floor.get(path, 0) > 0 and path not in aside:
             sentence = _below(view, path, floor[path], view.restarts[-1])
             if sentence:
                 lost.append((path, sentence))

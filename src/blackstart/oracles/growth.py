@@ -50,6 +50,26 @@ def removed_first(calibration: Calibration) -> frozenset[str]:
     return frozenset(found)
 
 
+def moved_aside(calibration: Calibration) -> frozenset[str]:
+    """The masked paths of backups: made by nothing but renaming a file to them that clean runs make anew."""
+    masker, sources = Masker(calibration.mask), dict[str, set[str]]()
+    changed = set()
+    for run in calibration.chain:
+        for one in run.trace:
+            path, onto = one.masked or masker(one.path), masker(one.path2) if one.path2 else ""
+            if one.call.startswith("rename"):
+                sources.setdefault(onto, set()).add(path)
+            elif one.changes:
+                changed |= {path, onto}
+    stand = [run.files.keys() for run in calibration.chain]
+    judged = {path for path, role in calibration.roles.items() if role in JUDGED_ROLES}
+    return frozenset(
+        path
+        for path, named in sources.items()
+        if path not in changed and named <= judged and all(named <= there for there in stand)
+    )
+
+
 def _replaced(operation: Operation, masker: Masker) -> str:
     """The file that loses what it held by this operation; `` if none does."""
     call = operation.call

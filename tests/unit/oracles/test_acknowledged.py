@@ -7,6 +7,7 @@ import msgspec
 from blackstart.core.calibration import Acknowledgement, Calibration
 from blackstart.core.history import EXITED, KILLED, End, Reset
 from blackstart.core.reading import FileState, Reading
+from blackstart.core.trace import Operation
 from blackstart.core.verdict import DEFECT, FAILED, NOTE, PASSED, POLICY, Verdict
 from blackstart.oracles import acknowledged
 from tests.unit.oracles.build import (
@@ -46,6 +47,16 @@ def test_an_acknowledged_note_that_is_gone_after_the_restart_is_lost() -> None:
     verdict = judge(killed(file(b""), notes(3), "S0", stdout=b"saved 1\nsaved 2\n"))
     assert (verdict.outcome, verdict.consequence, verdict.paths) == (FAILED, "lost", (NOTES,))
     assert verdict.evidence[0].startswith("2 lines on stdout had got out")
+
+
+def test_a_backup_says_nothing_of_its_own() -> None:
+    """It holds what the file held that was renamed to it, which is judged for itself."""
+    list_, states = "$CWD/list", {NOTES: notes(3), "$CWD/list": notes(3)}
+    away = Operation(index=1, call="rename", path="/w/list", masked=list_, path2="/w/notes.json")
+    chain = tuple(msgspec.structs.replace(one, trace=(away,), files={**states, **one.files}) for one in (STEPS, AGAIN))
+    given = killed(file(b""), notes(3), "S0", stdout=b"saved 1\nsaved 2\n")
+    for role, outcome in (("state", PASSED), ("scratch", FAILED)):
+        assert judge(given, chain=chain, roles={NOTES: "output", list_: role}).outcome == outcome
 
 
 def test_what_is_there_or_was_never_told_is_not_lost() -> None:

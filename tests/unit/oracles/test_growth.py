@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from blackstart.core.trace import Operation
-from blackstart.oracles.growth import only_appended, removed_first, taken_away
+from blackstart.oracles.growth import moved_aside, only_appended, removed_first, taken_away
 from tests.unit.oracles.build import calibration, clean, file
 
 PATH = "$CWD/orders.txt"
@@ -69,3 +69,18 @@ def test_a_file_is_removed_or_moved_away_before_a_new_one_is_renamed_to_its_name
     versions = {PATH: (file(LINES, PATH) if stood else None, None, file(b"1 saw\n", PATH))}
     one = clean(1, versions=versions, trace=tuple(steps[k] for k in order))
     assert removed_first(calibration(roles={PATH: "state"}, chain=(one,))) == ({PATH} if is_gap else set())
+
+
+@pytest.mark.parametrize(("stands", "more", "is_backup"), [
+    (True, (), True),
+    (False, (), False),  # a task that is moved to what is done
+    (True, (msgspec.structs.replace(EMPTIES, path="/w/orders.bak", masked="$CWD/orders.bak"),), False),
+])  # fmt: skip
+def test_a_backup_is_made_by_renaming_a_file_that_is_made_anew(
+    stands: bool, more: tuple[Operation, ...], is_backup: bool
+) -> None:
+    away = msgspec.structs.replace(RENAMES, path="/w/orders.txt", masked=PATH, path2="/w/orders.bak")
+    files = {"$CWD/orders.bak": file(LINES)} | ({PATH: file(LINES)} if stands else {})
+    one = clean(1, files=files, trace=(away, RENAMES, *more))
+    roles = {PATH: "state", "$CWD/orders.bak": "output", "$CWD/new": "scratch"}
+    assert moved_aside(calibration(roles=roles, chain=(one,))) == ({"$CWD/orders.bak"} if is_backup else set())
