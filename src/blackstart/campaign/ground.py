@@ -16,6 +16,7 @@ from functools import cache, partial
 from zoneinfo import ZoneInfo
 
 from blackstart.core.errors import BlackstartError, TargetError
+from blackstart.core.installed import INSTALLED
 from blackstart.core.options import Options
 from blackstart.core.trace import OPENING, Operation
 from blackstart.guard import LEDGER, Ledger
@@ -32,8 +33,6 @@ LARGE_FILES, LARGE_BYTES = 5000, 64 << 20
 # What a file is taken for at least: very many empty ones are too much, too.
 _ENTRY_BYTES = 512
 PINNED = {"PYTHONHASHSEED": "0", "TZ": "UTC", "LC_ALL": "C.UTF-8"}
-# Not part of anybody's state, wherever the sandbox shows the host's. Not /opt: who writes there keeps its state there.
-INSTALLED = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/boot", "/nix", "/snap")
 # What belongs to a virtual environment, in the directory that also may be a project's own.
 _OF_ENVIRONMENTS = ("bin", "include", "lib", "lib64", "share", "pyvenv.cfg")
 # Replaced by fresh ones inside, so what the target needs below them is mounted there by name.
@@ -342,7 +341,7 @@ def _is_within(directory: str, files: int, limit_bytes: int) -> bool:
 
 def is_installation(path: str) -> bool:
     """Whether a path belongs to an installation: system directories, virtual environments, compiled byte code."""
-    if path.startswith(tuple(f"{place}/" for place in INSTALLED)) or "/__pycache__/" in path or path.endswith(".pyc"):
+    if path.startswith(INSTALLED) or "/__pycache__/" in path or path.endswith(".pyc"):
         return True
     directory, inside = os.path.split(path)
     while directory not in ("/", ""):

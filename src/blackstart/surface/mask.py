@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 
 from blackstart.core.calibration import Mask
+from blackstart.core.installed import INSTALLED
 from blackstart.core.masking import Masker, general, is_comparable, rooted, same
 from blackstart.core.reading import Content, FileState, Image
 from blackstart.core.trace import Operation
@@ -21,7 +22,6 @@ from blackstart.surface.moment import Moment, cut, shape, spans, tells
 from blackstart.surface.names import name_rules
 
 STREAMS = ("stdout", "stderr", "check")
-_INSTALLED = ("/usr/", "/bin/", "/sbin/", "/lib/", "/lib32/", "/lib64/", "/libx32/", "/nix/", "/snap/")
 _LINE_PATTERNS = 50
 _LEAF_PATTERNS = 400
 _LABEL = re.compile(r"(?<![A-Za-z_])[A-Za-z_]{2,30}[^0-9A-Za-z_*]{0,5}$")
@@ -86,7 +86,7 @@ def extend(mask: Mask, first: Observation, second: Observation) -> Mask:
 def _is_fixed(path: str, run: Observation) -> bool:
     """Whether a name cannot tell the moment of the run: it is installed, or the run found it and left it alone."""
     stood = run.before.get(path)
-    return run.image.get(path) is stood if stood else path.startswith(_INSTALLED) and path not in run.image
+    return run.image.get(path) is stood if stood else path.startswith(INSTALLED) and path not in run.image
 
 
 def _swallows(patterns: Iterable[str], one: Sequence[str], other: Sequence[str]) -> bool:

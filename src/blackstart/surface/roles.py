@@ -14,14 +14,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import msgspec
 
 from blackstart.core.calibration import CleanRun
+from blackstart.core.installed import INSTALLED
 from blackstart.core.masking import CWD, HOME, Masker, same
 from blackstart.core.reading import FileState, Image
 from blackstart.core.trace import DIRECTORY, OPENING, Operation
 from blackstart.surface.moment import Moment, spans
 
 _READS = ("read", "pread64", "readv", "preadv", "preadv2")
-_SYSTEM = ("/usr/", "/lib/", "/lib64/", "/lib32/", "/bin/", "/sbin/", "/etc/", "/opt/", "/proc/", "/sys/", "/dev/",
-           "/nix/", "/snap/")  # fmt: skip
+_SYSTEM = (*INSTALLED, "/etc/", "/opt/", "/proc/", "/sys/", "/dev/")
 _CODE = (".py", ".pyc", ".so", ".jar", ".class", ".rb", ".js", ".mjs", ".cjs", ".pl", ".pm", ".sh", ".bash", ".lua",
          ".tcl", ".php", ".awk")  # fmt: skip
 _CODE_PLACES = ("/__pycache__/", "/site-packages/", "/dist-packages/", "/node_modules/", "/pyvenv.cfg")
