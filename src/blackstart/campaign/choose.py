@@ -95,12 +95,16 @@ def _cut_short(kind: str, start: str, count: int) -> str:
 
 
 def order(found: Iterable[Candidate], starts: Sequence[str]) -> list[Candidate]:
-    """The order in which they are tried; starts are the start states, the more telling first."""
+    """The order in which they are tried; starts are the start states, the more telling first.
+
+    Files whose names differ in their numbers are one cause: a spool has one for each job, and all come to the same.
+    """
     seen: Counter[tuple[str, ...]] = Counter()
     keyed: list[tuple[tuple[int, ...], int, Candidate]] = []
     for index, candidate in enumerate(sorted(found, key=lambda c: (starts.index(c.start), c.rank))):
-        put_back = seen[candidate.cause]
-        seen[candidate.cause] += 1
+        cause = tuple(_DIGITS.sub("#", part) if part == candidate.path else part for part in candidate.cause)
+        put_back = seen[cause]
+        seen[cause] += 1
         is_told_earlier = put_back or candidate.fault.kind not in STANDING
         late = starts.index(candidate.start) if is_told_earlier else 0
         key = (candidate.rank[0] + 2 * put_back + 2 * late, *candidate.rank[1:])

@@ -105,7 +105,7 @@ def candidates(clean: CleanRun, calibration: Calibration) -> Iterator[Candidate]
     if any(o.call == "ftruncate" and o.path.startswith(_SHARED_MEMORY) for o in clean.trace):
         return  # shared memory lies on the same disk here, and on another one everywhere else
     worth = [o for o in clean.trace if _needs_room(o) and calibration.roles.get(o.masked, "") in TRIED_ROLES]
-    for point, places in spread(worth):
+    for point, places in spread(worth, clean):
         operation = point.operation
         assert operation is not None
         rank = {"state": 1, "output": 2, "scratch": 2, "log": 4}.get(calibration.roles.get(point.path, ""), 3)

@@ -138,7 +138,7 @@ def candidates(clean: CleanRun, calibration: Calibration) -> Iterator[Candidate]
     """Each error that each distinct point can give."""
     worth = [o for o in clean.trace if calibration.roles.get(o.masked, "") in TRIED_ROLES and o.kind != "directory"]
     there = dict(zip((o.index for o in clean.trace), standing(clean, Masker(calibration.mask)), strict=True))
-    for point, places in spread(worth):
+    for point, places in spread(worth, clean):
         assert point.operation is not None
         for order, (error, persistent) in enumerate(errors_of(point.operation, there[point.operation.index])):
             yield Candidate(

@@ -53,7 +53,7 @@ class Kill(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="k
 def candidates(clean: CleanRun, calibration: Calibration) -> Iterator[Candidate]:
     """Kills before each changing operation, output and end of this clean run; then kills during recovery."""
     worth = list(_worth(clean, calibration))
-    for point, places in spread(worth):
+    for point, places in spread(worth, clean):
         yield Candidate(
             fault=Kill(point=point),
             start=clean.start,

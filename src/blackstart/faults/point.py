@@ -1,7 +1,8 @@
 """Points of failure: which of the many operations of a clean run are worth a trial.
 
 Operations that share call, path and context (the innermost function of the target) are one group, and a group is
-tried at its first, its last and one in the middle. The n-th is counted per (call, path), never globally, so that a
+tried at its first, its last and one in the middle. What a service does to get ready, and what it does for its users
+then, are groups of their own. The n-th is counted per (call, path), never globally, so that a
 run that does a little more elsewhere does not shift it.
 """
 
@@ -58,17 +59,25 @@ def unplanned(point: Point) -> Point:
     return Point(call=point.call, path=point.path, nth=point.nth)
 
 
-def spread(operations: Iterable[Operation]) -> list[tuple[Point, int]]:
-    """(point, how many it stands for) for each group: the first, the last, one in the middle."""
-    groups: dict[tuple[str, str, str], list[Operation]] = {}
+def spread(operations: Iterable[Operation], clean: CleanRun | None = None) -> list[tuple[Point, int]]:
+    """(point, how many it stands for) for each group: the first, the last, one in the middle.
+
+    clean: whose operations these are. What a service does for its users comes before what it does to get ready: one
+    that cannot start ends with a message, as a rule, and nothing has been acknowledged yet.
+    """
+    ready_s = clean.life.ready_s if clean is not None and clean.life is not None else -1.0
+    groups: dict[tuple[str, str, str, bool], list[Operation]] = {}
     for operation in operations:
         context = operation.site[0].rpartition(":")[0] if operation.site else ""
-        groups.setdefault((operation.call, operation.masked, context), []).append(operation)
-    chosen: list[tuple[Point, int]] = []
-    for members in groups.values():
+        is_early = operation.at_s < ready_s
+        groups.setdefault((operation.call, operation.masked, context, is_early), []).append(operation)
+    chosen: list[tuple[int, bool, Point, int]] = []
+    for (_, _, _, is_early), members in groups.items():
         picked = sorted({0, len(members) // 2, len(members) - 1})
         for order, index in enumerate(picked):
             member = members[index]
             stands_for = len(members) - len(picked) + 1 if order == 0 else 1
-            chosen.append((point_of(member), stands_for))
-    return chosen
+            chosen.append((order, is_early, point_of(member), stands_for))
+    if ready_s >= 0:
+        chosen.sort(key=lambda one: one[:2])
+    return [(point, stands_for) for _, _, point, stands_for in chosen]

@@ -71,6 +71,12 @@ def test_a_cause_that_repeats_itself_falls_behind_others() -> None:
     assert ordered.index("quiet") < 4
 
 
+def test_files_that_differ_in_their_numbers_are_one_cause() -> None:
+    jobs = [candidate(f"$CWD/jobs/{n}.tmp", 0) for n in range(8)]
+    ordered = [c.path for c in choose.order([*jobs, candidate("$CWD/index", 3)], STARTS)]
+    assert ordered.index("$CWD/index") == 2
+
+
 def test_a_re_run_has_something_to_lose_and_comes_first() -> None:
     ordered = choose.order([candidate("a", start="S0"), candidate("a", start="S1")], STARTS)
     assert [c.start for c in ordered] == ["S1", "S0"]

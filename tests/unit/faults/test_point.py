@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from blackstart.core.history import Life
 from blackstart.core.trace import Operation
 from blackstart.faults.point import Point, slim, spread, unplanned
 
-from .build import NOTES, trace
+from .build import NOTES, clean, trace
 
 
 def test_a_group_is_tried_at_its_first_its_middle_and_its_last() -> None:
@@ -36,6 +38,15 @@ def test_calls_paths_and_functions_are_apart() -> None:
 def test_another_line_of_the_same_function_is_the_same_group() -> None:
     operations = trace(*[("write", NOTES, {"site": (f"app.py:save:{line}",)}) for line in range(50)])
     assert len(spread(operations)) == 3
+
+
+def test_what_a_service_does_for_its_users_comes_before_what_it_does_to_get_ready() -> None:
+    operations = trace(*[("write", NOTES, {"at_s": float(second)}) for second in range(9)])
+    served = msgspec.structs.replace(clean(operations), life=Life(ready_s=2.0))
+    points = spread(operations, served)
+    assert [point.nth for point, _ in points] == [3, 1, 6, 2, 9]
+    assert sum(places for _, places in points) == 9
+    assert spread(operations, clean(operations)) == spread(operations)
 
 
 OPERATIONS = st.lists(
