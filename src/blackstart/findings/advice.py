@@ -90,6 +90,10 @@ TWICE = (
     "Write a result and that its task is done in one transaction or one rename; or give each result a key that follows "
     "from its task, so that doing it again replaces instead of adding."
 )
+ANSWERED = (
+    "Answer that it is done only where it is: look at the result of every write, sync and commit, answer with an error "
+    "where one failed, and keep nothing of it as done."
+)
 _BY_CONSEQUENCE = {
     "lost": _ATOMIC + " Acknowledge (print, answer) only after that.",
     "corrupt": _ATOMIC,

@@ -12,9 +12,10 @@ from collections.abc import Iterable
 import msgspec
 
 from blackstart.core.frames import shown_name
-from blackstart.core.history import EXITED, History, Injected
+from blackstart.core.history import EXITED, STOPPED, History, Injected
 from blackstart.core.trace import OPENING, Operation
 from blackstart.core.verdict import (
+    ARE_GONE,
     CHECK_ANSWERS,
     DEFECT,
     EACH_WHOLE,
@@ -28,6 +29,7 @@ from blackstart.core.verdict import (
     Verdict,
 )
 from blackstart.findings.advice import (
+    ANSWERED,
     LINKED,
     MOVED,
     REMOVED,
@@ -227,6 +229,8 @@ def _advice(failure: Failure, call: str) -> str:
     if injected is not None and injected.cut is not None:
         cuts = [one.cut for one in failure.history.injected if one.cut is not None]
         return power_advice(cuts, verdict.consequence, verdict.label, verdict.paths, appended=appended)
+    if _is_answered_in_spite(failure):
+        return ANSWERED
     if call.startswith("symlink") and verdict.consequence in ("lost", "silent"):
         return LINKED
     if verdict.oracle in ("together", "twice"):
@@ -263,6 +267,18 @@ def _is_of_a_read(failure: Failure) -> bool:
     if operation is None or not (operation.reads or _is_opening(operation)):
         return False
     return not paths or failure.masked in paths
+
+
+def _is_answered_in_spite(failure: Failure) -> bool:
+    """Whether a service lived on, and all that it lost was acknowledged after something had failed."""
+    first, verdict = failure.history.run("run"), failure.verdict
+    if first is None or first.life is None or first.end.how != STOPPED or first.life.fired_s < 0:
+        return False
+    _, is_lost, names = (verdict.evidence or ("",))[0].partition(ARE_GONE)
+    lost = set(names.removesuffix(" …").split(", "))
+    early = {act.id for act in first.life.asked if act.how == "ok" and act.at_s < first.life.fired_s}
+    is_told = verdict.oracle == "acknowledged" and verdict.label == DEFECT and is_lost
+    return bool(is_told) and not lost & early
 
 
 def _is_in_gap(failure: Failure) -> bool:

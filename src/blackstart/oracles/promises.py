@@ -19,7 +19,7 @@ import msgspec
 
 from blackstart.core.calibration import Calibration
 from blackstart.core.history import Act, History, Life
-from blackstart.core.verdict import DEFECT, POLICY, Verdict, failed, passed, unknown
+from blackstart.core.verdict import ARE_GONE, DEFECT, POLICY, Verdict, failed, passed, unknown
 from blackstart.oracles.checkers import (
     Judgement,
     acknowledged,
@@ -144,7 +144,7 @@ def _failure(view: View, found: Judgement, acts: Sequence[Act], when: str) -> Ve
     texts = []
     if found.lost:
         named = ", ".join(found.lost[:_NAMED_MAX]) + (" …" if len(found.lost) > _NAMED_MAX else "")
-        texts.append(f"{total} were acknowledged; after the {when} {len(found.lost)} of them are gone: {named}")
+        texts.append(f"{total} were acknowledged; after the {when} {len(found.lost)}{ARE_GONE}{named}")
     texts += found.wrong[:_NAMED_MAX]
     if found.wrong:
         return failed(NAME, "corrupt", *texts)

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from blackstart.core.history import EXITED, KILLED, Cut, End, History, Injected, Run
+from blackstart.core.history import EXITED, KILLED, STOPPED, Act, Cut, End, History, Injected, Life, Run
 from blackstart.core.trace import Operation
 from blackstart.core.verdict import (
     CHECK_ANSWERS,
@@ -358,6 +358,17 @@ def test_who_takes_a_task_away_before_it_is_done_is_told_so() -> None:
     for takes in (True, False):
         (finding,) = group([msgspec.structs.replace(failure(kind="kill"), takes=takes)])
         assert finding.advice.startswith("Take a task away") == takes
+
+
+@pytest.mark.parametrize(("gone", "told"), [("b", True), ("b, c …", True), ("a, b", False)])
+def test_a_service_that_answers_as_if_nothing_had_failed_is_told_so(gone: str, told: bool) -> None:
+    lost = failed("acknowledged", "lost", f"3 were acknowledged; after the restart 1 of them are gone: {gone}")
+    acts = (Act(how="ok", id="a", at_s=0.2), Act(how="ok", id="b", at_s=0.4), Act(how="ok", id="c", at_s=0.5))
+    run = Run(phase="run", end=End(how=STOPPED), life=Life(ready_s=0.1, fired_s=0.3, acts=acts))
+    for call in ("pread64", "write"):
+        one = failure(lost, call=call)
+        (finding,) = group([msgspec.structs.replace(one, history=msgspec.structs.replace(one.history, runs=(run,)))])
+        assert finding.advice.startswith("Answer that it is done only where it is") == told
 
 
 def test_the_function_of_a_native_program_is_near_until_its_stack_was_read() -> None:
