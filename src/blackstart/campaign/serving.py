@@ -107,6 +107,7 @@ def must_serve(run: Run, trace: Iterable[Operation]) -> None:
         bad = next(act for act in life.acts if act.how != "ok")
         raise Undecided(
             f"the workload says `{bad.how} {bad.id}` though nothing disturbs the service",
+            where=life.workload.partition(" | ")[2],
             next_step="make every line of a clean run `ok ID`, else there is nothing to compare with",
         )
 

@@ -24,8 +24,11 @@ def test_what_a_block_is_told_as(trouble: Exception | None, how: str, capsys: py
     with report("one"):
         if trouble is not None:
             raise trouble
-    first, identity, took = capsys.readouterr().out.split()
+    said = capsys.readouterr()
+    first, identity, took = said.out.split()
     assert (first, identity) == (how, "one") and float(took) >= 0
+    assert (said.err == "") == (trouble is None)
+    assert trouble is None or (said.err.startswith("one: ") and type(trouble).__name__ in said.err)
 
 
 def test_interruptions_are_not_swallowed(capsys: pytest.CaptureFixture[str]) -> None:
