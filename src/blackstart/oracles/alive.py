@@ -20,6 +20,8 @@ NAME, OK = "alive", "ok"
 # How long one that is connected again has for its work; after how long one of whose connections not all are back is
 # taken to try no more.
 CONNECTED_S, NO_TRY_S = 5.0, 30.0
+# A loop that looks up so often only waits for its users, if nothing came of it for so long.
+TICK_S, TICKING_S = 1.0, 65.0
 CLIENTS, LIMIT, INFO, LEAKED_MIN, UNSERVED_S = "clients", "limit", "info", 10, 5.0
 # How much longer than in a clean run each thing that is asked takes, on average, where somebody waits in vain.
 IN_VAIN_S = 0.5
@@ -89,6 +91,8 @@ def _works(life: Life, kind: str, clean: Life) -> Verdict:
         return unknown(NAME, f"recovering: {text}, but it still connects")
     if kind == LIMIT and life.pause_s < life.stop_s - life.healed_s:
         return failed(NAME, "dead", f"{text}, though it lacks nothing any more")
+    if 0 < life.pause_s <= TICK_S and life.idle_s >= TICKING_S:
+        return failed(NAME, "dead", f"{text}, and for {life.idle_s:.0f} s it has not tried to connect again")
     if life.pause_s:
         return unknown(NAME, f"recovering: {text}; it has not tried to connect again, but wakes by itself")
     return failed(NAME, "dead", f"{text}, and it neither tries to connect again nor wakes by itself")

@@ -38,6 +38,8 @@ BLIND_SETTLE_S, AGAIN_S = 1.0, 1.0
 # How long one that is connected again has for its work; how long one may rest that does not try (clients give up an
 # answer after 10 s, and after 30 s, as a rule).
 CONNECTED_S, NO_TRY_S = 5.0, 35.0
+# Whoever looks up so often by itself waits for its users, or counts the time until its next try: a minute, as a rule.
+TICK_S, TICKING_S = 1.0, 65.0
 # How long a service has, after rounds in which it grew or after bad clients, to let go of what it holds for them.
 LETTING_GO_S = 10.0
 _TICK_S = 0.02
@@ -202,7 +204,8 @@ class _Serving(Start):
             )  # fmt: skip
             is_well = told.startswith("exit status 0") and all(act.how == "ok" for act in found)
             is_back = bool(after) and len(after) >= len(once)
-            is_told = begins_s > enough_s and self.life.idle_s >= (CONNECTED_S if is_back else NO_TRY_S)
+            no_try_s = TICKING_S if 0 < longest(self._look_now(), ()) <= TICK_S else NO_TRY_S
+            is_told = begins_s > enough_s and self.life.idle_s >= (CONNECTED_S if is_back else no_try_s)
             if is_well or is_told or begins_s >= began_s + self.duty.again_max_s:
                 break
             self._until(_after(self.elapsed_s, AGAIN_S), AGAIN_S + 1)

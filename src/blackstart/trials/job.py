@@ -32,7 +32,7 @@ from blackstart.trials.taping import OBSERVED
 BEFORE = "before"
 _LATE_SHARES = (0.25, 0.5, 1.0)
 # What lacked something of its own has it back at once; what has lost a peer may have to connect again.
-_AGAIN_S, _AGAIN_CONNECTING_S = 10.0, 60.0
+_AGAIN_S, _AGAIN_CONNECTING_S = 10.0, 75.0
 # Locks that live longer than this are as good as without a limit.
 _AHEAD_S = (3600.0, 86400.0)
 
