@@ -28,8 +28,10 @@ from blackstart.targets import Conducted
 CAPABILITIES = ("CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH")
 DAMAGES = ("empty", "truncated", "garbage", "missing", "unreadable", "read-only")
 GARBAGE_BYTES = 1 << 16
-# Calls that look at a path: a damaged file counts as met when one of them was seen on it.
-_MEETING = sorted(OPENING | LOOKING | {"rename", "renameat", "renameat2", "unlink", "unlinkat"})
+# Calls that look at a path, or take its content: a damaged file counts as met when one of them was seen on it. Whoever
+# goes on reading at its early end is seen to do so by their number.
+_READING = {"read", "pread64", "readv", "preadv", "preadv2"}
+_MEETING = sorted(OPENING | LOOKING | _READING | {"rename", "renameat", "renameat2", "unlink", "unlinkat"})
 _ROLES = ("state", "config", "cache", "output")
 
 

@@ -79,6 +79,10 @@ def test_garbage_is_as_long_as_the_file(size: int) -> None:
     assert len(spoil(bytes(size), "garbage", 3)) == size
 
 
+def test_reading_on_and_on_at_the_early_end_of_a_file_is_counted() -> None:
+    assert {"read", "pread64", "readv"} <= {tamper.match.call for tamper in met(NOTES)}
+
+
 def test_watchers_change_nothing_and_mean_exactly_this_path() -> None:
     for tamper in met("$CWD/a*b"):
         assert str(tamper.rule) == "off"
