@@ -13,6 +13,7 @@ import subprocess
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from tests.twins.making import BOOK, book
 BEFORE = 5
 # Who wants no processor for so long hangs; the other one is for what never comes to that.
 RESTING_S, PATIENCE_S = 3.0, 120.0
+# Who has used so much of it spins: a clean run takes a tenth, strace included.
+SPINNING_CPU_S = 3.0
 LOOK_EVERY_S, HELD_ROUNDS, ASKED_EVERY_S = 0.02, 6, 0.25
 # Not close: a call that strace makes fail is not carried out, and Linux closes even where close reports an error.
 CALLS = "openat,read,write,fsync,rename,renameat,renameat2,unlink,unlinkat,flock,mkdir,rmdir"
@@ -45,6 +48,7 @@ class Ending:
     code: int
     said: bytes
     hung: bool = False
+    spins: bool = False
 
 
 def members(group: int) -> list[list[str]]:
@@ -71,6 +75,11 @@ def work(group: int) -> object:
     return time.monotonic() if any(fields[0] in "RD" for fields in now) else sorted(fields[11:15] for fields in now)
 
 
+def used_cpu_s(group: int) -> float:
+    """How much of the processor this group has used, with the children that it waited for."""
+    return sum(int(ticks) for fields in members(group) for ticks in fields[11:15]) / os.sysconf("SC_CLK_TCK")
+
+
 def end_group(process: subprocess.Popen[bytes]) -> None:
     """All of it: strace is gone before those that it traced are."""
     os.killpg(process.pid, signal.SIGKILL)
@@ -90,10 +99,11 @@ def held(tracer: int) -> bool:
 
 
 def stopped(process: int) -> bool:
-    """Whether a descendant stands still."""
+    """Whether a thread of a descendant stands still."""
     try:
         children = [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
-        states = [Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0] for child in children]
+        threads = [path for child in children for path in Path(f"/proc/{child}/task").glob("[0-9]*/stat")]
+        states = [thread.read_text().rpartition(")")[2].split()[0] for thread in threads]
     except (FileNotFoundError, ProcessLookupError):
         return False
     return "t" in states or any(map(stopped, children))
@@ -118,13 +128,15 @@ def start_until_held(command: list[str], directory: Path) -> None:
 
 
 def ended(process: subprocess.Popen[bytes]) -> int | None:
-    """Its exit status, or None where it hangs: however slow the machine, not while it wants to go on."""
+    """Its exit status, or None where it hangs or spins: however slow the machine, not while it wants to go on."""
     begun = since = time.monotonic()
     earlier: object = None
     while since + RESTING_S > time.monotonic() and time.monotonic() < begun + PATIENCE_S:
         try:
             return process.wait(ASKED_EVERY_S)
         except subprocess.TimeoutExpired:
+            if used_cpu_s(process.pid) >= SPINNING_CPU_S:
+                return None
             now = work(process.pid)
             if now != earlier:
                 since, earlier = time.monotonic(), now
@@ -139,8 +151,9 @@ def start(command: list[str], directory: Path) -> Ending:
         )  # fmt: skip
         code = ended(process)
         if code is None:
+            spins = used_cpu_s(process.pid) >= SPINNING_CPU_S
             end_group(process)
-            return Ending(code=-signal.SIGKILL, said=b"", hung=True)
+            return Ending(code=-signal.SIGKILL, said=b"", hung=not spins, spins=spins)
         said.seek(0)
         return Ending(code=code, said=said.read())
 
@@ -151,14 +164,16 @@ def strace(directory: Path, name: str, *options: str) -> list[str]:
     return ["strace", "-f", "--quiet=all", *paths, *options]
 
 
-def points(command: list[str], directory: Path, names: tuple[str, ...] = NAMES) -> list[Point]:
-    """Every call on the files in a clean run."""
+def points(
+    command: list[str], directory: Path, names: tuple[str, ...], run: Callable[[list[str], Path], object]
+) -> list[Point]:
+    """Every call on the files in a clean run, which `run` makes."""
     found = []
     for name in names:
         fresh(directory)
         log = directory.with_suffix(".trace")
         calls = ANY_CALLS if name == ANY else CALLS
-        start([*strace(directory, name, "-o", str(log), "-e", f"trace={calls}"), *command], directory)
+        run([*strace(directory, name, "-o", str(log), "-e", f"trace={calls}"), *command], directory)
         seen = Counter(re.findall(r"^(\d+)\s+(\w+)\(", log.read_text(errors="replace"), re.MULTILINE))
         log.unlink()
         counts: Counter[str] = Counter()
@@ -183,8 +198,8 @@ def after_restart(command: list[str], directory: Path) -> str:
     restart = start(command, directory)
     if restart.code == 0:
         return "" if deliveries(directory) in (BEFORE + 1, BEFORE + 2) else "lost"
-    if restart.hung:
-        return "hung"
+    if restart.hung or restart.spins:
+        return "hung" if restart.hung else "spinning"
     if restart.code < 0:
         return "crashed"
     lock = directory / LOCK
@@ -195,12 +210,16 @@ def after_restart(command: list[str], directory: Path) -> str:
     return "stuck" if start(command, directory).code == 0 else "corrupt"
 
 
-def fail(command: list[str], directory: Path, point: Point) -> str:
-    error = REFUSED.get(point.call, "EIO")
-    inject = f"inject={point.call}:error={error}:when={point.nth}"
-    ending = start([*strace(directory, point.name, "-o", "/dev/null", "-e", inject), *command], directory)
-    if ending.hung:
-        return "hung"
+def failing(directory: Path, point: Point, lasting: str = "") -> list[str]:
+    """What makes the call fail once, or, with "+", from then on."""
+    inject = f"inject={point.call}:error={REFUSED.get(point.call, 'EIO')}:when={point.nth}{lasting}"
+    return strace(directory, point.name, "-o", "/dev/null", "-e", inject)
+
+
+def fail(command: list[str], directory: Path, point: Point, lasting: str = "") -> str:
+    ending = start([*failing(directory, point, lasting), *command], directory)
+    if ending.hung or ending.spins:
+        return "hung" if ending.hung else "spinning"
     if ending.code < 0 or ending.code in (128 + signal.SIGSEGV, 128 + signal.SIGBUS):
         return "crashed"
     kept = deliveries(directory)
@@ -216,18 +235,31 @@ def others(directory: Path) -> list[str]:
 
 def kill(command: list[str], directory: Path, point: Point) -> str:
     """The call is held back, and all processes are killed meanwhile; that it may leave one more file is no failure."""
-    inject = f"inject={point.call}:delay_enter=20s:when={point.nth}"
-    start_until_held([*strace(directory, point.name, "-o", "/dev/null", "-e", inject), *command], directory)
+    start_until_held([*holding(directory, point), *command], directory)
     return after_restart(command, directory)
 
 
-def consequences(command: list[str], work: Path, names: tuple[str, ...] = NAMES) -> Counter[str]:
-    """How often each consequence came about, over every point, once by an error and once by a kill."""
+def fail_from_then_on(command: list[str], directory: Path, point: Point) -> str:
+    return fail(command, directory, point, "+")
+
+
+def holding(directory: Path, point: Point) -> list[str]:
+    """What holds the call back, for a kill meanwhile."""
+    inject = f"inject={point.call}:delay_enter=20s:when={point.nth}"
+    return strace(directory, point.name, "-o", "/dev/null", "-e", inject)
+
+
+def consequences(
+    command: list[str], work: Path, names: tuple[str, ...] = NAMES, *, is_lasting: bool = False
+) -> Counter[str]:
+    """How often each consequence came about, over every point, once by an error and once by a kill; is_lasting: and
+    once by an error that stays, from the first of a kind of call on.
+    """
     found: Counter[str] = Counter()
     work.mkdir()
-    places = points(command, work, names)
+    places = points(command, work, names, start)
     for point in places:
-        for break_it in (fail, kill):
+        for break_it in (fail, kill, fail_from_then_on)[: 3 if is_lasting and point.nth == 1 else 2]:
             fresh(work)
             consequence = break_it(command, work, point)
             if consequence:

@@ -15,7 +15,9 @@ import tempfile
 from pathlib import Path
 
 PROGRAMS = Path(__file__).parent / "programs"
-CONSEQUENCES = ("lost", "corrupt", "stuck", "silent", "hung", "crashed", "leaked")
+CONSEQUENCES = ("lost", "corrupt", "stuck", "silent", "hung", "spinning", "dead", "crashed", "leaked", "unclean")
+# The services among them, by the line with which each says that it is up.
+UP = {"dead": "ready", "unclean": "open"}
 LANGUAGES = {"py": "", "c": "gcc", "go": "go", "sh": ""}
 BOOK = "deliveries.json"
 

@@ -7,11 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.twins import by_hand_services
 from tests.twins.by_hand import ANY, NAMES, consequences
-from tests.twins.making import CONSEQUENCES, LANGUAGES, command, missing, twin
+from tests.twins.making import CONSEQUENCES, LANGUAGES, UP, command, missing, twin
 
 pytestmark = [pytest.mark.live, pytest.mark.twins]
 PAIRS = [(consequence, language) for consequence in CONSEQUENCES for language in LANGUAGES]
+# Who spins is watched until that is sure; services have a second in each of their lives.
+LONG = ("spinning", *UP)
+SHORT = [pytest.param(*pair, marks=[pytest.mark.slow] if pair[0] in LONG and pair[1] != "py" else []) for pair in PAIRS]
 
 
 @pytest.mark.parametrize(("consequence", "language"), PAIRS)
@@ -22,11 +26,15 @@ def test_twins_differ_in_at_most_ten_lines(consequence: str, language: str) -> N
 
 
 @pytest.mark.needs("strace")
-@pytest.mark.parametrize(("consequence", "language"), PAIRS)
+@pytest.mark.parametrize(("consequence", "language"), SHORT)
 @pytest.mark.parametrize("side", ["bad", "good"])
 def test_a_twin_shows_its_consequence_and_no_other(consequence: str, language: str, side: str, tmp_path: Path) -> None:
     if reason := missing(language):
         pytest.skip(reason)
-    names = (ANY,) if consequence == "leaked" else NAMES
-    found = consequences(command(twin(consequence, side, language)), tmp_path / "work", names)
+    program = command(twin(consequence, side, language))
+    if consequence in UP:
+        found = by_hand_services.consequences(consequence, program, tmp_path / "work")
+    else:
+        names = (ANY,) if consequence == "leaked" else NAMES
+        found = consequences(program, tmp_path / "work", names, is_lasting=consequence == "spinning")
     assert set(found) == ({consequence} if side == "bad" else set()), found

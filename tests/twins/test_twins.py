@@ -11,12 +11,15 @@ from pathlib import Path
 import pytest
 
 from tests.live.programs.running import Ran, run
-from tests.twins.making import BOOK, CONSEQUENCES, LANGUAGES, book, command, missing, twin
+from tests.twins.making import BOOK, CONSEQUENCES, LANGUAGES, UP, book, command, missing, twin
 from tests.twins.tally import note
 
 pytestmark = [pytest.mark.live, pytest.mark.twins]
-# Whoever hangs or is locked out is watched for a minute; what is left behind takes many rounds.
-LONG, IN_SHORT = ("stuck", "hung", "leaked"), ("py",)
+# Whoever hangs or is locked out is watched for a minute, who spins for ten seconds each time; what is left behind takes
+# many rounds, and a service has time to settle in each trial.
+LONG, IN_SHORT = ("stuck", "hung", "spinning", "leaked", *UP), ("py",)
+# Enough for each error on the way out, or on what is done each second.
+TRIALS = {"dead": "8", "unclean": "40"}
 PAIRS = [
     pytest.param(
         consequence,
@@ -44,8 +47,10 @@ def broken(consequence: str, side: str, language: str, directory: Path, seed: in
     (directory / BOOK).write_bytes(book(5))
     # Room for a busy machine, but for those that hang: they are watched for as long as the budget allows.
     budget = "90s" if consequence == "hung" else "180s"
-    program = command(twin(consequence, side, language))
-    ran = run(program, directory, "--only", "errno,kill,file", seed=seed, budget=budget)
+    words = ("--only", "errno,kill,file")
+    if consequence in UP:
+        words = ("--only", "errno,kill", "--ready", f"log:^{UP[consequence]}", "--trials", TRIALS[consequence])
+    ran = run(command(twin(consequence, side, language)), directory, *words, seed=seed, budget=budget)
     if tally is not None:
         note(tally, consequence, language, side, seed, {finding["consequence"] for finding in ran.defects})
     return ran
