@@ -58,6 +58,7 @@ def test_the_fixture_ends_with_its_test_and_draws_from_the_seed(tmp_path: Path) 
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root: another's network namespace is joined")
+@pytest.mark.needs("ping")
 def test_the_fixture_takes_the_network_of_another_process(tmp_path: Path) -> None:
     (tmp_path / "test_suite.py").write_text(ADOPTS)
     ended = subprocess.run(

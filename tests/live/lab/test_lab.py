@@ -240,6 +240,7 @@ def test_two_hundred_hosts(few_descriptors: int) -> None:
         assert int(lab["h0"].run(["sh", "-c", "ulimit -n"]).stdout) == few_descriptors
 
 
+@pytest.mark.needs("ping")
 def test_of_what_no_fault_means_the_keeper_sees_the_first_frame_however_many_hosts_there_are() -> None:
     with opened(*(f"h{number}" for number in range(12)), seed=1) as lab, NetworkChaos(lab) as chaos:
         if not lab.ask({"do": "counts"})[0]["shortened"]:
@@ -312,6 +313,7 @@ def test_what_an_adopted_host_has_is_not_taken_from_it(there: str, said: str) ->
         container.kill()
 
 
+@pytest.mark.needs("ping")
 def test_chaos_on_a_link_that_is_deleted_says_so_or_does_nothing() -> None:
     with opened("a", "b", "c") as lab, NetworkChaos(lab) as chaos:
         loss = chaos.apply_loss("b", 50)
