@@ -257,7 +257,7 @@ class Campaign:
             self.repeated(task, failing, outcome, queue)
             return
         result = result_of(verdicts)
-        self.tally.count(place_of(msgspec.to_builtins(task.plan)), result, outcome.history)
+        self.tally.count(place_of(msgspec.to_builtins(task.plan)), result, outcome.history, outcome.verdicts)
         self.progress.done(result)
         for verdict in verdicts:
             if verdict.outcome == UNKNOWN and verdict.why:

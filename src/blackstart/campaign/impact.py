@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from blackstart.core.history import KILLED, Act, History, Life
+from blackstart.core.verdict import FAILED, Verdict
 from blackstart.criteria.survival import kaplan_meier, median_s
 from blackstart.report.model import Impact, Recovery, Served
 
@@ -48,14 +49,19 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     since_healing: tuple[float, bool] | None = None
 
 
-def sample(history: History) -> Sample | None:
-    """What a trial tells; None of a job, and where nothing acted while the service was up."""
+def sample(history: History, verdicts: Sequence[Verdict] = ()) -> Sample | None:
+    """What a trial tells; None of a job, and where nothing acted while the service was up.
+
+    verdicts: of the trial. Who is dead was never well again, however soon it looked ready.
+    """
     first = history.run("run")
     if first is None or first.life is None or not any(one.fired for one in history.injected):
         return None
     life = first.life
     if life.ready_s < 0 or life.fired_s < 0:
         return None
+    if any(one.outcome == FAILED and one.consequence == "dead" for one in verdicts):
+        life = msgspec.structs.replace(life, again_s=-1.0)
     restart = history.run("restart")
     afterwards = (one.after for one in (life, restart.life if restart else None) if one is not None)
     healed_s = life.healed_s if life.healed_s >= 0 else math.inf

@@ -74,7 +74,7 @@ def _is_python(outcome: Outcome) -> bool:
 def taken(task: Task, outcome: Outcome, tally: Tally, budget: Budget) -> Iterator[Task]:
     """Note what one of those apart showed; what follows from that."""
     if task.why == Why.MEASURE:
-        tally.sampled(task.plan.kind, outcome.history)
+        tally.sampled(task.plan.kind, outcome.history, outcome.verdicts)
         return
     tally.met(outcome.history, task.took_s)
     yield from traced(task.plan, tally, budget)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -119,9 +120,9 @@ class Tally:
         self.cut = self.chosen - self.total
         self.elapsed_s = elapsed_s
 
-    def count(self, place: Place, outcome: str, history: History) -> None:
+    def count(self, place: Place, outcome: str, history: History, verdicts: Sequence[Verdict] = ()) -> None:
         """Count a trial's outcome for its kind and for its place, and what it did to those who use a service."""
-        self.sampled(place.kind, history)
+        self.sampled(place.kind, history, verdicts)
         for counts in (self.counts.setdefault(place.kind, {}), self.places.setdefault(place, {})):
             counts[outcome] = counts.get(outcome, 0) + 1
 
@@ -136,9 +137,9 @@ class Tally:
         """Note a null trial."""
         self.nulls += 1
 
-    def sampled(self, kind: str, history: History) -> None:
+    def sampled(self, kind: str, history: History, verdicts: Sequence[Verdict] = ()) -> None:
         """Note what a trial of this kind did to those who use a service."""
-        taken = sample(history)
+        taken = sample(history, verdicts)
         if taken is not None:
             self.samples.setdefault(kind, []).append(taken)
 

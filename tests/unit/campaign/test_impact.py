@@ -10,6 +10,7 @@ import pytest
 
 from blackstart.campaign.impact import MEASURED, impacts, sample, wants_measure
 from blackstart.core.history import KILLED, STOPPED, Act, End, History, Injected, Life, Run
+from blackstart.core.verdict import failed
 
 ACTS = tuple(
     Act(how=how, id=str(k), at_s=at_s, latency_ms=latency)
@@ -47,6 +48,12 @@ def test_recovery_counts_from_injection_and_from_healing() -> None:
 def test_one_that_was_never_well_again_does_not_look_fast() -> None:
     taken = [one for one in [sample(history(again_s=-1.0))] * 3 + [sample(history())] if one]
     assert impacts({"errno": taken})[0].recoveries[1].median_s == -1.0
+
+
+def test_one_that_is_ready_and_dead_was_never_well_again() -> None:
+    taken = sample(history(), (failed("alive", "dead", "what it did each second does not come again"),))
+    assert taken is not None and taken.since_healing == (5.0, False) and taken.since_injection == (6.0, False)
+    assert sample(history(), (failed("state", "lost", "a line"),)) == sample(history())
 
 
 @pytest.mark.parametrize(("ready_s", "expected"), [(0.4, (0.4, True)), (-1.0, (9.0, False))])
