@@ -24,7 +24,7 @@ def told(tests: Sequence[ScenarioTest]) -> list[tuple[str, str]]:
     for one in sorted(tests, key=lambda one: rank.get(one.outcome, len(rank)))[:SHOWN_MAX]:
         lines.append((one.outcome, f"{one.scenario}  {one.test}" + (f": {one.reason}" if one.reason else "")))
     if len(tests) > SHOWN_MAX:
-        lines.append(("…", f"and {len(tests) - SHOWN_MAX} more, all in the JSON report"))
+        lines.append(("…", f"and {len(tests) - SHOWN_MAX} more; --json FILE has them all"))
     return lines
 
 

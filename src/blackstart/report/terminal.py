@@ -271,7 +271,7 @@ def _noted(out: Console, findings: Sequence[Finding]) -> None:
         _folded(out, Text("  - "), f"{finding.consequence} ({finding.label}): {finding.fault}{more}{said}")
         out.print(Text("    " + plain(finding.replay, 100_000), style="dim"), soft_wrap=True)
     if len(folds) > NOTED_MAX:
-        _folded(out, Text("  - "), f"… and {len(folds) - NOTED_MAX} more, all in the JSON report")
+        _folded(out, Text("  - "), f"… and {len(folds) - NOTED_MAX} more; --json FILE has them all")
 
 
 def _trials(out: Console, report: Report) -> None:
@@ -325,7 +325,7 @@ def _planned(out: Console, report: Report) -> None:
         path = f"  {trial.path}" if trial.path and trial.path not in trial.fault else ""
         _row(out, f"{number:>4}", f"{trial.fault}{path}{phase}{places}")
     if len(planned) > PLANNED_MAX:
-        _row(out, "", f"… and {len(planned) - PLANNED_MAX} more, all in the JSON report")
+        _row(out, "", f"… and {len(planned) - PLANNED_MAX} more; --json FILE has them all")
     for cut in report.trials.cut:
         _row(out, "not run", f"{cut.count}{' ' + cut.kind if cut.kind else ''}: {cut.why}")
 
