@@ -15,3 +15,6 @@ BLOCKED, TIMED, KEPT, REPEATING, BUSY, WORKING = "blocked", "timed", "kept", "re
 BLOCKED_S, LIMIT_GRACE_S = 2.0, 3.0
 BUSY_S, BUSY_SHARE = 5.0, 0.9
 ROUNDS = 10
+# A service that looks up so often by itself waits for its users, or counts the time until its next try, a minute as a
+# rule: it does the former if it has tried nothing for so long.
+TICK_S, TICKING_S = 1.0, 65.0

@@ -18,6 +18,7 @@ from blackstart.core.errors import SandboxLimit
 from blackstart.core.history import STOPPED, Act, End, Life, Wait
 from blackstart.core.reading import Reading
 from blackstart.core.trace import Operation
+from blackstart.core.waiting import TICK_S, TICKING_S
 from blackstart.sandbox import Sandbox
 from blackstart.targets import census
 from blackstart.targets.command import Command, Conducted, GateOrder, OnOperation, Start, account, always, ended
@@ -38,8 +39,6 @@ BLIND_SETTLE_S, AGAIN_S = 1.0, 1.0
 # How long one that is connected again has for its work; how long one may rest that does not try (clients give up an
 # answer after 10 s, and after 30 s, as a rule).
 CONNECTED_S, NO_TRY_S = 5.0, 35.0
-# Whoever looks up so often by itself waits for its users, or counts the time until its next try: a minute, as a rule.
-TICK_S, TICKING_S = 1.0, 65.0
 # How long a service has, after rounds in which it grew or after bad clients, to let go of what it holds for them.
 LETTING_GO_S = 10.0
 _TICK_S = 0.02
