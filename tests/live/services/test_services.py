@@ -38,6 +38,7 @@ def test_a_careful_server_gives_nothing(place: Path) -> None:
     assert ran.report["calibration"]["null_trials"] >= 3 and not ran.report["muted"], ran.said()
 
 
+@pytest.mark.slow
 def test_what_a_repeated_workload_asks_for_is_counted(place: Path) -> None:
     (place / "count.sh").write_text(f"{CHECK} | sed -n 's/^have /x /p' | sed -n '$=' | sed 's/^/count /'\n")
     ran = run(
