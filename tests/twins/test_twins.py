@@ -1,7 +1,7 @@
 """The oracles' own test: each bad twin shows exactly its consequence, each good one nothing above a note.
 
-One round with `make test`, of those that are waited for over a minute in one language only; `make twins` runs twenty
-of each with as many seeds: no false alarm, and at most one miss.
+One round with `make test`, of those that are waited for over a minute in one language only, and no services; `make
+twins` runs twenty of each with as many seeds: no false alarm, and at most one miss.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from tests.twins.tally import note
 
 pytestmark = [pytest.mark.live, pytest.mark.twins]
 # Whoever hangs or is locked out is watched for a minute, who spins for ten seconds each time; what is left behind takes
-# many rounds, and a service has time to settle in each trial.
-LONG, IN_SHORT = ("stuck", "hung", "spinning", "leaked", *UP), ("py",)
+# many rounds. A service has time to settle in each trial; `tests/live/services` has shorter pairs.
+LONG, IN_SHORT = ("stuck", "hung", "spinning", "leaked"), ("py",)
 # Enough for each error on the way out, or on what is done each second.
 TRIALS = {"dead": "8", "unclean": "40"}
 PAIRS = [
@@ -25,7 +25,7 @@ PAIRS = [
         consequence,
         language,
         id=f"{consequence}-{language}",
-        marks=[pytest.mark.slow] if consequence in LONG and language not in IN_SHORT else [],
+        marks=[pytest.mark.slow] if consequence in UP or (consequence in LONG and language not in IN_SHORT) else [],
     )
     for consequence in CONSEQUENCES
     for language in LANGUAGES
