@@ -13,6 +13,7 @@ from collections import Counter
 from blackstart.core.calibration import Calibration
 from blackstart.core.history import History
 from blackstart.core.reading import FileState
+from blackstart.core.units import plural
 from blackstart.core.verdict import NOTE, Verdict, failed, passed
 from blackstart.oracles.compare import leaves_of
 from blackstart.oracles.legal import versions_of
@@ -43,7 +44,7 @@ def _judge_file(view: View, path: str) -> Verdict | None:
     twice = [record for record, count in _records(state).items() if count > 1 and most.get(record) == 1]
     if not twice or state is None or state.content is None:
         return None
-    many = _counted(len(twice), state.content.form)
+    many = plural(len(twice), _FORMS[state.content.form])
     text = f"after the restart {path} holds {many} twice that clean runs leave once, the first: {short(twice[0])}"
     doubt = "what was done before the kill was done again; whether that does harm, only --check can tell"
     return failed(NAME, "corrupt", text, doubt, paths=(path,), label=NOTE)
@@ -67,7 +68,7 @@ def _passed_over(view: View, path: str) -> Verdict | None:
     if not grows or is_behind or not now <= high or not old <= now or not _plain(missing) - _plain(now - low):
         return None
     first = next(record for record in low if record in missing)
-    many = _counted(missing.total(), state.content.form)
+    many = plural(missing.total(), _FORMS[state.content.form])
     text = f"after the restart {path} lacks {many} that every clean run leaves, and holds what comes after, the first"
     doubt = "what was begun before the kill was passed over; whether it may be, only --check can tell"
     return failed(NAME, "lost", f"{text}: {short(first)}", doubt, paths=(path,), label=NOTE)
@@ -79,10 +80,6 @@ def _plain(records: Counter[str]) -> Counter[str]:
     for record, count in records.items():
         plain[_NUMBER.sub("#", record)] += count
     return plain
-
-
-def _counted(count: int, form: str) -> str:
-    return f"1 {_FORMS[form]}" if count == 1 else f"{count} {_FORMS[form]}s"
 
 
 def _records(state: FileState | None) -> Counter[str]:
