@@ -18,3 +18,5 @@ ROUNDS = 10
 # A service that looks up so often by itself waits for its users, or counts the time until its next try, a minute as a
 # rule: it does the former if it has tried nothing for so long.
 TICK_S, TICKING_S = 1.0, 65.0
+# How long one that is connected again has for its work.
+CONNECTED_S = 5.0

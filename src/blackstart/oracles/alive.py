@@ -14,13 +14,12 @@ from collections.abc import Sequence
 from blackstart.core.calibration import Calibration, Effect
 from blackstart.core.history import EXITED, SIGNALED, STOPPED, History, Life, Run
 from blackstart.core.verdict import PASSED, Verdict, failed, passed, unknown
-from blackstart.core.waiting import TICK_S, TICKING_S
+from blackstart.core.waiting import CONNECTED_S, TICK_S, TICKING_S
 from blackstart.oracles.view import View
 
 NAME, OK = "alive", "ok"
-# How long one that is connected again has for its work; after how long one of whose connections not all are back is
-# taken to try no more.
-CONNECTED_S, NO_TRY_S = 5.0, 30.0
+# After how long one of whose connections not all are back is taken to try no more.
+NO_TRY_S = 30.0
 CLIENTS, LIMIT, INFO, LEAKED_MIN, UNSERVED_S = "clients", "limit", "info", 10, 5.0
 # How much longer than in a clean run each thing that is asked takes, on average, where somebody waits in vain.
 IN_VAIN_S = 0.5

@@ -18,7 +18,7 @@ from blackstart.core.errors import SandboxLimit
 from blackstart.core.history import STOPPED, Act, End, Life, Wait
 from blackstart.core.reading import Reading
 from blackstart.core.trace import Operation
-from blackstart.core.waiting import TICK_S, TICKING_S
+from blackstart.core.waiting import CONNECTED_S, TICK_S, TICKING_S
 from blackstart.sandbox import Sandbox
 from blackstart.targets import census
 from blackstart.targets.command import Command, Conducted, GateOrder, OnOperation, Start, account, always, ended
@@ -36,9 +36,8 @@ LOOK_S, LOOK_EVERY_S = 6.0, 0.25
 # Waiting again and again is told from waiting for somebody only by its length.
 STOP_LOOK_S = REPEAT_S + 5
 BLIND_SETTLE_S, AGAIN_S = 1.0, 1.0
-# How long one that is connected again has for its work; how long one may rest that does not try (clients give up an
-# answer after 10 s, and after 30 s, as a rule).
-CONNECTED_S, NO_TRY_S = 5.0, 35.0
+# How long one may rest that does not try (clients give up an answer after 10 s, and after 30 s, as a rule).
+NO_TRY_S = 35.0
 # How long a service has, after rounds in which it grew or after bad clients, to let go of what it holds for them.
 LETTING_GO_S = 10.0
 _TICK_S = 0.02
