@@ -67,3 +67,16 @@ def test_a_line_without_its_reason_is_refused(tmp_path: Path) -> None:
     done = run(tmp_path, "always: needs *\n", "true")
     assert done.returncode != 0
     assert "line 1 of allowed skips" in done.stdout + done.stderr
+
+
+def test_without_a_guest_its_tests_skip_for_the_reason_that_is_listed_whatever_else_is_missing(tmp_path: Path) -> None:
+    project = CONFTEST.parents[1]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTEST_", "BLACKSTART_"))}
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-rs", "tests/machines"]
+    environment |= {"CI": "true", "PATH": str(tmp_path)}
+    done = subprocess.run(
+        command, cwd=project, env=environment, capture_output=True, text=True, timeout=500, check=False
+    )
+    reasons = [line.partition(": ")[2] for line in done.stdout.splitlines() if line.startswith("SKIPPED")]
+    assert done.returncode == 0, done.stdout
+    assert {reason.split(" (")[0] for reason in reasons} == {"needs BLACKSTART_GUEST_KERNEL"}
