@@ -190,6 +190,7 @@ class _Serving(Start):
         enough_s = began_s + max(self.duty.settle_s, 2 * outage_s + 5.0)
         connects = self.supervisor.connects if self.supervisor else ()
         while not self.is_down:
+            self._heal_late()
             begins_s, known = self.elapsed_s(), len(self._trace())
             found, told = self.users.work(workload, self.patience.work_s)
             after = [(at_s, to) for at_s, to in connects if at_s > back_s]
@@ -263,6 +264,15 @@ class _Serving(Start):
         self.duty.heal()
         self._note(healed_s=self.elapsed_s())
 
+    def _heal_late(self) -> None:
+        """What came only after the healing does not stay either, or those who ask again would meet it for ever."""
+        if self.life.fired_s > self.life.healed_s:
+            self._heal()
+
+    def _is_ready_again(self) -> bool:
+        self._heal_late()
+        return self._asker.ask()
+
     def _break(self, fault: Callable[[], bool]) -> None:
         """Let the fault act now; a moment later where the target is in its way."""
         end_s = self.elapsed_s() + BREAK_S
@@ -287,7 +297,7 @@ class _Serving(Start):
         if self.service.ready.kind not in ASKED:
             # What it once said or made tells nothing of now; it is given a moment.
             self._until(_after(self.elapsed_s, BLIND_SETTLE_S), BLIND_SETTLE_S + 1)
-        if self._until(self._asker.ask, self.duty.settle_s, look_s=0.0) is None and not self.is_down:
+        if self._until(self._is_ready_again, self.duty.settle_s, look_s=0.0) is None and not self.is_down:
             self._note(again_s=self.elapsed_s())
         if self.life.again_s >= 0 and self.duty.watch_s and self.supervisor:
             self._rest()  # what it does for whoever asked whether it is ready it does not do by itself

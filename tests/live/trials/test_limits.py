@@ -18,9 +18,9 @@ import pytest
 
 from blackstart.core.calibration import Calibration, CleanRun
 from blackstart.core.history import SIGNALED, STOPPED, Injected, Life
-from blackstart.core.verdict import FAILED
+from blackstart.core.verdict import FAILED, PASSED
 from blackstart.faults import AnyFault
-from blackstart.faults.limit import DESCRIPTORS, MEMORY, Limit
+from blackstart.faults.limit import DESCRIPTORS, MEMORY, PROCESSES, Limit
 from blackstart.faults.scarce import CPU, PRESSURE, RESIDENT, Scarce
 from blackstart.guard import Ledger, undo
 from blackstart.oracles import alive
@@ -140,6 +140,36 @@ def test_a_service_lacks_something_for_a_while(
         assert account.fired, (mode, account.note)
         assert found == consequences, (mode, account.note)
     assert len(made) == (2 if isinstance(fault, Scarce) else 0)
+
+
+FORKING = """
+import os, signal, socket
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+listener = socket.create_server(('127.0.0.1', 8097))
+print('ready', flush=True)
+while True:
+    with listener.accept()[0] as client:
+        try:
+            if not os.fork():
+                client.sendall(b'ok')
+                os._exit(0)
+        except OSError:
+            client.sendall(b'no')
+"""
+
+
+def test_what_comes_only_once_all_is_healed_does_not_stay(tmp_path: Path) -> None:
+    """Its workload makes three processes, and so do the users who look whether it is well again."""
+    with staged(tmp_path, FORKING) as stage:
+        workload = stage.command((sys.executable, "-c", WORK))
+        stage.bench.service = Service(ready=parse_ready("log:ready", str(stage.cwd)), workload=workload)
+        chain = (CleanRun(start="S0", code=0, elapsed_s=1.0, life=Life(ready_s=0.1, stop_s=1.0)),)
+        stage.bench.calibration = Calibration(chain=chain, is_service=True, repeats=True)
+        history = stage.trial(Limit(what=PROCESSES, most=4), patience=PATIENCE, rerun=False)
+    (account,) = history.injected
+    assert account.fired and history.runs[0].life, account.note
+    assert [act.how for act in history.runs[0].life.again] == ["ok"] * 3, history.runs[0].life
+    assert {v.outcome for v in alive.judge(history, stage.bench.calibration)} == {PASSED}
 
 
 CAUGHT = """
