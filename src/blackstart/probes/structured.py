@@ -16,9 +16,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from xml.parsers import expat
 
-from blackstart.probes.leaves import Number, flatten
+from blackstart.probes.leaves import Number, flatten, shortened
 
 Parser = Callable[[str], Iterator[tuple[str, str]]]
+# As deep as the other parsers go until Python's own limit ends them; after how much text its leaves are taken.
+XML_DEPTH_MAX, XML_PIECE = 1000, 1 << 16
 
 
 class Unreadable(Exception):
@@ -47,6 +49,8 @@ def ini_leaves(text: str) -> Iterator[tuple[str, str]]:
         parser.read_string(text)
     except (configparser.Error, ValueError) as error:
         raise Unreadable(str(error).replace("\n", " ")) from None
+    except AttributeError:  # of Python before 3.13; later ones say so
+        raise Unreadable("a key without a value goes on in the next line") from None
     return flatten({section: dict(parser.items(section)) for section in parser.sections()} or [])
 
 
@@ -69,9 +73,11 @@ def xml_leaves(text: str) -> Iterator[tuple[str, str]]:
         raise Unreadable("it declares a document type; those are not read")
 
     def start(name: str, attributes: dict[str, str]) -> None:
+        if len(stack) > XML_DEPTH_MAX:
+            raise Unreadable("nested too deep")
         above, counts, _ = stack[-1]
         counts[name] = counts.get(name, 0) + 1
-        place = f"{above}/{name}/{counts[name]}"
+        place = shortened(f"{above}/{name}/{counts[name]}")
         stack.append((place, {}, []))
         found.extend((f"{place}/@{key}", value) for key, value in attributes.items())
 
@@ -85,10 +91,14 @@ def xml_leaves(text: str) -> Iterator[tuple[str, str]]:
     parser.CharacterDataHandler = lambda piece: stack[-1][2].append(piece)
     parser.StartDoctypeDeclHandler = refuse
     try:
-        parser.Parse(text, True)
+        for at in range(0, len(text), XML_PIECE):
+            parser.Parse(text[at : at + XML_PIECE])
+            yield from found
+            found.clear()
+        parser.Parse("", True)
     except expat.ExpatError as error:
         raise Unreadable(str(error)) from None
-    return iter(found)
+    yield from found
 
 
 def yaml_leaves(text: str) -> Iterator[tuple[str, str]]:
@@ -100,6 +110,8 @@ def yaml_leaves(text: str) -> Iterator[tuple[str, str]]:
         documents = list(yaml.safe_load_all(text))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise Unreadable(str(error).replace("\n", " ") or "nested too deep") from None
+    except (LookupError, AttributeError, TypeError):  # the loader's own words for a scalar that its tag does not allow
+        raise Unreadable("a value is not of the type that its tag says") from None
     return flatten(documents[0] if len(documents) == 1 else documents)
 
 

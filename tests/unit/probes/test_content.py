@@ -46,8 +46,46 @@ def test_a_torn_json_is_a_broken_json_and_not_a_text() -> None:
     assert content.form == "json" and content.error and content.leaves == (("@0", b'{"a": [1, '.hex()),)
 
 
-def test_deep_nesting_is_an_error_and_no_crash() -> None:
-    assert read(b"[" * 100_000 + b"]" * 100_000, "x.json").error
+@pytest.mark.parametrize(
+    ("begin", "end", "name"),
+    [(b"[", b"]", "x.json"), (b"<a>", b"</a>", "x.xml")],
+)
+def test_deep_nesting_is_an_error_and_no_crash(begin: bytes, end: bytes, name: str) -> None:
+    assert read(begin * 100_000 + end * 100_000, name).error
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("x.ini", b"[s]\npackages\n  more\n"),
+        ("x.cfg", b"[s]\npackages\n  more\n"),
+        ("x.yaml", b"a: !!int ''\n"),
+        ("x.yaml", b"a: !!bool x\n"),
+        ("x.yaml", b"a: !!timestamp x\n"),
+    ],
+)
+def test_what_makes_a_parser_itself_stumble_is_unreadable_and_no_crash(name: str, data: bytes) -> None:
+    content = read(data, name)
+    assert content.error or content.form == "text"
+
+
+@pytest.mark.parametrize(("name", "sign"), [("x.toml", "="), ("x.yaml", ":")])
+def test_a_number_of_thousands_of_digits_is_a_number(name: str, sign: str) -> None:
+    [(_, value)] = read(f"a {sign} 0x{'f' * 5000}\n".encode(), name).leaves
+    assert value == "0x" + "f" * 5000
+
+
+def test_a_set_is_the_same_in_every_process() -> None:
+    one, other = ("a: !!set {" + ", ".join(names) + "}" for names in ("pqrstuvw", "wvutsrqp"))
+    assert read(one.encode(), "x.yaml").leaves == read(other.encode(), "x.yaml").leaves
+
+
+def test_long_names_above_many_leaves_are_not_repeated_in_full() -> None:
+    content = read(b'{"%s": {"b": %s}}' % (b"k" * 100_000, b"[%s]" % b",".join([b"0"] * 40_000)), "x.json")
+    assert content.count == 40_000 == len({place for place, _ in content.leaves})
+    assert sum(len(place) for place, _ in content.leaves) < 10_000_000
+    xml = read(b"<%s>%s</%s>" % (b"k" * 100_000, b"<a/>" * 40_000, b"k" * 100_000), "x.xml")
+    assert sum(len(place) for place, _ in xml.leaves) < 10_000_000
 
 
 def test_ini_toml_csv_xml_and_text() -> None:
