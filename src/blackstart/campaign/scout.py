@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 from collections.abc import Callable
 from functools import partial
 
@@ -21,6 +20,7 @@ from blackstart.core.errors import Undecided
 from blackstart.core.history import EXITED, Run
 from blackstart.core.masking import Masker, rooted
 from blackstart.core.options import Options
+from blackstart.core.signals import signal_name
 from blackstart.core.trace import FILE, OPENING, Operation
 from blackstart.gate import Recorder
 from blackstart.probes import Prober
@@ -156,7 +156,7 @@ def must_work(run: Run, trace: tuple[Operation, ...]) -> None:
             f"meant to keep running, say how one sees that it is ready: --ready {FORMS}",
         )
     if end.how != EXITED or end.code != 0:
-        how = f"exit status {end.code}" if end.how == EXITED else f"it died of {signal.Signals(end.signal).name}"
+        how = f"exit status {end.code}" if end.how == EXITED else f"it died of {signal_name(end.signal)}"
         # Any other status must still show: `|| true` would hide all of them.
         keeps = f"sh -c 'CMD; s=$?; [ $s = {end.code} ] || exit $s'"
         raise _failed(how, where, trace, f" (where that status is meant so: {keeps})" if end.how == EXITED else "")

@@ -16,6 +16,7 @@ from blackstart.core.calibration import Calibration
 from blackstart.core.history import EXITED, SIGNALED, History, Run
 from blackstart.core.masking import same
 from blackstart.core.reading import FileState
+from blackstart.core.signals import signal_name
 from blackstart.core.verdict import DEFECT, ENDED_WELL, NOTE, SAYS_SO, Verdict, failed, passed, unknown
 from blackstart.oracles.compare import is_broken, is_empty, is_extended, is_less, is_one_of
 from blackstart.oracles.legal import versions_of
@@ -61,7 +62,7 @@ def _of_hang(view: View, hanging: Trouble) -> Verdict:
 
 def _of_signal(view: View, first: Run) -> Verdict:
     """A crash is a signal that no program asks for; an abort only where the restart fails."""
-    name = signal.Signals(first.end.signal).name if first.end.signal in set(signal.Signals) else str(first.end.signal)
+    name = signal_name(first.end.signal)
     if view.history.kind == "signal":
         return passed(NAME, f"it dies of {name}, as it was told to")
     restarted = bool(view.restarts) and view.ends_as_clean(view.restarts[-1])

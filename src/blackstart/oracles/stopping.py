@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from blackstart.core.calibration import Calibration
 from blackstart.core.history import EXITED, SIGNALED, STOPPED, History, Run
+from blackstart.core.signals import signal_name
 from blackstart.core.verdict import Verdict, failed, passed, unknown
 from blackstart.core.waiting import BUSY, KEPT, TIMED, WORKING
 from blackstart.oracles.uncaught import TRACEBACK, told_elsewhere, traceback_of
@@ -63,7 +64,7 @@ def _unclean(view: View, run: Run) -> list[Verdict]:
     if told_s < 0 or run.life.held_up is not None:
         return []
     if run.end.signal and run.end.signal not in _ASKED:
-        return [failed(NAME, "crashed", f"told to stop, it dies of {signal.Signals(run.end.signal).name}")]
+        return [failed(NAME, "crashed", f"told to stop, it dies of {signal_name(run.end.signal)}")]
     said = [o.data for o in run.outputs if o.stream == "stderr" and o.at_s >= told_s]
     if TRACEBACK.decode() in view.clean.stderr:
         return []

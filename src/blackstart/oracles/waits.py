@@ -6,6 +6,7 @@ import signal
 from dataclasses import dataclass, replace
 
 from blackstart.core.history import DEADLINE, SIGNALED, Run, Wait
+from blackstart.core.signals import signal_name
 from blackstart.core.verdict import DEFECT, NOTE
 from blackstart.core.waiting import (
     BLOCKED,
@@ -45,7 +46,7 @@ def died(run: Run) -> Trouble | None:
     """A death by a signal that no program asks for."""
     if run.end.how != SIGNALED or run.end.signal not in CRASHING:
         return None
-    return Trouble("crashed", f"it dies of {signal.Signals(run.end.signal).name}")
+    return Trouble("crashed", f"it dies of {signal_name(run.end.signal)}")
 
 
 def hangs(view: View, run: Run) -> Trouble | None:

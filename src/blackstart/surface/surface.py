@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
 from blackstart.core.reading import Image
+from blackstart.core.signals import signal_name
 from blackstart.core.trace import Operation
 
 
@@ -42,7 +42,7 @@ def surface(
             if operation.call.startswith(start) and operation.path:
                 found[operation.path] = None
         if operation.call == "kill" and operation.flags:  # signal 0 only asks whether a process is there
-            signals[_signal_name(operation.flags)] = None
+            signals[signal_name(operation.flags)] = None
     databases = (p for p, s in image.items() if p in files and s.content is not None and s.content.form == "sqlite")
     return Surface(
         files=dict(sorted(files.items())),
@@ -70,10 +70,6 @@ def _executed(trace: Sequence[Operation]) -> list[str]:
             found.pop(before.index, None)
         last[operation.thread] = operation
     return list(found.values())
-
-
-def _signal_name(number: int) -> str:
-    return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
 
 
 def _sockets(paths: Iterable[str]) -> tuple[str, ...]:

@@ -56,6 +56,11 @@ def test_a_status_that_is_meant_so_is_allowed_for_alone() -> None:
     assert "sh -c" not in refused(run(how=SIGNALED, signal=11)).next_step
 
 
+@pytest.mark.parametrize(("number", "name"), [(11, "SIGSEGV"), (40, "signal 40")])
+def test_a_clean_run_that_dies_of_a_signal_names_it(number: int, name: str) -> None:
+    assert f"died of {name}" in refused(run(how=SIGNALED, signal=number)).what
+
+
 def test_a_failing_clean_run_that_says_all_on_stdout_shows_that() -> None:
     said = (Output(stream="stdout", data=b"no such file\n"),)
     one = Run(phase="scouting", end=End(how=EXITED, code=12), outputs=said)
