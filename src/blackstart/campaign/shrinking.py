@@ -7,6 +7,8 @@ So they are done by a worker, which is given up when the time is over, and with 
 from __future__ import annotations
 
 from concurrent.futures import Executor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -15,6 +17,7 @@ from blackstart.campaign.execute import workers
 from blackstart.campaign.observe import Observation
 from blackstart.campaign.tally import Suspicion
 from blackstart.campaign.worker import Outcome, Workshop, work
+from blackstart.core.errors import BlackstartError
 from blackstart.core.verdict import FAILED
 from blackstart.faults.power import PowerCut, fault_of
 from blackstart.findings import Failure, cause_of
@@ -73,9 +76,13 @@ def _shrink(
 
 
 def within(left_s: float, executor: Executor, plan: Plan) -> Outcome | None:
-    """What the trial gave, None if it took longer; the worker then still has it in hand."""
-    done, _ = wait([future := executor.submit(work, plan)], left_s)
-    return future.result() if done else None
+    """What the trial gave, None if it took longer or could not be done; the worker is then good for no other.
+    A finding is known by then, and may not be lost because it could not be told in fewer words.
+    """
+    with suppress(BrokenProcessPool, BlackstartError):
+        done, _ = wait([future := executor.submit(work, plan)], left_s)
+        return future.result() if done else None
+    return None
 
 
 def failing_again(campaign: Campaign, suspicion: Suspicion, outcome: Outcome, cause: str) -> Failure | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ from blackstart.campaign.campaign import Campaign
 from blackstart.campaign.execute import Task
 from blackstart.campaign.mildest import harm, postponed, soften
 from blackstart.campaign.tally import Suspicion
+from blackstart.core.errors import SandboxUnavailable
 from blackstart.core.history import Injected
 from blackstart.core.trace import Operation
 from blackstart.core.verdict import failed, passed
@@ -85,6 +87,22 @@ def test_a_milder_one_takes_over_only_if_it_fails_again(fails_again: bool, monke
     assert executor.plans == [milder]
     assert known.plan == (milder if fails_again else worse)
     assert len(known.failures) == 1 + fails_again
+
+
+@pytest.mark.parametrize("trouble", [BrokenProcessPool("ended"), SandboxUnavailable("no memory is left")])
+def test_a_worker_that_cannot_try_costs_no_finding(monkeypatch: pytest.MonkeyPatch, trouble: Exception) -> None:
+    worse, milder = (
+        Plan(kind="errno", start="S0", faults=(Errno(point=POINT, error="EIO", persistent=stays),))
+        for stays in (True, False)
+    )
+
+    def ended(of: Plan) -> Any:
+        raise trouble
+
+    made, known, cause = suspected(worse, milder)
+    monkeypatch.setattr(module, "workers", lambda shop, jobs: as_workers(FakeExecutor(ended)))
+    soften(made, None)  # type: ignore[arg-type]
+    assert (known.plan, list(made.tally.suspicions)) == (worse, [cause])
 
 
 def test_a_second_crash_in_the_recovery_is_a_finding_where_one_crash_does_nothing() -> None:
