@@ -124,9 +124,9 @@ def _failing(finding: Mapping[str, Any], plan: Plan, seen: Observation, keeper: 
                 return outcome
     finally:
         bench.keep = None
-    why = outcome.history.trouble or next((f"; {one.note}" for one in outcome.history.injected if one.note), "")
+    why = outcome.history.trouble or next((one.note for one in outcome.history.injected if one.note), "")
     raise Undecided(
-        f"the trial does not fail here in {ATTEMPTS_MAX} attempts, so there is nothing to hand over{why}",
+        f"the trial does not fail here in {ATTEMPTS_MAX} attempts, so there is nothing to hand over{why and '; '}{why}",
         where=str(finding.get("id", "")),
         next_step="blackstart replay tells what it does now",
     )

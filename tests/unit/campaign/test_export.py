@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from blackstart.campaign.export import Keeper, _by_strace, _can_be_written
-from blackstart.core.errors import BlackstartError
+from blackstart.campaign.worker import Outcome
+from blackstart.core.calibration import Calibration
+from blackstart.core.errors import BlackstartError, Undecided
+from blackstart.core.history import History, Injected
 from blackstart.faults.errno import Errno
 from blackstart.faults.kill import Kill
 from blackstart.faults.point import Point
+from blackstart.report.progress import SilentProgress
 from blackstart.trials import Plan
+
+# The package has a function of this name.
+export = importlib.import_module("blackstart.campaign.export")
 
 
 class FakeZygote:
@@ -99,3 +109,21 @@ def test_where_the_archive_cannot_be_written_is_said_first(tmp_path: Path) -> No
         with pytest.raises(BlackstartError) as error:
             _can_be_written(str(place))
         assert error.value.where == str(place) and error.value.next_step
+
+
+@pytest.mark.parametrize(
+    ("trouble", "note"), [("the sandbox is full", ""), ("", "it did not come so far"), ("", "")]
+)
+def test_why_there_is_nothing_to_hand_over_is_said(
+    monkeypatch: pytest.MonkeyPatch, trouble: str, note: str
+) -> None:
+    plan = Plan(kind="kill", start="S1", faults=(Kill(point=Point(call="write", path="$CWD/a", nth=1)),))
+    history = History(start="S1", kind="kill", trouble=trouble, injected=(Injected(fault="", kind="kill", note=note),))
+    monkeypatch.setattr(export, "try_and_judge", lambda plan, bench: Outcome(history=history, verdicts=()))
+    seen: Any = SimpleNamespace(
+        zygote=SimpleNamespace(names=lambda: ("S1",)), bench=SimpleNamespace(), calibration=Calibration()
+    )
+    with pytest.raises(Undecided) as caught:
+        export._failing({}, plan, seen, Keeper(FakeZygote()), SilentProgress())  # type: ignore[arg-type]
+    why = trouble or note
+    assert caught.value.what.endswith(f"nothing to hand over{'; ' if why else ''}{why}")
