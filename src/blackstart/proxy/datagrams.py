@@ -113,6 +113,9 @@ class Datagrams:
             talk.record.end = f"upstream: {error}"
             self._end(talk)
             return
+        if talk.record.closed_s is not None:  # it had to make room for another one meanwhile
+            talk.transport.close()
+            return
         waiting, talk.waiting = talk.waiting or [], None
         for data in waiting:
             self._to_upstream(talk, data)
@@ -126,6 +129,7 @@ class Datagrams:
             self._proxy.sent[UPSTREAM] += len(data)
 
     def _from_upstream(self, data: bytes, talk: Talk) -> None:
+        talk.used_s = SYSTEM.monotonic()  # who only listens is not silent
         self._proxy.bytes[DOWNSTREAM] += len(data)
         self._pass(data, DOWNSTREAM, talk, lambda out: self._to_client(talk, out))
 
