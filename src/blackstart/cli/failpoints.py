@@ -69,15 +69,15 @@ def armed_in(root: Path) -> list[tuple[str, str]]:
 
 def _named_in(root: Path, names: Callable[[ast.expr], bool]) -> list[tuple[str, str]]:
     """The texts in first arguments of the calls below `root` whose function names something, each with its place."""
-    from blackstart.inprocess.sites import files_below
+    from blackstart.inprocess.sites import bytes_of, files_below
 
     found = []
     for path in files_below(root):
         try:
-            data = path.read_bytes()
+            data = bytes_of(path) or b""
             tree = ast.parse(data, str(path)) if names is not _is_place or b"failpoint(" in data else ast.Module([], [])
-        except (SyntaxError, ValueError):
-            continue
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            continue  # `_unreadable` tells of it
         for node in ast.walk(tree):
             if isinstance(node, ast.Call) and node.args and names(node.func):
                 for name in _listed(node.args[0]):
@@ -87,11 +87,12 @@ def _named_in(root: Path, names: Callable[[ast.expr], bool]) -> list[tuple[str, 
 
 
 def _unreadable(roots: Iterable[Path], words: Iterable[str]) -> list[tuple[Path, str]]:
-    """The files in which one of these words stands, but nobody can read how; each with the reason."""
-    from blackstart.inprocess.sites import fault_of, files_below
+    """The files in which one of these words stands, or may stand, but nobody can read how; each with the reason."""
+    from blackstart.inprocess.sites import bytes_of, fault_of, files_below
 
     wanted = re.compile(b"|".join(rb"\b" + re.escape(word.encode()) for word in words))
-    files = [path for root in roots for path in files_below(root) if wanted.search(path.read_bytes())]
+    paths = (path for root in roots for path in files_below(root))
+    files = [path for path in paths if (data := bytes_of(path)) is None or wanted.search(data)]
     return [(path, fault) for path in files if (fault := fault_of(path))]
 
 

@@ -66,6 +66,14 @@ def read_source(path: Path) -> str:
         return ""
 
 
+def bytes_of(path: Path) -> bytes | None:
+    """What stands in a file; None if it cannot be read: a link to nowhere, a file of somebody else."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
+
+
 def fault_of(path: Path) -> str:
     """Why the failpoints of a source file cannot be read; `""` if they can."""
     try:
@@ -93,7 +101,7 @@ def sites_below(roots: Iterable[Path]) -> Iterator[Site]:
     """The failpoints of these files, and of all Python files below these directories."""
     for root in roots:
         for path in files_below(root):
-            if MARK in path.read_bytes():
+            if MARK in (bytes_of(path) or b""):
                 yield from sites_in(read_source(path), str(path))
 
 
