@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 
+from blackstart.core.clock import SYSTEM
 from blackstart.core.errors import TargetError
 from blackstart.core.history import Cut
 from blackstart.faults.power import describe, states
@@ -58,10 +59,12 @@ def record(
         ) as supervisor:
             os.close(writing)
             writing = -1
-            _serve(supervisor, reading, timeout_s)
-            if not supervisor.is_ended:
-                started.kill()
-            status = os.waitpid(started.pid, 0)[1]
+            try:
+                _serve(supervisor, reading, timeout_s)
+            finally:
+                if not supervisor.is_ended:
+                    started.kill()
+                status = os.waitpid(started.pid, 0)[1]
     except BaseException:
         spill.close()
         raise
@@ -77,15 +80,15 @@ def record(
 
 def _serve(supervisor: Supervisor, output: int, timeout_s: float) -> None:
     """Answer calls until the program ends; what it says is read so that it never waits for us."""
-    waiting = [output]
+    waiting, end_s = [output], SYSTEM.monotonic() + timeout_s
     while waiting and not supervisor.is_ended:
-        ready = supervisor.serve_until(waiting, timeout_s)
+        ready = supervisor.serve_until(waiting, end_s - SYSTEM.monotonic())
         if not ready:
             return
         if not os.read(output, 1 << 16):
             waiting = []
     if not supervisor.is_ended:
-        supervisor.serve_until([], timeout_s)
+        supervisor.serve_until([], end_s - SYSTEM.monotonic())
 
 
 def _based(entry: StartEntry, root: str, base: str) -> StartEntry:

@@ -7,15 +7,18 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from blackstart.core.errors import TargetError
+from blackstart.gate import Launched, launch
 from blackstart.power import Recording, State, model
-from blackstart.testing import crash_states, materialise, record
+from blackstart.testing import crash_states, materialise, power, record
 from tests.live.power.test_job import blackstart
 
 pytestmark = pytest.mark.live
@@ -145,3 +148,29 @@ def test_a_restart_that_hangs_on_most_states_is_found_within_its_time(tmp_path: 
     assert ended.returncode == 1, ended.stderr
     found = json.loads((tmp_path / "r.json").read_text())["findings"]
     assert any("has not ended" in line for f in found for line in f["evidence"]), found
+
+
+def test_a_program_that_speaks_on_and_on_is_ended_in_time(tmp_path: Path) -> None:
+    speaks = "import os, time\nwhile True:\n    os.write(1, b'.')\n    time.sleep(0.05)\n"
+    began_s = time.monotonic()
+    with pytest.raises(TargetError, match="did not end with status 0"):
+        record([sys.executable, "-I", "-S", "-c", speaks], state=tmp_path, cwd=tmp_path, timeout_s=1)
+    assert time.monotonic() - began_s < 10
+
+
+def test_an_interruption_leaves_no_program_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[Launched] = []
+
+    def noted(*arguments: Any, **named: Any) -> Launched:
+        started.append(launch(*arguments, **named))
+        return started[-1]
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(power, "launch", noted)
+    monkeypatch.setattr(power, "_serve", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        record(["sleep", "60"], state=tmp_path, cwd=tmp_path)
+    with pytest.raises(ProcessLookupError):
+        os.kill(started[0].pid, 0)
