@@ -17,7 +17,7 @@ from blackstart.core.clock import SYSTEM
 from blackstart.core.errors import TargetError
 from blackstart.core.history import Cut
 from blackstart.faults.power import describe, states
-from blackstart.gate import BOOKKEEPING, DEFAULT, Recorder, Supervisor, closure, launch, stream_names
+from blackstart.gate import BOOKKEEPING, DEFAULT, Launched, Recorder, Supervisor, closure, launch, stream_names
 from blackstart.gate.filter import compile as compile_filter
 from blackstart.power import Builder, Recording, Spill, StartEntry, State, Tape, model, scan
 
@@ -59,12 +59,7 @@ def record(
         ) as supervisor:
             os.close(writing)
             writing = -1
-            try:
-                _serve(supervisor, reading, timeout_s)
-            finally:
-                if not supervisor.is_ended:
-                    started.kill()
-                status = os.waitpid(started.pid, 0)[1]
+            status = _ended(supervisor, started, reading, timeout_s)
     except BaseException:
         spill.close()
         raise
@@ -76,6 +71,17 @@ def record(
         spill.close()
         raise TargetError(f"{command[0]} did not end with status 0 (wait status {status})", next_step="run it by hand")
     return tape.finish()
+
+
+def _ended(supervisor: Supervisor, started: Launched, output: int, timeout_s: float) -> int:
+    """The wait status of the program, which is killed where it does not end in time, or we are interrupted."""
+    try:
+        _serve(supervisor, output, timeout_s)
+    finally:
+        if not supervisor.is_ended:
+            started.kill()
+        status = os.waitpid(started.pid, 0)[1]
+    return status
 
 
 def _serve(supervisor: Supervisor, output: int, timeout_s: float) -> None:
