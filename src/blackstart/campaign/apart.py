@@ -27,7 +27,7 @@ _WHAT = {
 def controls(calibration: Calibration, kinds: Collection[str]) -> Iterator[Plan]:
     """The null trials with the companions apart: one for each of these kinds that has something to break here."""
     clean = calibration.chain[0]
-    ports = link.companion_ports(clean)
+    ports = link.companion_ports(clean, calibration)
     point = peer.first_connect(clean, calibration)
     if "link" in kinds and ports and calibration.is_service:
         yield _control(calibration, Link(what=link.PLAIN, ports=ports))

@@ -112,7 +112,7 @@ def candidates(clean: CleanRun, calibration: Calibration) -> Iterator[Candidate]
     """Each way in which a link can be bad for a service, before the connects to a companion and before what is sent
     there. A job is over before TCP has sent again what was lost a few times: its waits would look endless.
     """
-    served = companion_ports(clean)
+    served = companion_ports(clean, calibration)
     if not served or not calibration.is_service:
         return
     there = [o for o in clean.trace if o.path.startswith(_LOCAL) and _port(o) in served]
@@ -149,17 +149,18 @@ def _during_recovery(worth: list[Operation], clean: CleanRun, served: tuple[int,
         )
 
 
-def companion_ports(clean: CleanRun) -> tuple[int, ...]:
-    """The ports of 127.0.0.0/8 on which somebody else served the target; () where something leads past the link.
+def companion_ports(clean: CleanRun, calibration: Calibration) -> tuple[int, ...]:
+    """The ports of 127.0.0.0/8 on which companions served the target; () where something leads past the link.
 
-    Besides the loopback over IPv4, a target may know its companions by IPv6 or by abstract unix names: these exist in
-    one network only.
+    Who serves by datagrams sends to its own users, too, and they are none. Besides the loopback over IPv4, a target may
+    know its companions by IPv6 or by abstract unix names: these exist in one network only.
     """
     own = {_port(o) for o in clean.trace if o.call == "bind"}
     sent = [o for o in clean.trace if o.call in _SENDING and o.kind == SOCKET]
     if any(o.path.startswith(("socket:inet6:", "socket:unix:@")) for o in sent):
         return ()
-    return tuple(sorted({_port(o) for o in sent if o.path.startswith(_LOCAL)} - own - {0}))
+    served = {_port(o) for o in sent if o.path.startswith(_LOCAL) and o.masked in calibration.peers}
+    return tuple(sorted(served - own - {0}))
 
 
 def unlinked(clean: CleanRun, calibration: Calibration) -> Iterator[tuple[str, str]]:

@@ -4,7 +4,8 @@ A rule is learned from a name that one run had and the other had not, or from on
 in both runs alike; it holds in that directory alone. Files whose names differ in the moment alone are of one kind, an
 older one too: they come and go, and which of them is meant cannot be told. Rules are ordered from the top of the tree
 down, so each sees its directory already masked. They never match a `*`, which makes masking idempotent; a name that
-itself contains a `*` therefore gets no rule.
+itself contains a `*` therefore gets no rule. So it is with ports that the kernel gives to whoever asks for none: a
+service that takes datagrams sends its answers there.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ Rule = tuple[str, str]
 _PAIRS = 200
 _LENGTHS = (6, 8, 10, 12, 16, 32, 36)
 _RANDOM = re.compile(r"[A-Za-z0-9_-]+")
+# The kernel's own choice: 32768 to 60999.
+_GIVEN = "(?:3276[89]|327[7-9][0-9]|32[89][0-9]{2}|3[3-9][0-9]{3}|[45][0-9]{4}|60[0-9]{3})"
+_SOCKET = re.compile(f"(socket:inet6?:.+:){_GIVEN}")
 
 
 def name_rules(
@@ -38,7 +42,14 @@ def name_rules(
         _apply(found, sets)
         rules += found
         level += 1
-    return tuple(rules)
+    return (*rules, *_given_ports(sets[0], sets[1]))
+
+
+def _given_ports(one: set[str], other: set[str]) -> Iterable[Rule]:
+    """A rule for each address of which either run knew such ports, and none that the other knew, too."""
+    heads = [{found[1] for path in paths if (found := _SOCKET.fullmatch(path))} for paths in (one, other, one & other)]
+    for head in sorted((heads[0] & heads[1]) - heads[2]):
+        yield f"^{re.escape(head)}{_GIVEN}$", f"{head}*"
 
 
 def _apply(rules: Iterable[Rule], sets: list[set[str]]) -> None:

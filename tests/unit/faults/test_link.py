@@ -29,7 +29,7 @@ def sockets(*rows: tuple[str, str]) -> tuple[Operation, ...]:
 
 
 def serving(run: CleanRun) -> Calibration:
-    return msgspec.structs.replace(calibration(None, run), is_service=True)
+    return msgspec.structs.replace(calibration(None, run), is_service=True, peers=(THERE,))
 
 
 def test_each_way_at_connects_and_at_what_is_sent() -> None:
@@ -57,13 +57,19 @@ def test_each_way_at_connects_and_at_what_is_sent() -> None:
 )
 def test_no_link_where_there_is_none_or_something_leads_past_it(rows: list[tuple[str, str]]) -> None:
     run = clean(sockets(*rows))
-    assert companion_ports(run) == ()
+    assert companion_ports(run, serving(run)) == ()
     assert list(candidates(run, serving(run))) == []
 
 
 def test_asked_for_first_over_ipv6_and_then_served_over_ipv4() -> None:
     asked = [("connect", "socket:inet6:[::1]:8201"), ("connect", THERE), ("sendmsg", THERE)]
-    assert companion_ports(clean(sockets(*asked))) == (8201,)
+    run = clean(sockets(*asked))
+    assert companion_ports(run, serving(run)) == (8201,)
+
+
+def test_those_to_whom_a_service_sends_datagrams_are_no_companions() -> None:
+    run = clean(sockets(("bind", OWN), ("sendto", "socket:inet:127.0.0.1:43751"), ("sendto", THERE)))
+    assert companion_ports(run, serving(run)) == (8201,)
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,16 @@ def test_pids_dates_uuids_and_temporary_names_are_masked_where_they_differ() -> 
         assert {masker(one), masker(other), masker(third)} == {masked}, one
 
 
+def test_a_port_that_the_kernel_gave_is_masked_where_it_differs_and_a_chosen_one_is_not() -> None:
+    of, other = "socket:inet:127.0.0.1", "socket:inet6:[::1]"
+    masker = names((f"{of}:43751", f"{of}:8123", f"{other}:40001"), (f"{of}:35948", f"{of}:8125", f"{other}:40001"))
+    assert {masker(f"{of}:{port}") for port in (43751, 35948, 32768, 60999)} == {f"{of}:*"}
+    for path in (f"{of}:8123", f"{of}:8125", f"{of}:32767", f"{of}:61000", f"{other}:40001", f"{other}:43751"):
+        assert masker(path) == path
+    masker = names((f"{of}:43751", f"{of}:40001"), (f"{of}:35948", f"{of}:40001"))
+    assert masker(f"{of}:43751") == f"{of}:43751"
+
+
 def test_what_does_not_differ_is_not_masked() -> None:
     masker = names((f"{CWD}/data-17", "/sys/transparent_hugepage"), (f"{CWD}/data-17", "/sys/transparent_hugepage"))
     assert masker(f"{CWD}/data-17") == "$CWD/data-17"
