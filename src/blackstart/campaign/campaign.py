@@ -115,6 +115,7 @@ class Campaign:
         starts = choose.starts(seen.calibration)
         return Workshop(
             layout=seen.layout,
+            tree=seen.zygote.plan,
             isolation=isolation,
             command=seen.bench.command,
             check=seen.bench.check,

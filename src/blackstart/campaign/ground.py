@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext, suppress
 from datetime import datetime, timedelta
 from functools import cache, partial
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from blackstart.core.errors import BlackstartError, TargetError
@@ -196,15 +197,18 @@ def closed(directories: Iterable[str], masker: Callable[[str], str]) -> tuple[st
     return tuple(masker(path) for path in directories if not os.stat(path).st_mode & 0o011)
 
 
-def open_zygote(layout: Layout, isolation: str) -> Zygote:
-    """A zygote that the ledger knows of, and its work area, so that `undo` ends it where our own end did not."""
+def open_zygote(layout: Layout, isolation: str, plan: dict[str, Any] | None = None) -> Zygote:
+    """A zygote that the ledger knows of, and its work area, so that `undo` ends it where our own end did not.
+
+    plan: that of the zygote whose images it is to adopt.
+    """
     if not _has_ledger(layout):
-        return Zygote(layout, isolation=isolation)
+        return Zygote(layout, isolation=isolation, plan=plan)
     known, area = ledger(layout.cwd, os.getpid()), ""
     if isolation == LANDLOCK:  # its images lie on the machine's own disk
         area = known.work_area(f"{tempfile.gettempdir()}/blackstart-{os.urandom(8).hex()}")
     try:
-        zygote = Zygote(layout, isolation=isolation, work_area=area)
+        zygote = Zygote(layout, isolation=isolation, work_area=area, plan=plan)
     except BaseException:
         if area:
             known.release(area)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import signal
+from typing import Any
 
 import msgspec
 
@@ -32,9 +33,12 @@ INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Workshop(msgspec.Struct, frozen=True, kw_only=True):
-    """All that a worker needs: the layout, the commands, the yardstick and where the start states lie."""
+    """All that a worker needs: the layout, the commands, the yardstick and where the start states lie; tree: the plan
+    of the zygote that made them.
+    """
 
     layout: Layout
+    tree: dict[str, Any]
     isolation: str
     command: Command
     check: Command | None
@@ -57,7 +61,7 @@ _bench: Bench | BlackstartError | None = None
 
 def open_bench(shop: Workshop) -> Bench:
     """A bench with a zygote of its own, holding copies of all start states."""
-    zygote = ground.open_zygote(shop.layout, shop.isolation)
+    zygote = ground.open_zygote(shop.layout, shop.isolation, shop.tree)
     for name, directory in shop.images.items():
         zygote.adopt(name, directory)
     return Bench(

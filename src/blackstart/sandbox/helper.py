@@ -22,7 +22,7 @@ from blackstart.sandbox import init, kernel, launcher, mounts, wire
 from blackstart.sandbox.changes import changes
 from blackstart.sandbox.copying import TooMuch
 from blackstart.sandbox.images import Images
-from blackstart.sandbox.plan import BOUND, HOST, Plan, Planner, mount_points, without_failures
+from blackstart.sandbox.plan import BOUND, HOST, Plan, Planner, mount_points, packed, unpacked, without_failures
 
 _WORLD = kernel.NEWPID | kernel.NEWNS | kernel.NEWNET | kernel.NEWIPC | kernel.NEWUTS
 
@@ -262,12 +262,14 @@ def main(arguments: list[str]) -> None:
         _enter_namespaces(channel)
         kernel.die_with_parent()  # a change of user may have cleared it
         points = _stage()
-        plan = Planner(setup["layout"], points, setup["all_users"]).plan()
+        plan = unpacked(setup["plan"]) if setup["plan"] else Planner(setup["layout"], points, setup["all_users"]).plan()
+        given = packed(plan)
         plan = mounts.completed(plan, "/lower")
         plan = without_failures(plan, mounts.test_layers(plan, "/test"))
         images = Images("/images", setup["layout"], plan, setup["limit_bytes"])
         bound = [s.path for s in plan.mounts if s.kind == BOUND]
-        wire.send(channel, {"hidden": plan.hidden, "layers": [s.path for s in plan.layers()], "bound": bound})
+        layers = [s.path for s in plan.layers()]
+        wire.send(channel, {"hidden": plan.hidden, "layers": layers, "bound": bound, "plan": given})
         Helper(channel, setup["layout"], plan, images).serve()
     except wire.Closed:
         pass

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 HOST = "/old"
@@ -68,6 +68,19 @@ class Plan:
                 found.add(path)
                 path = os.path.dirname(path)
         return frozenset(found)
+
+
+def packed(plan: Plan) -> dict[str, Any]:
+    """The plan as a message."""
+    return asdict(plan)
+
+
+def unpacked(message: dict[str, Any]) -> Plan:
+    """The plan of a message."""
+    made, mounts = (tuple(Step(**step) for step in message[name]) for name in ("made", "mounts"))
+    hidden = tuple((path, why) for path, why in message["hidden"])
+    files, whiteouts, parts = (tuple(message[name]) for name in ("machine_files", "whiteouts", "parts"))
+    return Plan(made, mounts, hidden, message["root_mode"], files, whiteouts, parts)
 
 
 def mount_points(mountinfo: str) -> frozenset[str]:

@@ -40,13 +40,21 @@ class Zygote:
     """A context manager; construct it where the process stays alive: the helper ends with the thread that made it."""
 
     def __init__(
-        self, layout: Layout, *, isolation: str = NAMESPACES, limit_bytes: int = LIMIT_BYTES, work_area: str = ""
+        self,
+        layout: Layout,
+        *,
+        isolation: str = NAMESPACES,
+        limit_bytes: int = LIMIT_BYTES,
+        work_area: str = "",
+        plan: dict[str, Any] | None = None,
     ) -> None:
         """isolation: as `choose` gives it; limit_bytes: for each image; work_area: for landlock, a private directory
-        of the host that the helper may remove at its end (default: a new one among the temporary files)."""
+        of the host that the helper may remove at its end (default: a new one among the temporary files); plan: that of
+        the zygote whose images it is to adopt, as the machine's tree may be another one by now."""
         assert isolation in (NAMESPACES, LANDLOCK), isolation
         self.layout = layout
         self.places = Places((), "")
+        self.plan: dict[str, Any] = plan or {}
         self._work_area = work_area
         self.isolation = isolation
         self.limit_bytes = limit_bytes
@@ -75,6 +83,7 @@ class Zygote:
             self._work_area = self._work_area or f"{tempfile.gettempdir()}/blackstart-{os.urandom(8).hex()}"
         setup = {
             "layout": layout,
+            "plan": self.plan,
             "limit_bytes": self.limit_bytes,
             "isolation": self.isolation,
             "work_area": self._work_area,
@@ -90,6 +99,7 @@ class Zygote:
         if "error" in answer:
             raise _translated(answer, "the sandbox cannot be made on this machine")
         self.hidden: dict[str, str] = dict(answer["hidden"])
+        self.plan = answer.get("plan", {})
         self._layers: tuple[str, ...] = tuple(answer["layers"])
         self.read_only = frozenset(answer["bound"])
         if self.isolation == LANDLOCK:
@@ -147,7 +157,7 @@ class Zygote:
         return msgspec.convert(answer, Captured)
 
     def root(self, name: str) -> str:
-        """Where another zygote with the same layout may adopt this image from."""
+        """Where another zygote with the same layout and plan may adopt this image from."""
         answer, _ = self._ask("directory", name=name)
         return self._from_outside(answer["path"])
 

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 from blackstart.campaign.campaign import Campaign
 from blackstart.campaign.execute import Task
@@ -105,6 +105,8 @@ CALIBRATION = Calibration(chain=tuple(CleanRun(start=f"S{k}", code=0, elapsed_s=
 
 class NoZygote:
     """Names and roots of images, and nothing behind them."""
+
+    plan: ClassVar = {"made": []}
 
     def names(self) -> tuple[str, ...]:
         return ("S0", "S1", "S2", "S3")

@@ -402,7 +402,9 @@ def test_a_kind_that_was_asked_for_and_is_not_possible(monkeypatch: pytest.Monke
 
 def test_workers_copy_only_the_states_that_trials_start_from() -> None:
     made, _, _ = campaign()
-    assert set(made.shop(observation(), "namespaces").images) == {"S0", "S1"}
+    shop = made.shop(observation(), "namespaces")
+    assert set(shop.images) == {"S0", "S1"}
+    assert shop.tree == observation().zygote.plan
 
 
 @settings(max_examples=20, deadline=None)  # other work on the machine must not fail it
