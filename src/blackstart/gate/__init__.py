@@ -1,12 +1,23 @@
 """The system-call interposer: a seccomp filter, a supervisor outside, and strace as the second opinion."""
 
 from blackstart.gate import strace
-from blackstart.gate.calls import BOOKKEEPING, DEFAULT, GROWING, closure
+from blackstart.gate.calls import BOOKKEEPING, DEFAULT, GROWING, closure, expand
 from blackstart.gate.errnos import plausible, possible
 from blackstart.gate.launcher import Launched, launch
 from blackstart.gate.places import stream_names
 from blackstart.gate.supervisor import Recorder, Supervisor
-from blackstart.gate.tampering import HERE, Caller, Firing, Match, Tamper, context_of, disk_full, read_only, refuse
+from blackstart.gate.tampering import (
+    HERE,
+    Caller,
+    Firing,
+    Match,
+    Tamper,
+    context_of,
+    disk_full,
+    matching,
+    read_only,
+    refuse,
+)
 from blackstart.gate.wallclock import WallClock
 
 __all__ = [
@@ -25,7 +36,9 @@ __all__ = [
     "closure",
     "context_of",
     "disk_full",
+    "expand",
     "launch",
+    "matching",
     "plausible",
     "possible",
     "read_only",

@@ -122,6 +122,14 @@ def read_only(path: str = "*") -> Match:
     return Match(call="modifying", path=path, kind="file|directory", opening="writing")
 
 
+def matching(call: str, path: str = "*") -> Match:
+    """The calls of this name at these paths; the groups `growing` and `modifying` as a disk that is full, or read-only,
+    means them: it lets a file that is there be opened.
+    """
+    of_disks = {"growing": disk_full, "modifying": read_only}
+    return of_disks[call](path) if call in of_disks else Match(call=call, path=path)
+
+
 def refuse(rule: Rule, match: Match) -> None:
     """Raise a BlackstartError if the gate cannot do this rule at these calls, naming what it can do."""
     refuse_verbs(rule, VERBS, "the gate")

@@ -114,3 +114,53 @@ def test_one_that_closes_its_outputs_is_waited_for(sandbox: bool, target: Any) -
 def test_one_that_leaves_a_child_with_its_outputs_is_not_waited_for(sandbox: bool, target: Any) -> None:
     ended = target.run(["sh", "-c", "sleep 1000 & echo said; exit 5"], sandbox=sandbox)
     assert (ended.status, ended.output) == (5, b"said\n")
+
+
+def test_each_run_draws_anew(target: Any) -> None:
+    script = """
+import os
+file, told = os.open("state", os.O_WRONLY | os.O_CREAT), ""
+for _ in range(24):
+    try:
+        told += str(os.write(file, b"x"))
+    except OSError:
+        told += "-"
+print(told)
+"""
+    write = target.fail("write", "50% raise(OSError: EIO)", path="$CWD/state")
+    said = [target.run([sys.executable, "-c", script]).output for _ in range(3)]
+    assert write.hits == 24
+    assert len(set(said)) == 3, said
+
+
+def test_calls_that_no_recording_needs_fail_too(target: Any) -> None:
+    script = """
+import os, socket
+for do in (lambda: os.stat("here"), lambda: pair[0].recv(1), lambda: os.stat("there")):
+    pair = socket.socketpair()
+    pair[1].send(b"x")
+    try:
+        do()
+        print("done")
+    except OSError as error:
+        print(error.strerror)
+"""
+    for name in ("here", "there"):
+        (target.cwd / name).touch()
+    look = target.fail("lookups", "raise(OSError: EACCES)", path="$CWD/here")
+    receive = target.fail("recvfrom", "@1 raise(OSError: ECONNRESET)", path="*")
+    ended = target.run([sys.executable, "-c", script])
+    assert ended.output == b"Permission denied\nConnection reset by peer\ndone\n"
+    assert (look.fired, receive.fired) == (1, 1)
+
+
+def test_a_full_disk_lets_a_file_that_is_there_be_emptied(target: Any) -> None:
+    (target.cwd / "old").write_text("old")
+    full = target.fail("growing", "raise(OSError: ENOSPC)")
+    target.run(["sh", "-c", "echo new >old; echo new >new"])
+    assert (target.cwd / "old").read_text() == ""
+    assert not (target.cwd / "new").exists()
+    assert full.fired == 2
+    target.heal()
+    target.fail("modifying", "raise(OSError: EROFS)")
+    assert target.run(["sh", "-c", "cat <old; echo new >old"]).output.count(b"Read-only") == 1  # reading goes on

@@ -1,4 +1,4 @@
-"""Where the program of a test runs, under the gate: in a sandbox, or on the machine as it is."""
+"""Where a program that is broken by hand runs, under the gate: in a sandbox, or on the machine as it is."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from blackstart.sandbox.outside import Places
 
 IMAGE = "test"
+# Descriptors of its standard input, output and error.
+Streams = tuple[int, int, int]
 
 
 class Stage(Protocol):
@@ -23,7 +25,7 @@ class Stage(Protocol):
     ended: int
     is_killed: bool
 
-    def start(self, command: Sequence[str], env: Mapping[str, str], filter: bytes, stdin: int, output: int) -> None:
+    def start(self, command: Sequence[str], env: Mapping[str, str], filter: bytes, streams: Streams) -> None:
         """Start the command; it waits in the gate at its first call. Raises TargetError if it cannot be executed."""
 
     def kill(self) -> None:
@@ -42,11 +44,11 @@ class _Machine:
     def __init__(self, cwd: str) -> None:
         self._cwd = cwd
 
-    def start(self, command: Sequence[str], env: Mapping[str, str], filter: bytes, stdin: int, output: int) -> None:
+    def start(self, command: Sequence[str], env: Mapping[str, str], filter: bytes, streams: Streams) -> None:
         from blackstart.gate import launch
 
         self._launched: Launched = launch(
-            command, filter, env=env, cwd=self._cwd, stdin=stdin, stdout=output, stderr=output
+            command, filter, env=env, cwd=self._cwd, stdin=streams[0], stdout=streams[1], stderr=streams[2]
         )
         self.listener = self._launched.listener
         self.ended = os.pidfd_open(self._launched.pid)
@@ -71,9 +73,10 @@ class _Contained:
         self._sandbox = sandbox
         self._places = places
 
-    def start(self, command: Sequence[str], env: Mapping[str, str], filter: bytes, stdin: int, output: int) -> None:
+    def start(self, command: Sequence[str], env: Mapping[str, str], filter: bytes, streams: Streams) -> None:
+        stdin, stdout, stderr = streams
         started = self._sandbox.start(
-            command, env=env, cwd=self._cwd, stdin=stdin, stdout=output, stderr=output, filter=filter
+            command, env=env, cwd=self._cwd, stdin=stdin, stdout=stdout, stderr=stderr, filter=filter
         )
         assert started.listener is not None
         self.listener, self.ended = started.listener, self._sandbox.fileno()
