@@ -61,11 +61,14 @@ def check_register(acts: Sequence[Act], value: str, before: str | None = None) -
 
 
 def check_log(acts: Sequence[Act], entries: Sequence[str]) -> Judgement:
-    """Ids were appended in order: the acknowledged ones must be there in that order."""
+    """Ids were appended in order: the acknowledged ones must be there in that order. One whose first try had no answer,
+    and which was tried again, may stand where either put it.
+    """
     there = set(entries)
     lost = tuple(one for one in acknowledged(acts) if one not in there)
     place = {one: at for at, one in reversed(list(enumerate(entries)))}
-    kept = [one for one in acknowledged(acts) if one in place]
+    at_first = {act.id: act.how for act in reversed(acts)}
+    kept = [one for one in acknowledged(acts) if one in place and at_first[one] == OK]
     wrong = [f"{two} comes before {one}" for one, two in pairwise(kept) if place[two] < place[one]]
     return Judgement(lost, tuple(wrong))
 

@@ -59,6 +59,13 @@ def test_an_append_only_log() -> None:
     assert check_log(history, ["b", "a", "d"]).wrong == ("b comes before a",)
 
 
+def test_a_log_in_which_something_was_tried_again() -> None:
+    history = acts("a? b a c")  # no answer came to the first try, which was carried out all the same
+    assert check_log(history, ["a", "b", "a", "c"]) == check_log(history, ["a", "b", "c"]) == GOOD
+    assert check_log(history, ["b", "a", "c"]) == GOOD
+    assert check_log(history, ["a", "c", "b"]).wrong == ("c comes before b",)
+
+
 def test_a_queue() -> None:
     history = acts("a b c?")
     assert check_queue(history, ["b", "a"]) == check_queue(history, ["a", "b", "c"]) == GOOD
