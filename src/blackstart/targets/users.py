@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import select
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 
 from blackstart.core.history import Act
 from blackstart.core.reading import Reading
@@ -19,6 +19,8 @@ from blackstart.targets.command import Command, OnOperation
 from blackstart.targets.workload import acts
 
 CHECK_LIMIT_S = 30.0
+# Before a check that failed is asked again.
+AGAIN_S = 1.0
 # After the target's end its users still read and tell the answers that they were sent.
 LAST_WORDS_S = 0.3
 _TICK_S = 0.02
@@ -97,8 +99,22 @@ class Users:
         said = aside.pipes.text("stderr").strip().splitlines()[-2:]
         return acts(aside.pipes.outputs), " | ".join([told, *said]) if told else ""
 
-    def ask(self, check: Command, acknowledged: Iterable[str], left_s: float) -> Reading:
-        """The answer of the check, which reads the acknowledged ids, one a line."""
+    def ask(self, check: Command, acknowledged: Collection[str], left_s: float) -> Reading:
+        """The answer of the check, which reads the acknowledged ids, one a line.
+
+        One that fails without a word is asked once more: it may have waited too short for an answer. What it said may
+        have taken something away.
+        """
+        reading = self._answer(check, acknowledged, left_s)
+        code, _, said = str(reading.value).partition("\n")
+        if reading.error or code == "0" or said.strip():
+            return reading
+        end_s = self._now_s() + AGAIN_S
+        while not self._is_down() and self._now_s() < end_s:
+            self._step(_TICK_S)
+        return reading if self._is_down() else self._answer(check, acknowledged, left_s - AGAIN_S)
+
+    def _answer(self, check: Command, acknowledged: Collection[str], left_s: float) -> Reading:
         ids = os.memfd_create("acknowledged", os.MFD_CLOEXEC)
         try:
             os.write(ids, "".join(f"{one}\n" for one in acknowledged).encode(errors="surrogateescape"))
