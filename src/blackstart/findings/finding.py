@@ -6,6 +6,7 @@ a run.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 
@@ -219,7 +220,8 @@ def _finding(cause: tuple[str, ...], members: list[Failure]) -> Finding:
 
 def _advice(failure: Failure, call: str) -> str:
     verdict, injected = failure.verdict, failure.injected
-    appended = bool(verdict.paths) and failure.appended.issuperset(verdict.paths)
+    hurt = verdict.paths or (failure.masked,)  # a check need not say which file it misses something in
+    appended = failure.appended.issuperset(hurt)
     if verdict.consequence == "stuck" and any(GONE_WHOLE in text for text in verdict.evidence):
         return MOVED
     if any(text.startswith(EACH_WHOLE) for text in verdict.evidence):
@@ -283,7 +285,10 @@ def _is_answered_in_spite(failure: Failure) -> bool:
 
 def _is_in_gap(failure: Failure) -> bool:
     """Whether what is lost had been removed already when the new file was to be renamed to that name."""
-    return bool(failure.verdict.paths) and failure.gaps.issuperset(failure.verdict.paths)
+    if failure.verdict.paths:
+        return failure.gaps.issuperset(failure.verdict.paths)
+    onto = os.path.basename(failure.operation.path2) if failure.operation else ""
+    return bool(onto) and onto in map(os.path.basename, failure.gaps)
 
 
 def _is_unchecked(failure: Failure) -> bool:

@@ -326,6 +326,22 @@ def test_who_removes_the_old_file_before_the_rename_is_told_so(kind: str, call: 
     assert ("without removing that or moving it away" in finding.advice) == told
 
 
+def test_where_the_check_of_a_service_names_no_file_the_one_that_it_was_broken_at_tells() -> None:
+    for consequence, call, path2, told in (
+        ("lost", "renameat", "/w/notes.json", "without removing that or moving it away"),
+        ("lost", "renameat", "/w/other.json", "temporary file in the same directory"),
+        ("corrupt", "write", "", "cut the file back"),
+    ):
+        one = failure(failed("acknowledged", consequence, "1 was acknowledged"), kind="kill", call=call)
+        ((injected,), operation) = one.history.injected, one.operation
+        assert operation is not None
+        broken = msgspec.structs.replace(injected, operation=msgspec.structs.replace(operation, path2=path2))
+        history = msgspec.structs.replace(one.history, injected=(broken,))
+        known = {"gaps": frozenset(("$CWD/notes.json",)), "appended": frozenset(("$CWD/notes.json",) * (not path2))}
+        (finding,) = group([msgspec.structs.replace(one, history=history, **known)])
+        assert told in finding.advice
+
+
 @pytest.mark.parametrize(("kind", "call", "gaps", "told"), [
     ("kill", "rename", "$CWD/a.zip", "Rename the new file"), ("kill", "rename", "", "Keep in one file"),
     ("errno", "read", "", "Tell a file that cannot be read"), ("kill", "write", "$CWD/a.zip", "Keep in one file"),
