@@ -14,6 +14,7 @@ must be balanced; a rule is one line.
 from __future__ import annotations
 
 import errno
+import os
 import re
 import threading
 import unicodedata
@@ -25,7 +26,7 @@ import msgspec
 from blackstart.core.errors import BlackstartError
 from blackstart.core.randomness import Source
 from blackstart.core.units import parse_duration
-from blackstart.core.verbs import ONE_LINE, VERBS, argument_fault, closing, is_allowed, near
+from blackstart.core.verbs import ADDRESS_ERRORS, ONE_LINE, VERBS, argument_fault, closing, is_allowed, near
 
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 _WORD = re.compile(r"[^\W\d]\w*(?:-\w+)*")
@@ -78,8 +79,17 @@ class ExceptionArgument(msgspec.Struct, frozen=True):
 
     @property
     def number(self) -> int:
-        """The errno as a number, 0 if none was given."""
+        """The errno (of `socket.gaierror` what getaddrinfo returns) as a number, 0 if none was given."""
+        if self.errno in ADDRESS_ERRORS:
+            import socket
+
+            return int(getattr(socket, self.errno))
         return int(getattr(errno, self.errno)) if self.errno else 0
+
+    @property
+    def text(self) -> str:
+        """What the system says of that number."""
+        return ADDRESS_ERRORS.get(self.errno) or os.strerror(self.number)
 
 
 class Term(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -36,6 +36,15 @@ _EXCEPTION_NAMES = sorted(
     name for name, value in vars(builtins).items() if isinstance(value, type) and issubclass(value, BaseException)
 )
 _ERRNO_NAMES = sorted(name for name in vars(errno) if name.startswith("E") and name.isupper())
+# What getaddrinfo fails with: numbers of its own, which are no errnos, and the words that the C library has for them.
+ADDRESS_ERRORS = {
+    "EAI_AGAIN": "Temporary failure in name resolution",
+    "EAI_FAIL": "Non-recoverable failure in name resolution",
+    "EAI_MEMORY": "Memory allocation failure",
+    "EAI_NODATA": "No address associated with hostname",
+    "EAI_NONAME": "Name or service not known",
+}
+_OF_ADDRESSES = "socket.gaierror"
 
 _NAME = re.compile(r"[^\W\d]\w*")
 _DOTTED = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)+")
@@ -88,8 +97,9 @@ def _exception_fault(text: str) -> ArgumentFault | None:
         return ArgumentFault(f"{name} has no errno; only OSError and its subclasses have one", text.index(":"))
     if not number.strip():
         return ArgumentFault(f"{name}: needs the name of an errno, such as EIO", text.index(":"))
-    if number.strip() not in _ERRNO_NAMES:
-        return ArgumentFault(f"no errno {number.strip()!r}{near(number.strip(), _ERRNO_NAMES)}", at)
+    known, what = (ADDRESS_ERRORS, "error of getaddrinfo") if name == _OF_ADDRESSES else (_ERRNO_NAMES, "errno")
+    if number.strip() not in known:
+        return ArgumentFault(f"no {what} {number.strip()!r}{near(number.strip(), known)}", at)
     return None
 
 

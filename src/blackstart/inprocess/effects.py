@@ -154,7 +154,7 @@ def _exception(term: Term, what: str) -> Callable[[], BaseException]:
     if not (isinstance(kind, type) and issubclass(kind, BaseException)):
         raise _Fault(f"{argument.exception} is no exception")
     if argument.number:
-        arguments: tuple[object, ...] = (argument.number, os.strerror(argument.number))
+        arguments: tuple[object, ...] = (argument.number, argument.text)
     else:
         arguments = (f"injected at {what}",)
     for attempt in (arguments, ()):

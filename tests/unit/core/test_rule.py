@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import socket
 
 import pytest
 
@@ -238,3 +239,11 @@ def test_a_mechanism_refuses_what_it_cannot_do_and_names_what_it_can() -> None:
         "  " + " " * 13 + "^",
         "  next:  it can: raise delay kill",
     ]
+
+
+def test_a_name_that_is_not_found_has_numbers_of_its_own() -> None:
+    again = parse("@1 raise(socket.gaierror: EAI_AGAIN)").terms[0].exception
+    assert (again.number, parse("raise(OSError: EIO)").terms[0].exception.number) == (socket.EAI_AGAIN, errno.EIO)
+    for text in ("raise(socket.gaierror: EIO)", "raise(OSError: EAI_AGAIN)", "raise(socket.gaierror: EAI_AGIN)"):
+        with pytest.raises(RuleError, match=r"no (errno|error of getaddrinfo) "):
+            parse(text)

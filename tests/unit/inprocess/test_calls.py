@@ -70,6 +70,15 @@ def test_functions_of_the_standard_library(shop: ModuleType) -> None:
             json.dumps({}, indent=2)
 
 
+def test_a_name_is_not_found_as_the_system_says_it() -> None:
+    with (
+        armed_call("socket.getaddrinfo", "@1 raise(socket.gaierror: EAI_NONAME)"),
+        pytest.raises(socket.gaierror) as raised,
+    ):
+        socket.create_connection(("db.example", 1))
+    assert (raised.value.errno, raised.value.strerror) == (socket.EAI_NONAME, "Name or service not known")
+
+
 def test_a_function_of_c_is_replaced_where_modules_hold_it_and_put_back(shop: ModuleType, tmp_path: Path) -> None:
     original = os.fsync
     with armed_call("os.fsync", "raise(OSError: EIO)") as point:
