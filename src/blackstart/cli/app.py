@@ -9,7 +9,7 @@ import typer
 
 from blackstart import __version__
 from blackstart.cli import catalogue as scenarios_command
-from blackstart.cli import failpoints, keeping, net, pin
+from blackstart.cli import failpoints, inject, keeping, net, pin
 from blackstart.cli.ending import finish
 
 app = typer.Typer(
@@ -281,6 +281,7 @@ def proxy(
 
 
 net.add(app)
+inject.add(app)
 keeping.add(app)
 failpoints.add(app)
 pin.add(app)

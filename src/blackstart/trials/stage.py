@@ -100,8 +100,8 @@ def machine(cwd: str) -> Iterator[Stage]:
 
 
 @contextmanager
-def contained(cwd: str) -> Iterator[Stage]:
-    """A sandbox in which the directory is a copy; afterwards the directory holds what the program made of it.
+def contained(cwd: str, into: str | None) -> Iterator[Stage]:
+    """A sandbox in which the directory is a copy; afterwards `into`, which is there, holds what the program made of it.
 
     Raises SandboxUnavailable where none can be made, SandboxLimit where the directory is too large.
     """
@@ -113,20 +113,21 @@ def contained(cwd: str) -> Iterator[Stage]:
         zygote.capture(IMAGE)
         with zygote.sandbox(IMAGE) as sandbox:
             yield _Contained(cwd, sandbox, zygote.places)
-        _bring_back(zygote, cwd)
+        if into is not None:
+            _bring_back(zygote, cwd, into)
 
 
-def _bring_back(zygote: Zygote, cwd: str) -> None:
-    """Put what the copy holds in the place of what the directory held; the directory itself stays the same one."""
+def _bring_back(zygote: Zygote, cwd: str, into: str) -> None:
+    """Put what the copy holds in the place of what `into` held; that directory itself stays the same one."""
     from blackstart.sandbox.copying import Copier, remove_tree
 
     made = zygote.path(IMAGE, cwd)
     assert made is not None
-    source, target = (os.open(path, os.O_RDONLY | os.O_DIRECTORY) for path in (made, cwd))
+    source, target = (os.open(path, os.O_RDONLY | os.O_DIRECTORY) for path in (made, into))
     try:
         for name in os.listdir(target):
             remove_tree(target, name)
-        Copier(limit_bytes=zygote.limit_bytes, from_image=True).tree(source, target, cwd)
+        Copier(limit_bytes=zygote.limit_bytes, from_image=True).tree(source, target, into)
     finally:
         os.close(source)
         os.close(target)
