@@ -81,11 +81,14 @@ def _is_the_same(one: Finding, other: Finding) -> bool:
 
 def _is_one_story(first: Finding, other: Finding) -> bool:
     """Whether both harm the same file in the same way or in the same place, or ask for the same repair of it; what does
-    the same harm to another file beside it is one story too, where the repair is the same.
+    the same harm to another file beside it is one story too, where the repair is the same. Those that harm no file are
+    one story only where harm, repair and place are the same.
     """
-    if first.label != other.label or not first.paths:
-        return False  # one that names no file is like no other
+    if first.label != other.label:
+        return False
     same_harm, same_advice = first.consequence == other.consequence, first.advice == other.advice
+    if not first.paths:
+        return not other.paths and same_harm and same_advice and bool(_places(first) & _places(other))
     if set(first.paths) & set(other.paths):
         return same_harm or (same_advice and bool(first.advice)) or bool(_places(first) & _places(other))
     is_beside = first.severity == other.severity and _directories(first) == _directories(other)

@@ -29,12 +29,13 @@ _ROLES = ("state", "output", "config", "lock", "cache", "scratch", "log")
 
 
 class Cell(msgspec.Struct, kw_only=True):
-    """Trials of one kind on one file or call. state: failed, passed, unknown, or unfired."""
+    """Trials of one kind on one file or call. state: failed, passed, unknown, or unfired; found: ids of findings."""
 
     passed: int = 0
     failed: int = 0
     unknown: int = 0
     not_fired: int = 0
+    found: tuple[str, ...] = ()
 
     def add(self, point: CoveredPoint) -> None:
         """Count the point in."""
@@ -42,6 +43,7 @@ class Cell(msgspec.Struct, kw_only=True):
         self.failed += point.failed
         self.unknown += point.unknown
         self.not_fired += point.not_fired
+        self.found += point.found
 
     @property
     def total(self) -> int:
@@ -125,6 +127,7 @@ def _parts(report: Report) -> dict[str, Any]:
         "unseen": [one for one in change.gone if not one.tried] if change else [],
         "curves": {one.kind: curves(one) for one in report.impact},
         "settings": [(name, _setting(value)) for name, value in report.options.items() if value],
+        "home_of": lambda found: next((finding.id for finding in findings if finding.id in found), ""),
         "has_story": any(finding.timeline for finding in findings),
     }
 

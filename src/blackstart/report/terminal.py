@@ -371,13 +371,13 @@ def _folded(out: Console, before: Text, text: str, style: str = "") -> None:
     lines = Text(plain(text), style=style).wrap(out, max(out.width - indent, 20), overflow="fold")
     for number, line in enumerate(lines):
         line.rstrip()
-        out.print((before if number == 0 else Text(" " * indent)) + line, soft_wrap=True)
+        # Not `before + line`: that would lay the style of the first over the second.
+        out.print(Text.assemble(before if number == 0 else " " * indent, line), soft_wrap=True)
 
 
 def _copied(out: Console, label: str, command: str) -> None:
-    line = Text(f"  {label}".ljust(_LABEL + 1), style="dim")
-    line.append(plain(command, 100_000), style="bold")
-    out.print(line, soft_wrap=True)
+    before = (f"  {label}".ljust(_LABEL + 1), "dim")
+    out.print(Text.assemble(before, (plain(command, 100_000), "bold")), soft_wrap=True)
 
 
 def _command(out: Console, label: str, command: Sequence[str]) -> None:

@@ -71,8 +71,13 @@ def test_the_same_call_is_the_same_place_whether_or_not_its_line_is_known() -> N
     assert not is_one(msgspec.structs.replace(here, plan=twice), other(plan=twice, **harm))
 
 
-def test_findings_that_name_no_file_are_like_no_other() -> None:
-    assert not is_one(other(paths=()), other(paths=(), id="third"))
+def test_findings_that_name_no_file_are_one_story_where_all_else_is_the_same() -> None:
+    assert not is_one(other(paths=()), other(paths=(), id="third")), "neither tells its place"
+    crash = other(paths=(), consequence="crashed", plan=WRITE, stack=AT_14)
+    by_a_full_disk = msgspec.structs.replace(crash, id="third", kind="disk", stack=())
+    assert is_one(crash, by_a_full_disk)
+    for changes in ({"plan": READ}, {"advice": "Another."}, {"consequence": "hung"}, {"paths": ("$CWD/a",)}):
+        assert not is_one(crash, msgspec.structs.replace(by_a_full_disk, **changes))
 
 
 def test_likeness_is_not_handed_on() -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from blackstart.report import html
 from blackstart.report.html import curves, heat_map, lanes, tone
-from blackstart.report.model import CoveredPoint, Finding, Impact, Moment, Recovery, Report
-from tests.unit.report.samples import FOLDED, FULL, LOST, PLANNED, QUIET, UNDECIDED
+from blackstart.report.model import CoveredPoint, Finding, Impact, Moment, Recovery, Report, ScenarioResult
+from tests.unit.report.samples import FOLDED, FULL, LOST, PLANNED, POLICY, QUIET, UNDECIDED
 
 BREAKING_OUT = '"><script>alert(1)</script><img src=http://x/ onerror=alert(2)>{{ 7*7 }}</style>'
 
@@ -67,6 +67,26 @@ def test_hostile_text_is_shown_as_text() -> None:
     assert BREAKING_OUT in Seen(text).text and "alert(1)</script>" not in text and "49" not in Seen(text).text
     full = page(FULL)
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f\u202e]", full) and r"caf\xe9" in full and r"\u202e" in full
+
+
+def test_each_failure_leads_to_its_finding_and_each_finding_to_its_replay() -> None:
+    first, *others = (one for one in FOLDED.findings if one.counts)
+    noted = msgspec.structs.replace(POLICY, id="lost-9", replay="blackstart replay lost-9")
+    point = CoveredPoint(kind="kill", call="write", path="$CWD/count", failed=1, found=(others[-1].id, first.id))
+    seen_so = CoveredPoint(kind="power", path="$CWD/count", failed=1, found=(noted.id,))
+    failed = ScenarioResult(id="process.kill", title="SIGKILL", state="failed", failed=1, found=(first.id,))
+    report = msgspec.structs.replace(
+        FOLDED, findings=(first, *others, noted), coverage=(point, seen_so), scenarios=(failed,)
+    )
+    text = page(report)
+    seen = Seen(text)
+    ids = [attrs["id"] for _, attrs in seen.tags if "id" in attrs]
+    links = [str(attrs["href"])[1:] for tag, attrs in seen.tags if tag == "a"]
+    assert len(ids) == len(set(ids)) and set(links) <= set(ids)
+    assert {one.id for one in others} & set(links), "those that are folded are reached from the first"
+    cells = [attrs["href"] for tag, attrs in seen.tags if tag == "a" and "cell" in str(attrs.get("class"))]
+    assert cells == [f"#{first.id}", f"#{noted.id}", f"#{first.id}"], "the worst of them; the scenario, too"
+    assert noted.replay in text
 
 
 def test_the_verdict_and_the_change_are_said_first() -> None:

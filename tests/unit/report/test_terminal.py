@@ -52,11 +52,28 @@ def test_a_command_is_never_wrapped() -> None:
     assert f"  replay     {replay}\n" in text
 
 
-def test_colours_come_only_where_they_are_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
+class Terminal(io.StringIO):
+    """What a report is shown on that takes colours."""
 
+    def isatty(self) -> bool:
+        return True
+
+
+def test_only_the_label_of_a_line_is_dim(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    file = Terminal()
+    out = terminal.console(file, width=80)
+    terminal.show_opening(out, FULL)
+    terminal.show(out, FULL)
+    terminal.show_ability(out, "overlay", True)
+    text = file.getvalue()
+    assert f"\x1b[2m  fault      \x1b[0m{LOST.fault[:20]}" in text
+    assert f"\x1b[2m  replay     \x1b[0m\x1b[1m{LOST.replay}\x1b[0m\n" in text
+    assert text.endswith("\x1b[32m  yes \x1b[0moverlay\n")
+
+
+def test_colours_come_only_where_they_are_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.delenv("NO_COLOR", raising=False)
     shown = []
@@ -103,7 +120,7 @@ def test_the_same_harm_by_other_faults_is_one_line_each() -> None:
     nameless = [msgspec.structs.replace(LOST, id=f"lost-000{n}", paths=()) for n in (5, 6)]
     folds = folded((LOST, other, mended, elsewhere, *nameless))
     assert [(fold.first.id, len(fold.others)) for fold in folds] == [
-        (LOST.id, 1), ("lost-0003", 0), ("lost-0004", 0), ("lost-0005", 0), ("lost-0006", 0),
+        (LOST.id, 1), ("lost-0003", 0), ("lost-0004", 0), ("lost-0005", 1),
     ]  # fmt: skip
     text = terminal.rendered(msgspec.structs.replace(QUIET, findings=(LOST, other)))
     assert "  also       lost-0002: the disk is full" in text
