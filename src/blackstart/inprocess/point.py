@@ -73,6 +73,7 @@ class Point:
         _refuse_after(self.rule, mechanism)
         self.scope = scope
         self.notes: list[str] = []
+        self.is_logged = True  # whether each firing is a log record
         self._outside = 0
         self._before = before
         self._healing = Healing()
@@ -122,7 +123,8 @@ class Point:
             self._before(self._counter.hits, term or _OFF)
         if term is not None:
             self._fired.set()
-            LOG.warning("fault at %s, hit %d: %s", self._shown, self._counter.hits, term)
+            if self.is_logged:
+                LOG.warning("fault at %s, hit %d: %s", self._shown, self._counter.hits, term)
         return term
 
     def reach(self) -> Answer:

@@ -48,6 +48,7 @@ def test_the_example_of_the_page_is_found_and_shrunk_to_the_smallest(tmp_path: P
     for line in console.replace("…", "").splitlines()[1:]:
         assert line.removeprefix("E").strip() in shown, shown
     assert shown.count("state.inject(") == shown.count("state.put(") == shown.count("state.get(") == 1
+    assert "fault at" not in shown, "the faults of all the runs before are no part of the story"
 
 
 def test_its_repaired_form_passes(tmp_path: Path) -> None:
