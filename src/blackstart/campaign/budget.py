@@ -7,12 +7,14 @@ waits for its repetition.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from statistics import median
 from typing import NoReturn
 
 from blackstart.core.clock import Clock
 from blackstart.core.errors import Undecided
+from blackstart.core.units import format_duration
 
 CALIBRATION_SHARE = 1 / 3
 # Working out the points of one kind from one start; a recording begins while no more than so much is used up.
@@ -20,6 +22,12 @@ CHOOSING_SHARE, RECORDING_SHARE = 1 / 12, 1 / 2
 LATE_SHARE, LATE_MIN_S, LATE_MAX_S = 1 / 6, 2.0, 30.0
 RECENT = 10
 GRACE_MIN_S = 2.0
+
+
+def enough(seconds: float) -> str:
+    """A budget of more than so much, as one would write it: in full minutes where it is more than two."""
+    unit_s = 1 if seconds < 120 else 60
+    return format_duration(unit_s * (math.floor(seconds / unit_s) + 1))
 
 
 class Budget:
@@ -98,7 +106,7 @@ class Budget:
     def _raise_undecided(self, what: str, needed_s: float) -> NoReturn:
         raise Undecided(
             f"calibration {what} than the budget",
-            next_step=f"give it more: --budget {int(needed_s / CALIBRATION_SHARE) + 1}s",
+            next_step=f"give it more: --budget {enough(needed_s / CALIBRATION_SHARE)}",
         )
 
     def nulls_s(self, *, is_awaited: bool) -> float:

@@ -135,9 +135,11 @@ class Campaign:
         found = choose.candidates(seen.calibration, self.kinds, starts, self.budget.choosing_s, notes=seen.notes)
         ordered = choose.order(found, starts)
         if self.options.only and not ordered:
+            idle = seen.bench.service is not None and not self.options.workload
+            work = "let something use it, as in --workload ./use.sh; or " if idle else ""
             raise Undecided(
                 f"no trial of kind {', '.join(self.options.only)} is possible on this program",
-                next_step="`blackstart plan` shows what it depends on and which trials that gives",
+                next_step=f"{work}leave --only out: `blackstart plan` then shows what it depends on, and all trials",
             )
         wanted = ordered[: self.options.trials] if self.options.trials else ordered
         self.tally.chosen, self.tally.cut = len(ordered), len(ordered) - len(wanted)

@@ -57,17 +57,16 @@ def command(options: Options, host: Mapping[str, str]) -> Command:
     if not options.command:
         raise BlackstartError(
             "there is no command to run",
-            next_step="write it after two dashes: blackstart run -- ./my-program ARGUMENTS",
+            next_step="write it after two dashes, as in: blackstart run -- ./my-program ARGUMENTS",
         )
     env = environment(options, host)
     program = options.command[0]
     place = os.path.join(options.cwd, program) if "/" in program else shutil.which(program, path=env.get("PATH"))
     if place is None or not os.path.exists(place):
-        raise TargetError(
-            f"there is no command {program!r}",
-            where=options.cwd,
-            next_step="check its spelling, or give its path",
-        )
+        step = "check its spelling, or give its path"
+        if len(program.split()) > 1:
+            step = f"this is one word; leave its quotes out, or let a shell read it: -- sh -c {shlex.quote(program)}"
+        raise TargetError(f"there is no command {program!r}", where=options.cwd, next_step=step)
     if os.path.isdir(place):
         raise TargetError(f"{program!r} is a directory", where=place, next_step="name a program in it")
     if not os.access(place, os.X_OK):

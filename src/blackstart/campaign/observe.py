@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from blackstart.campaign import ground
-from blackstart.campaign.budget import Budget
+from blackstart.campaign.budget import Budget, enough
 from blackstart.campaign.deleting import Deleting
 from blackstart.campaign.scout import FIRST_PATIENCE, bench_on, last_words, must_work
 from blackstart.campaign.serving import (
@@ -169,7 +169,7 @@ class Observer:
         if needed_s > self.budget.total_s:
             raise Undecided(
                 f"one clean run takes {elapsed_s:.0f} s; calibration alone would take more than the budget",
-                next_step=f"give it more: --budget {int(needed_s * 3)}s, or a shorter job",
+                next_step=f"give it more: --budget {enough(needed_s * 3)}, or a shorter job",
             )
 
     def _recorded(self, start: str, keep: str = "", *, boundaries: bool = False, other_pids: int = 0) -> _Recorded:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from blackstart.campaign.budget import CALIBRATION_SHARE, Budget
+from blackstart.campaign.budget import CALIBRATION_SHARE, Budget, enough
 from blackstart.campaign.observe import Observation
 from blackstart.campaign.serving import patience_of
 from blackstart.core.calibration import CleanRun
@@ -24,8 +24,8 @@ def with_recordings(
 ) -> str:
     """Record a clean run from each of these start states and keep it with the yardstick; or say why not."""
     if not budget.may_record() and only != ("power",):
-        more_s = int(budget.elapsed_s() / CALIBRATION_SHARE) + 1
-        why = f"no run was recorded, so no power is cut: the budget has no room for it; try --budget {more_s}s"
+        more = enough(budget.elapsed_s() / CALIBRATION_SHARE)
+        why = f"no run was recorded, so no power is cut: the budget has no room for it; try --budget {more}"
         seen.notes.append(why)
         return why
     chain = []

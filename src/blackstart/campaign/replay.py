@@ -83,8 +83,8 @@ def _neighbours(campaign: Campaign, seen: Observation, plan: Plan, finding: Mapp
         conclusive += result == PASSED
     if not conclusive:
         return UNKNOWN, []
-    told = f"the place is gone; {plural(conclusive, 'other fault')} of kind {plan.kind} tried, and none does the same"
-    return PASSED, [told]
+    others = f"{plural(conclusive, 'other fault')} of kind {plan.kind} {'was' if conclusive == 1 else 'were'} tried"
+    return PASSED, [f"the place is gone; {others}, and none does the same"]
 
 
 def fails_again(outcome: Outcome, finding: Mapping[str, Any]) -> bool:

@@ -34,6 +34,7 @@ from blackstart.trials.taping import OBSERVED
 
 # When it is said that a job still runs.
 TOLD_AFTER_S = 5
+_UNIX = "socket:unix:"
 FIRST_PATIENCE = Patience(deadline_s=READY_S, hard_s=60.0)
 
 
@@ -164,7 +165,9 @@ def must_work(run: Run, trace: tuple[Operation, ...]) -> None:
 
 def _failed(how: str, where: str, trace: tuple[Operation, ...], meant: str = "") -> Undecided:
     """What a clean run that failed may have lacked, by what it asked for; meant: how to allow for its status."""
-    peers = sorted({o.path for o in trace if o.call == "connect" and not o.path.startswith("socket:unix:@")})
+    asked = sorted({o.path for o in trace if o.call == "connect" and not o.path.startswith("socket:unix:@")})
+    # A socket that is not there outside either was refused by nobody; a library asks at usual places first.
+    peers = [peer for peer in asked if not peer.startswith(_UNIX) or os.path.exists(peer.removeprefix(_UNIX))]
     if peers:
         return Undecided(
             f"the clean run failed ({how}) and it needs what the sandbox refuses: {', '.join(peers)}",
@@ -196,19 +199,18 @@ def _failed(how: str, where: str, trace: tuple[Operation, ...], meant: str = "")
             where=where,
             next_step="let its temporary files be made beside what it keeps, as with --env TMPDIR=DIRECTORY",
         )
+    absent = f"; where it cannot do without {asked[0].removeprefix(_UNIX)}: --with 'SERVER'" if asked else ""
     return Undecided(
         f"the clean run in the sandbox failed: {how}",
         where=where,
-        next_step=f"make the command succeed by itself first{meant}; "
+        next_step=f"make the command succeed by itself first{meant}{absent}; "
         "`blackstart doctor` says what a sandbox may lack here",
     )
 
 
 def _door_advice(peers: list[str]) -> str:
-    sockets = [p.removeprefix("socket:unix:") for p in peers if p.startswith("socket:unix:/")]
+    sockets = [p.removeprefix(_UNIX) for p in peers if p.startswith(_UNIX)]
     inet = [p.partition(":")[2].partition(":")[2] for p in peers if p.startswith("socket:inet")]
-    # A library asks at usual places first: what is there for a name's sake is not what is missing.
-    sockets = [path for path in sockets if not inet or os.path.exists(path)]
     if sockets:
         return f"open that door by name: --allow socket:{sockets[0]}"
     door = f"; or let it reach {inet[0]} outside: --allow peer:{inet[0]}" if inet else ""

@@ -50,6 +50,7 @@ NOTES_MAX = 20
 UNREPEATED_MAX = 12
 # Of trials that told nothing: above it, the silence of the others is no answer for the program.
 OPEN_SHARE_MAX = 0.5
+NOTHING = "nothing was seen that a fault could break"
 # Fewer tell no pace.
 ENOUGH_TRIALS = 10
 _NUMBERED = re.compile(r" [(][0-9]+[)]$")  # what the masker adds where several files share a name
@@ -94,7 +95,7 @@ def report_of(
         impact=impacts(tally.samples, repeats=seen.calibration.repeats),
         muted=tuple(Omission(what=what, why=why) for what, why in sorted(tally.muted.items())),
         uncovered=(*_uncovered(seen), *_stop(seen), *unproven, *_handlers(tally)),
-        notes=(*seen.notes, *_common(tally.unknown), *_unrepeated(tally), *_postponed(tally), *_entered(tally)),
+        notes=(*seen.notes, *_idle(campaign), *_common(tally.unknown), *_told(tally)),
         exit_status=status,
         undecided=_undecided(campaign) if status == 3 else "",
     )
@@ -355,12 +356,25 @@ def _exit_status(campaign: Campaign, findings: tuple[Finding, ...], *, is_plan: 
     return 3 if _undecided(campaign) else 0
 
 
+def _told(tally: Tally) -> tuple[str, ...]:
+    return *_unrepeated(tally), *_postponed(tally), *_entered(tally)
+
+
+def _idle(campaign: Campaign) -> list[str]:
+    """What to do about a program with nothing to break."""
+    if _undecided(campaign) != NOTHING or campaign.tally.unknown:
+        return []
+    is_unused = campaign.options.ready and not campaign.options.workload
+    step = "let something use it (--workload)" if is_unused else "give it arguments with which it keeps or reads some"
+    return [f"no file and no peer of its own was seen: {step}"]
+
+
 def _undecided(campaign: Campaign) -> str:
     """Why the silence of this run proves nothing; "" where it does."""
     tally = campaign.tally
     cut = f": {_why_cut(campaign.options, tally)}" if tally.cut else ""
     if not tally.total:
-        return f"no trial was done before the end{cut}" if cut else "nothing was seen that a fault could break"
+        return f"no trial was done before the end{cut}" if cut else NOTHING
     conclusive = {kind for kind, counts in tally.counts.items() if counts.get(PASSED) or counts.get(FAILED)}
     if not conclusive:
         return "no trial could be judged"

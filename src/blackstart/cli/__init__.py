@@ -11,11 +11,16 @@ import sys
 
 def main() -> None:
     """The entry point of `blackstart`."""
-    _have_all_streams()
-    from blackstart.cli.app import app
-    from blackstart.cli.ending import parsed
+    try:
+        _have_all_streams()
+        from blackstart.cli.app import app
+        from blackstart.cli.ending import parsed
 
-    parsed(app)
+        parsed(app)
+    except KeyboardInterrupt:
+        # Before the command itself has begun, which has an end of its own for this; much is imported until then.
+        os.write(2, b"blackstart: interrupted\n")
+        sys.exit(130)
 
 
 def _have_all_streams() -> None:

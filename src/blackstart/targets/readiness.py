@@ -44,7 +44,8 @@ def parse_ready(text: str, cwd: str) -> Ready:
     reader = _READERS.get(kind)
     if reader is None or not rest:
         step = f"write tcp:{text}, or one of the others: {FORMS}" if text.isdecimal() else f"write {FORMS}"
-        raise BlackstartError(f"--ready {text!r} cannot be read{near(kind, _READERS)}", next_step=step)
+        lacks = near(kind, _READERS) if reader is None else f": there is nothing after {kind}:"
+        raise BlackstartError(f"--ready {text!r} cannot be read{lacks}", next_step=step)
     try:
         return reader(rest, cwd)
     except (ValueError, re.error, UnitError) as error:

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from blackstart.campaign.budget import GRACE_MIN_S, Budget
+from blackstart.campaign.budget import GRACE_MIN_S, Budget, enough
 from blackstart.core.clock import ManualClock
 from blackstart.core.errors import Undecided
 
@@ -45,6 +45,11 @@ def test_null_trials_beyond_those_that_there_must_be_end_with_the_part_of_calibr
     assert budget(math.inf)[0].nulls_s(is_awaited=False) == math.inf
 
 
+@pytest.mark.parametrize(("seconds", "written"), [(0.2, "1s"), (89.0, "1m30s"), (119.0, "2m"), (1169.0, "20m")])
+def test_a_budget_that_is_proposed_is_written_as_people_write_it(seconds: float, written: str) -> None:
+    assert enough(seconds) == written
+
+
 def test_what_must_not_outlast_it_is_told_when_it_is_over() -> None:
     made, clock = budget(60.0)
     clock.sleep(59.0)
@@ -75,7 +80,7 @@ def test_a_clean_run_that_would_outlast_the_budget_does_not_begin() -> None:
         made.end_step()
     with pytest.raises(Undecided, match="alone would take longer than the budget") as caught:
         made.begin_step(3 / 13)
-    assert "--budget 651s" in str(caught.value), "what 13 runs would take, as a third of the whole"
+    assert "--budget 11m" in str(caught.value), "what 13 runs would take, as a third of the whole"
     clock.sleep(20.0)
     with pytest.raises(Undecided, match="alone took 70 s, more than the budget"):
         made.must_last()

@@ -397,7 +397,12 @@ def test_a_kind_that_was_asked_for_and_is_not_possible(monkeypatch: pytest.Monke
     monkeypatch.setattr(module.choose, "candidates", lambda *_, **__: [])
     with pytest.raises(Undecided, match="no trial of kind db") as caught:
         made.choose(observation())
-    assert (caught.value.exit_status, bool(caught.value.next_step)) == (3, True)
+    assert (caught.value.exit_status, "--workload" in caught.value.next_step) == (3, False)
+    idle = observation()
+    idle.bench.service = object()
+    with pytest.raises(Undecided, match="no trial of kind db") as caught:
+        made.choose(idle)
+    assert "--workload" in caught.value.next_step and "leave --only out" in caught.value.next_step
 
 
 def test_workers_copy_only_the_states_that_trials_start_from() -> None:

@@ -53,6 +53,14 @@ def test_a_program_is_found_as_a_shell_finds_it(tmp_path: Path) -> None:
     assert ground.command(options(tmp_path, "./tool"), {}).argv == ("./tool",)
 
 
+def test_a_command_in_quotes_is_told_to_leave_them_or_to_take_a_shell(tmp_path: Path) -> None:
+    with pytest.raises(TargetError, match="there is no command 'echo hi > x'") as caught:
+        ground.command(options(tmp_path, "echo hi > x"), HOST)
+    assert "leave its quotes out" in caught.value.next_step and "-- sh -c 'echo hi > x'" in caught.value.next_step
+    program(tmp_path / "my tool")
+    assert ground.command(options(tmp_path, "./my tool"), HOST).argv == ("./my tool",)
+
+
 @pytest.mark.parametrize("name", ["no-such-program", "./no-such-program"])
 def test_a_program_that_does_not_exist(name: str, tmp_path: Path) -> None:
     with pytest.raises(TargetError, match="there is no command") as caught:

@@ -77,10 +77,18 @@ def test_a_needed_door_is_named(tmp_path: Path) -> None:
     error = refused(run(how=EXITED, code=1), connecting(gone, there, "socket:inet:1.2.3.4:80"))
     assert "socket:inet:1.2.3.4:80" in error.what
     assert f"--allow socket:{tmp_path}/db.sock" in error.next_step
-    alone = refused(run(how=EXITED, code=1), connecting(gone))
-    assert f"--allow socket:{tmp_path}/nscd.sock" in alone.next_step
+    assert "nscd" not in error.what, "nobody refused what is not there outside either"
     without = refused(run(how=EXITED, code=1), connecting(gone, "socket:inet6:[2001:db8::1]:80"))
     assert "--allow peer:[2001:db8::1]:80" in without.next_step
+
+
+def test_what_is_not_there_outside_either_was_not_refused(tmp_path: Path) -> None:
+    """Looking up a user's name asks for a socket that few machines have; the mistake was another."""
+    said = b"tar: nosuch: Cannot stat: No such file or directory\n"
+    error = refused(run(said, how=EXITED, code=2), connecting(f"socket:unix:{tmp_path}/nscd.sock"))
+    assert error.what == "the clean run in the sandbox failed: exit status 2" and "Cannot stat" in error.where
+    assert "make the command succeed by itself" in error.next_step
+    assert f"where it cannot do without {tmp_path}/nscd.sock: --with 'SERVER'" in error.next_step
 
 
 def test_a_needed_peer_is_to_be_started_beside_it() -> None:

@@ -115,6 +115,17 @@ def test_a_run_that_decides_nothing_says_why(counts: dict[str, int], only: tuple
     assert report(made).undecided == why
 
 
+@pytest.mark.parametrize(
+    ("ready", "workload", "step"), [("", "", "give it arg"), ("tcp:1", "", "--workload"), ("tcp:1", "w", "give it arg")]
+)
+def test_a_program_with_nothing_to_break_is_told_what_it_lacks(ready: str, workload: str, step: str) -> None:
+    made, _, _ = campaign(ready=ready, workload=workload)
+    (note,) = [note for note in report(made).notes if "no file and no peer" in note]
+    assert step in note
+    counted(made, passed=1)
+    assert not [note for note in report(made).notes if "no file and no peer" in note]
+
+
 @pytest.mark.parametrize(("verdict", "status"), [(LOST, 1), (UNCLEAN, 0), (BEHIND, 0)])
 def test_only_defects_fail_a_run(verdict: Verdict, status: int) -> None:
     made, _, _ = campaign()

@@ -82,6 +82,15 @@ def test_json_goes_to_a_file_or_alone_to_standard_output(tmp_path: Path) -> None
     assert b"CRITICAL" in ended.stderr
 
 
+def test_who_interrupts_it_before_it_has_begun_sees_no_traceback() -> None:
+    interrupted = (
+        "import sys\nclass Hook:\n def find_spec(self, name, *_):\n  if name == 'typer': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Hook())\nfrom blackstart.cli import main\nmain()"
+    )
+    ended = subprocess.run([sys.executable, "-c", interrupted, "run", "--", "x"], capture_output=True, timeout=100)
+    assert (ended.returncode, ended.stderr) == (130, b"blackstart: interrupted\n")
+
+
 @pytest.mark.parametrize(
     ("fake", "status"), [("crash", 70), ("undecided", 3), ("interrupt", 130), ("terminate", 130), ("partial", 130)]
 )

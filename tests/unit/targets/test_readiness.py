@@ -36,7 +36,8 @@ def test_what_cannot_be_meant_is_refused_with_the_forms(text: str) -> None:
     assert str(caught.value).count("next:") == 1
 
 
-@pytest.mark.parametrize(("text", "said"), [("8080", "write tcp:8080, or"), ("tpc:80", "did you mean 'tcp'?")])
+@pytest.mark.parametrize(("text", "said"), [("8080", "write tcp:8080, or"), ("tpc:80", "did you mean 'tcp'?"),
+                                           ("tcp", "'tcp' cannot be read: there is nothing after tcp:")])  # fmt: skip
 def test_a_slip_is_answered_with_what_was_meant(text: str, said: str) -> None:
     with pytest.raises(BlackstartError) as caught:
         parse_ready(text, "/srv")
