@@ -32,7 +32,7 @@ def inject(
     rule: Annotated[str, typer.Argument(metavar="RULE", help="When and what, such as '@3 raise(OSError: EIO)'.")],
     command: Annotated[list[str] | None, typer.Argument(metavar="-- CMD...", help="The program to run.")] = None,
     path: Annotated[
-        str, typer.Option("--path", metavar="PATH", help="At which paths; else all below here. * is any text.")
+        str, typer.Option("--path", metavar="PATH", help="At which paths, * is any text; else all below here.")
     ] = "",
     keep: Annotated[
         str, typer.Option("--keep", metavar="DIR", help="A new directory for what it made of this one.")
@@ -68,10 +68,10 @@ def _run(
     from blackstart.core.randomness import Seed
     from blackstart.core.rule import parse
     from blackstart.gate import Tamper, matching, refuse
-    from blackstart.trials.byhand import shared
+    from blackstart.trials.byhand import shared, usual_path
 
     cwd = os.path.realpath(os.getcwd())
-    tamper = Tamper(match=matching(call, masked(path, cwd)), rule=parse(rule))
+    tamper = Tamper(match=matching(call, masked(path, cwd) if path else usual_path(call)), rule=parse(rule))
     refuse(tamper.rule, tamper.match)
     drawn = Seed.fresh() if seed is None else Seed(seed)
     with _stage(cwd, keep, no_sandbox) as stage:
@@ -117,9 +117,7 @@ def _made(keep: str) -> None:
 
 
 def masked(path: str, cwd: str) -> str:
-    """The pattern of a path that was typed: relative ones are below the directory, none means all that is."""
-    if not path:
-        return "$CWD*"
+    """The pattern of a path that was typed: relative ones are below the directory."""
     return "|".join(_masked(part, cwd) for part in path.split("|"))
 
 
@@ -135,9 +133,8 @@ def _masked(path: str, cwd: str) -> str:
 def traced(gate: Supervisor) -> list[str]:
     """Each call that the gate saw, in order, and where the fault fired."""
     fired = {firing.operation.index: firing.verb for firing in gate.firings}
-    return [
-        f"  {one.name} @{one.nth}" + (f"  <- {fired[one.index]}" if one.index in fired else "") for one in gate.trace
-    ]
+    marks = (f"  <- {fired[one.index]}" if one.index in fired else "" for one in gate.trace)
+    return [f"  {one.name.rstrip()} @{one.nth}{mark}" for one, mark in zip(gate.trace, marks, strict=True)]
 
 
 def told(gate: Supervisor, tamper: Tamper) -> list[str]:
@@ -147,7 +144,7 @@ def told(gate: Supervisor, tamper: Tamper) -> list[str]:
     lines = []
     for firing in gate.firings[:_SHOWN]:
         note = "" if firing.delivered else f": not done, {firing.note}"
-        lines.append(f"{firing.verb} at {firing.operation.name} @{firing.operation.nth}{note}")
+        lines.append(f"{firing.verb} at {firing.operation.name.rstrip()} @{firing.operation.nth}{note}")
     if len(gate.firings) > _SHOWN:
         lines.append(f"… and {len(gate.firings) - _SHOWN} more")
     done, (hits,) = sum(firing.delivered for firing in gate.firings), gate.hits
@@ -160,7 +157,7 @@ def _instead(gate: Supervisor, tamper: Tamper) -> list[str]:
     from blackstart.gate import expand
 
     calls = expand(tamper.match.call)
-    there = Counter(operation.name for operation in gate.trace if operation.call in calls)
+    there = Counter(operation.name.rstrip() for operation in gate.trace if operation.call in calls)
     if not there:
         return ["the program made no such call; --trace lists those that it made"]
     return [f"elsewhere: {name} ({number})" for name, number in there.most_common(_SHOWN)]

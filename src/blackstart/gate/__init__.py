@@ -1,7 +1,7 @@
 """The system-call interposer: a seccomp filter, a supervisor outside, and strace as the second opinion."""
 
 from blackstart.gate import strace
-from blackstart.gate.calls import BOOKKEEPING, DEFAULT, GROWING, closure, expand
+from blackstart.gate.calls import BOOKKEEPING, DEFAULT, GROWING, OF_FILES, closure, expand
 from blackstart.gate.errnos import plausible, possible
 from blackstart.gate.launcher import Launched, launch
 from blackstart.gate.places import stream_names
@@ -25,6 +25,7 @@ __all__ = [
     "DEFAULT",
     "GROWING",
     "HERE",
+    "OF_FILES",
     "Caller",
     "Firing",
     "Launched",

@@ -219,6 +219,8 @@ ATTRIBUTES = _group(
 LOOKUPS = _group("stat lstat fstat newfstatat statx access faccessat faccessat2 readlink readlinkat chdir fchdir")
 FILES = OPENS | READS | WRITES | COPIES | SIZES | SYNCS | DESCRIPTORS | LOCKS | {"mmap"}
 ENTRIES = RENAMES | REMOVES | MAKES | ATTRIBUTES
+# What is asked of a file, by its name or by its descriptor.
+OF_FILES = FILES | ENTRIES | LOOKUPS
 SOCKETS = _group("socket connect bind listen accept accept4 sendto sendmsg sendmmsg recvfrom recvmsg shutdown")
 PROCESSES = _group("execve execveat fork vfork clone clone3 kill wait4 exit_group")
 TIME = _group("nanosleep clock_nanosleep clock_settime settimeofday timer_settime timerfd_settime setitimer")

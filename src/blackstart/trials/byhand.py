@@ -27,6 +27,13 @@ _CHUNK_BYTES = 1 << 16
 _ROUND_S = 3600.0
 
 
+def usual_path(call: str) -> str:
+    """Which paths are meant where none is named: all below the directory; of calls that are about no file, any."""
+    from blackstart.gate import OF_FILES, expand
+
+    return f"{HERE}*" if expand(call) & OF_FILES else "*"
+
+
 def captured(
     stage: Stage,
     command: Sequence[str],

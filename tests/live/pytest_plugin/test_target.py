@@ -164,3 +164,19 @@ def test_a_full_disk_lets_a_file_that_is_there_be_emptied(target: Any) -> None:
     target.heal()
     target.fail("modifying", "raise(OSError: EROFS)")
     assert target.run(["sh", "-c", "cat <old; echo new >old"]).output.count(b"Read-only") == 1  # reading goes on
+
+
+def test_calls_that_are_about_no_file_are_hits_wherever_they_lead(target: Any) -> None:
+    connect = target.fail("connect", "raise(OSError: ECONNREFUSED)")
+    start = target.fail("fork|vfork|clone|clone3", "@1 raise(OSError: EAGAIN)")
+    script = """
+import os, socket
+for do in (lambda: socket.create_connection(("127.0.0.1", 9)), os.fork):
+    try:
+        do()
+    except OSError as error:
+        print(error.strerror)
+"""
+    said = target.run([sys.executable, "-c", script]).output.splitlines()
+    assert said == [b"Connection refused", b"Resource temporarily unavailable"]
+    assert (connect.fired, start.fired) == (1, 1)

@@ -10,7 +10,6 @@ from blackstart.cli.inject import masked
 @pytest.mark.parametrize(
     ("typed", "means"),
     [
-        ("", "$CWD*"),
         ("*", "*"),
         ("data/x.db", "$CWD/data/x.db"),
         ("./x|*.log", "$CWD/x|*.log"),
