@@ -29,7 +29,7 @@ from blackstart.oracles.checkers import (
     check_register,
     check_set,
 )
-from blackstart.oracles.view import DAMAGE_KINDS, Answer, View
+from blackstart.oracles.view import CLOCK_KINDS, DAMAGE_KINDS, Answer, View
 
 NAME = "acknowledged"
 _NAMED_MAX = 5
@@ -61,6 +61,8 @@ def judge(history: History, calibration: Calibration) -> tuple[Verdict, ...]:
             return (
                 unknown(NAME, f"the answer of the check after the {run.phase} breaks off: no `{closing}` at its end"),
             )
+        if answer.code == 0 and history.kind in CLOCK_KINDS:
+            return (passed(NAME, "what it keeps may depend on the time, which was changed"),)
         found = compare(acts, answer, clean, view.clean.life.acts, has_others=history.kind == _CLIENTS)
         if found.lost or found.wrong:
             return (_failure(view, found, acts, run.phase),)

@@ -66,6 +66,16 @@ def test_what_was_acknowledged_is_read_back(ids: tuple[str, ...], found: tuple[s
     assert one(promises.judge(after_kill(*ids), SERVICE)) == found
 
 
+@pytest.mark.parametrize(
+    ("ids", "code", "found"), [(("a",), 0, (PASSED, "")), (("z",), 0, (PASSED, "")), ((), 1, (FAILED, "lost"))]
+)
+def test_what_it_keeps_until_some_time_of_day_may_go_with_that(
+    ids: tuple[str, ...], code: int, found: tuple[str, str]
+) -> None:
+    given = trial(start("run"), start("restart", readings=said(*ids, code=code)), kind="time")
+    assert one(promises.judge(given, SERVICE)) == found
+
+
 def test_write_behind_is_a_policy() -> None:
     behind = msgspec.structs.replace(SERVICE, write_behind="write-behind: up to 3.0 s later")
     verdict = promises.judge(after_kill("a"), behind)[0]
