@@ -21,7 +21,7 @@ from blackstart.campaign.mildest import postponed
 from blackstart.campaign.observe import Observation, Observer
 from blackstart.campaign.power import with_recordings
 from blackstart.campaign.scout import scout
-from blackstart.campaign.serving import companions_of, patience_of, service_of
+from blackstart.campaign.serving import companions_of, must_keep, patience_of, service_of
 from blackstart.campaign.tally import Keep, KeepNothing, Suspicion, Tally, result_of
 from blackstart.campaign.worker import Outcome, Workshop
 from blackstart.core.calibration import Calibration
@@ -33,7 +33,7 @@ from blackstart.core.verdict import DEFECT, FAILED, NOTE, POLICY, UNKNOWN, Verdi
 from blackstart.core.waiting import REPEATING
 from blackstart.faults import AnyFault, Candidate
 from blackstart.findings import Failure, cause_of, is_same
-from blackstart.oracles import unless_muted
+from blackstart.oracles import promises, unless_muted
 from blackstart.oracles.growth import only_appended, removed_first, taken_away
 from blackstart.oracles.waits import CONFIRMED_S, WATCHED_S
 from blackstart.power import model
@@ -177,14 +177,13 @@ class Campaign:
                     self._leave_out(kind, why)
         self.tally.calibration_s = self.elapsed_s()
         self.budget.must_last()
+        if seen.calibration.is_service and self.tally.null_failures[promises.NAME] >= self.tally.nulls:
+            must_keep(self.tally.muted[promises.NAME])
         return msgspec.structs.replace(seen.calibration, nulls=self.tally.nulls, muted=dict(self.tally.muted))
 
     def null(self, outcome: Outcome) -> None:
         """Note what a null trial showed."""
-        self.tally.null()
-        for verdict in [verdict for verdict in outcome.verdicts if verdict.outcome == FAILED]:
-            why = f"it fails without any fault: {'; '.join(verdict.evidence)}"
-            self.tally.muted.setdefault(verdict.oracle, why)
+        self.tally.null(outcome.verdicts)
 
     def try_all(self, seen: Observation, shop: Workshop, ordered: list[Candidate]) -> None:
         """Do the trials until they or the budget end; Ctrl-C ends them too."""

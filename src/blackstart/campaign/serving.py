@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NoReturn
 
 import msgspec
 
@@ -121,6 +122,15 @@ def must_answer(answers: Sequence[Reading]) -> None:
             where=said.strip()[-200:],
             next_step="let it end with status 0 where all is well; it is run in the target's directory by /bin/sh",
         )
+
+
+def must_keep(why: str) -> NoReturn:
+    """Where no stop that nothing disturbs keeps what was acknowledged, nothing would be told of what a fault takes."""
+    raise Undecided(
+        "what the service acknowledged is gone after a stop and a start that nothing disturbs",
+        where=why.partition(": ")[2],
+        next_step="let it keep at its stop what it has acknowledged; or leave --check out, if it need not",
+    )
 
 
 def went_well(run: Run) -> bool:

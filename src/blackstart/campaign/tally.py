@@ -88,6 +88,7 @@ class Tally:
     takes: bool = False  # whether clean runs take files away that they never write
     gaps: frozenset[str] = frozenset()  # files that clean runs remove before they rename a new one to that name
     nulls: int = 0
+    null_failures: Counter[str] = field(default_factory=Counter)  # verdicts of null trials by oracle
     chosen: int = 0
     cut: int = 0
     calibration_s: float = 0.0
@@ -133,9 +134,12 @@ class Tally:
             key = (one.path, one.line, one.what)
             self.handlers[key] = self.handlers.get(key, False) or one.ran
 
-    def null(self) -> None:
-        """Note a null trial."""
+    def null(self, verdicts: Sequence[Verdict]) -> None:
+        """Note a null trial; an oracle that fails on one is muted."""
         self.nulls += 1
+        for verdict in [verdict for verdict in verdicts if verdict.outcome == FAILED]:
+            self.muted.setdefault(verdict.oracle, f"it fails without any fault: {'; '.join(verdict.evidence)}")
+            self.null_failures[verdict.oracle] += 1
 
     def sampled(self, kind: str, history: History, verdicts: Sequence[Verdict] = ()) -> None:
         """Note what a trial of this kind did to those who use a service."""

@@ -80,6 +80,13 @@ def test_what_an_error_does_to_the_rest_of_its_life(place: Path, mode: str) -> N
     assert {f["consequence"] for f in ran.defects} == {mode}, ran.said()
 
 
+FORGETS = """
+import os, signal, time
+signal.signal(signal.SIGTERM, lambda *_: (os.unlink('kept'), os._exit(0)))
+os.path.exists('kept') or open('kept', 'w').close()
+while True:
+    time.sleep(60)
+"""
 TAKES_8123 = "import socket, time; s = socket.create_server(('127.0.0.1', 8123)); time.sleep(60)"
 
 
@@ -95,12 +102,17 @@ TAKES_8123 = "import socket, time; s = socket.create_server(('127.0.0.1', 8123))
         (("--ready", "sleep:100ms", "--workload", "echo fail one"), "import time; time.sleep(60)", "`fail one`"),
         (("--ready", "sleep:100ms", "--workload", "exit 3"), "import time; time.sleep(60)", "exit status 3"),
         (("--ready", "sleep:100ms", "--with", "exit 5"), "import time; time.sleep(60)", "ended before the target"),
+        (
+            ("--ready", "sleep:100ms", "--workload", "echo have 1 >kept; echo ok 1", "--check", "cat kept; echo end"),
+            FORGETS,
+            "is gone after a stop and a start that nothing disturbs",
+        ),
         (("--ready", "tcp:8123", "--with", f"MODE=good {PYTHON} server.py"), TAKES_8123, "has that port already"),
     ],
 )
 def test_what_is_said_of_a_service_that_cannot_be_tested(
     place: Path, options: tuple[str, ...], program: str, said: str
 ) -> None:
-    ran = run([PYTHON, "-c", program], place, *options, budget="30s")
+    ran = run([PYTHON, "-c", program], place, *options, budget="60s")
     assert ran.status in (2, 3) and said in " ".join(ran.out.split()), ran.said()
     assert "Traceback" not in ran.out
