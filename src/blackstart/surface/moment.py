@@ -23,7 +23,7 @@ _MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()
 _FIELDS = {"Y": r"\d{4}", "y": r"\d\d", "m": r"\d\d", "d": r"\d\d", "e": r"\d{1,2}",
            "b": "(?i:" + "|".join(_MONTHS) + ")[a-z]{0,6}"}  # fmt: skip
 _CLOCK = (r"(?P<H>\d\d)(?P<s>[:._h-]?)(?P<M>\d\d)(?:(?P=s)(?P<S>\d\d)(?:[.,]\d{1,9})?)?(?: ?(?P<p>[AaPp][Mm])\b)?"
-          r"(?P<z>Z| ?UTC| ?GMT| ?[+-]\d\d:?\d\d)?")  # fmt: skip
+          r"(?P<z>Z| ?UTC| ?GMT| ?[+-][01]\d:?\d\d(?![0-9A-Za-z]))?")  # fmt: skip
 _TIME_OF_DAY = _CLOCK.replace("[:._h-]?", ":").replace(r"(?P<H>\d\d)", r"(?P<H>\d{1,2})")
 _WEEKDAY = "(?:(?i:mon|tue|wed|thu|fri|sat|sun)[a-z]{0,6},? )?"
 _DATES = ("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%Y_%m_%d", "%Y%m%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y",
@@ -71,10 +71,19 @@ def _candidates(text: str, moment: Moment, is_name: bool) -> Iterator[tuple[int,
     for pattern in (*_PATTERNS, _IN_NAMES) if is_name else _PATTERNS:
         at = 0
         while match := pattern.search(text, at):
-            is_told = _is_told(match, moment)
-            if is_told:
-                yield match.span()
-            at = match.end() if is_told else match.start() + 1
+            end = next((end for end, fields in _readings(match, is_name) if _is_told(fields, moment)), 0)
+            if end:
+                yield match.start(), end
+            at = end or match.start() + 1
+
+
+def _readings(match: re.Match[str], is_name: bool) -> Iterator[tuple[int, dict[str, str]]]:
+    """(end, fields) of what it may mean: the whole, or in a name the date alone, as what follows may be a number."""
+    fields = {name: value for name, value in match.groupdict().items() if value is not None}
+    yield match.end(), fields
+    date = {name: value for name, value in fields.items() if name in _FIELDS}
+    if is_name and "H" in fields and ("d" in date or "e" in date):
+        yield max(match.end(name) for name in date), date
 
 
 def tells(text: str, moment: Moment) -> bool:
@@ -123,9 +132,8 @@ def _local(at_s: float, offset_s: int) -> datetime:
     return datetime.fromtimestamp(at_s, timezone(timedelta(seconds=offset_s)))
 
 
-def _is_told(match: re.Match[str], moment: Moment) -> bool:
+def _is_told(fields: dict[str, str], moment: Moment) -> bool:
     """Whether the fields name a moment of the run; what a format leaves out is taken from the run's own clock."""
-    fields = {name: value for name, value in match.groupdict().items() if value is not None}
     zones = moment.zones_s
     if "z" in fields:
         zones = (_offset_s(fields["z"].strip()),)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from itertools import product
 
 from blackstart.surface.moment import Moment, cut, shape, spans
 
@@ -61,16 +62,28 @@ def _apply(rules: Iterable[Rule], sets: list[set[str]]) -> None:
 
 
 def _telling_at(used: Sequence[Iterable[str]], moments: Sequence[Moment], level: int) -> list[Rule]:
-    """Rules for names at one depth that tell the moment of the run which used them, found in both runs."""
+    """Rules for names at one depth that tell the moment of the run which used them, of one kind in both runs."""
     found = [
-        {rule: None for path in sorted(paths) for rule in _telling(path, moment, level)}
+        {name: None for path in sorted(paths) for name in _telling(path, moment, level)}
         for paths, moment in zip(used, moments, strict=False)
     ]
-    return [rule for rule in found[0] if all(rule in others for others in found[1:])] if len(found) == 2 else []
+    if len(found) != 2:
+        return []
+    both = [name for name in found[0] if name in found[1]]
+    lone = ([name for name in names if name not in both][:_PAIRS] for names in found)
+    rules = dict.fromkeys(rule for name in both if (rule := _rule_of(name, name)))
+    for one, other in product(*lone):
+        if rule := _rule_of(one, other):
+            rules[rule] = None
+    return list(rules)
 
 
-def _telling(path: str, moment: Moment, level: int) -> Iterable[Rule]:
-    """The rule for the segment at this depth, and for those after it through which a date goes on (`2026/01/31`)."""
+# A name that tells a moment: the directory, and its pieces, those at odd positions being the shapes of what tells it.
+Telling = tuple[str, ...]
+
+
+def _telling(path: str, moment: Moment, level: int) -> Iterable[Telling]:
+    """The name at this depth, and those after it through which a date goes on (`2026/01/31`)."""
     segments = path.split("/")
     if len(segments) <= level or "*" in segments[level]:
         return
@@ -82,9 +95,28 @@ def _telling(path: str, moment: Moment, level: int) -> Iterable[Rule]:
     stop = path.find("/", max(end, parts[-1][1]))
     stop = len(path) if stop < 0 else stop
     pieces = cut(path[begin:stop], [(start - begin, until - begin) for start, until in parts])
-    pattern = "".join(shape(piece) if odd % 2 else re.escape(piece) for odd, piece in enumerate(pieces))
-    masked = "".join(re.sub("[^/]+", "*", piece) if odd % 2 else piece for odd, piece in enumerate(pieces))
-    yield f"^{re.escape(path[:begin])}{pattern}(?=/|$)", path[:begin] + masked
+    told = (shape(piece) if odd % 2 else piece for odd, piece in enumerate(pieces))
+    yield (path[:begin], *told)
+
+
+def _rule_of(one: Telling, other: Telling) -> Rule | None:
+    """The rule for two names that tell their moments alike, and else are equal or of one kind; None where they are not.
+
+    What is random beside a time (`20260131-0915-c3b70a.json`) must not hide the time: it would not be masked then.
+    """
+    if len(one) != len(other) or one[0] != other[0] or one[2::2] != other[2::2]:
+        return None
+    pattern, masked = f"^{re.escape(one[0])}", one[0]
+    for odd, (mine, theirs) in enumerate(zip(one[1:], other[1:], strict=True)):
+        if odd % 2:
+            pattern, masked = pattern + mine, masked + re.sub("[^/]+", "*", mine)
+        elif mine == theirs:
+            pattern, masked = pattern + re.escape(mine), masked + mine
+        elif (found := _segment(mine, theirs, set())) is not None:
+            pattern, masked = pattern + found[0], masked + found[1]
+        else:
+            return None
+    return f"{pattern}(?=/|$)", masked
 
 
 def _children(paths: Iterable[str], level: int) -> dict[str, set[str]]:

@@ -61,6 +61,17 @@ def test_a_name_made_from_the_clock_has_the_same_masked_name_a_month_later(templ
     assert masker("/w/kept/else.json") == "$CWD/kept/else.json"
 
 
+@pytest.mark.parametrize("ids", [("c3b70a6f", "e91c9e13"), ("0042", "7719"), ("1234abcd", "99999999"), ("2", "303")])
+@pytest.mark.parametrize("template", DATED[:3] + DATED[5:9])
+def test_what_is_random_beside_the_moment_does_not_hide_it(template: str, ids: tuple[str, str]) -> None:
+    names = [f"/w/kept/{written(template, at)}-{end}.html" for at, end in zip((FIRST, SECOND), ids, strict=True)]
+    masker = learnt(*(ran(at, {name: "same"}) for at, name in zip((FIRST, SECOND), names, strict=True)))
+    assert not masker.mask.hopeless
+    late = masker(f"/w/kept/{written(template, LATER)}-{ids[0]}.html")
+    assert late == masker(names[0]) == masker(names[1])
+    assert masker("/w/kept/else-0042.html") == "$CWD/kept/else-0042.html"
+
+
 @pytest.mark.parametrize("template", [*DATED, "{:%H:%M}", "{:%a %b %d %H:%M:%S %Y}", "[{:%d/%b/%Y:%H:%M:%S +0000}]",
                                       "{:%Y-%m-%d %H:%M:%S,250}", "{:%b %d %H:%M:%S}", "{:%I:%M %p}"])  # fmt: skip
 @pytest.mark.parametrize("line", ["{} INFO started", "saved at {}, 3 notes", "[{}] all well"])
