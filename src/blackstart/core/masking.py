@@ -27,12 +27,18 @@ _NAMELESS = ((r"^/memfd:stdin \(deleted\)$", "stdin"), (r"(?<=/)#[0-9]+ \(delete
 ROOTED = (CWD, HOME, *(name for _, name in _NAMELESS))
 # The kind of a version that was not read (there were too many), and the prefix of what a boundary re-run started from.
 UNREAD, BEFORE = "unread", "before:"
+_ONE_OF_MANY = re.compile(r" \(\d+\)$")
 _INDEX = re.compile(r"(?:(?<=/)|^)\d+(?=/|$)")
 
 
 def general(place: str) -> str:
     """The place with its numbers (list positions, rows, lines) as `*`."""
     return _INDEX.sub("*", place)
+
+
+def together(path: str) -> str:
+    """The masked path of all files that share it: without the number that tells them apart."""
+    return _ONE_OF_MANY.sub("", path) if "*" in path else path
 
 
 def rooted(mask: Mask, cwd: str, home: str) -> Mask:
@@ -112,7 +118,7 @@ class Masker:
                 together.setdefault(masked, []).append(self.state(masked, state))
         result: Image = {}
         for masked, states in together.items():
-            states.sort(key=lambda state: (state.digest, state.size))
+            states.sort(key=lambda state: (state.content.digest if state.content else state.digest, state.size))
             for number, state in enumerate(states, 1):
                 result[masked if number == 1 else f"{masked} ({number})"] = state
         return result

@@ -18,6 +18,7 @@ from blackstart.core.masking import same
 from blackstart.core.reading import FileState
 from blackstart.core.signals import signal_name
 from blackstart.core.verdict import DEFECT, ENDED_WELL, NOTE, SAYS_SO, Verdict, failed, passed, unknown
+from blackstart.oracles.bags import fewer_at_end, half_made
 from blackstart.oracles.compare import is_broken, is_empty, is_extended, is_less, is_one_of
 from blackstart.oracles.legal import versions_of
 from blackstart.oracles.speech import spoke
@@ -89,6 +90,7 @@ def _silent(view: View, first: Run) -> list[Verdict]:
     if view.history.kind in DAMAGE_KINDS and not _only_caches(view, damaged):
         return []  # what the program could do without the file is not known
     short = [(p, text) for p in view.judged() if (text := _short(view, first, p))]
+    short += fewer_at_end(view, first)
     if not short:
         return []
     said = spoke(view, first)
@@ -104,7 +106,7 @@ def _silent(view: View, first: Run) -> list[Verdict]:
 
 def _told(view: View, first: Run, short: list[str]) -> tuple[str, str, str]:
     """(consequence, label, sentence) where the program spoke of its failure, yet ended with 0: by what became of it."""
-    states = [(view.state(first, path), versions_of(view, path)[0]) for path in short]
+    states = [_after_and_before(view, first, path) for path in short]
     if all(same(state, old) for state, old in states):
         return "unclean", NOTE, f"{SAYS_SO} something failed, keeps what was there, and ends with exit status 0"
     if all(_is_made_anew(view, path) for path in short):
@@ -115,9 +117,18 @@ def _told(view: View, first: Run, short: list[str]) -> tuple[str, str, str]:
     return "unclean", DEFECT, f"{SAYS_SO} something failed, leaves its work half done, and ends with exit status 0"
 
 
+def _after_and_before(view: View, first: Run, path: str) -> tuple[FileState | None, FileState | None]:
+    """What the run left there, and what stood there; of files that share a name, the one that it left half made."""
+    if view.is_shared(path):
+        return half_made(view, first, path), None
+    return view.state(first, path), versions_of(view, path)[0]
+
+
 def _is_made_anew(view: View, path: str) -> bool:
     """Whether the restart left there what so many clean runs leave: nothing was lost that stands nowhere else."""
-    if len(view.restarts) != view.reruns or len(view.later) < view.reruns or not view.ends_as_clean(view.restarts[-1]):
+    if len(view.restarts) != view.reruns or len(view.later) < view.reruns or view.is_shared(path):
+        return False
+    if not view.ends_as_clean(view.restarts[-1]):
         return False
     return same(view.state(view.restarts[-1], path), view.later[view.reruns - 1].files.get(path))
 

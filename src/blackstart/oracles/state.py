@@ -15,6 +15,7 @@ from blackstart.core.history import EXITED, History, Run
 from blackstart.core.verdict import EACH_WHOLE, FAILED, Verdict, failed, passed, unknown
 from blackstart.oracles import damage
 from blackstart.oracles.answers import after_restart, strange
+from blackstart.oracles.bags import fewer_after, half_after
 from blackstart.oracles.compare import is_broken, is_one_of
 from blackstart.oracles.legal import CORRUPT, LEGAL, LOST, legal_after, legal_unrecovered, versions_of
 from blackstart.oracles.nowhere import nowhere
@@ -97,8 +98,9 @@ def _by_content(view: View, last: Run) -> tuple[Verdict, ...]:
             found[outcome][path] = legal.sentence(path, state)
         elif outcome != LEGAL:
             unsure.append(path)
-    for path, text in nowhere(view, last).items():
+    for path, text in (*nowhere(view, last).items(), *fewer_after(view, last)):
         found[LOST].setdefault(path, text)
+    found[CORRUPT].update(half_after(view, last))
     odd = strange(view, last)
     if unsure and not any(found.values()) and not odd and _answers_as_clean(view, last):
         names = ", ".join(unsure)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from blackstart.core.calibration import Calibration, CleanRun, Mask
 from blackstart.core.history import EXITED, KILLED, STOPPED, History, Run
-from blackstart.core.masking import Masker
+from blackstart.core.masking import Masker, together
 from blackstart.core.reading import FileState, Image
 
 JUDGED_ROLES = ("state", "output")
@@ -78,10 +78,17 @@ class View:
     def judged(self, roles: tuple[str, ...] = JUDGED_ROLES) -> Iterator[str]:
         """Masked paths with these roles that can be judged at all: not hopeless, and one file each."""
         for path, role in sorted(self.calibration.roles.items()):
-            if role in roles and path not in self.calibration.mask.hopeless and not self._is_shared(path):
+            if role in roles and path not in self.calibration.mask.hopeless and not self.is_shared(path):
                 yield path
 
-    def _is_shared(self, path: str) -> bool:
+    def shared(self) -> Iterator[str]:
+        """Masked paths of those roles that several files have, all of which can be compared."""
+        hopeless = {together(path) for path in self.calibration.mask.hopeless}
+        for path, role in sorted(self.calibration.roles.items()):
+            if role in JUDGED_ROLES and path not in hopeless and self.is_shared(path):
+                yield path
+
+    def is_shared(self, path: str) -> bool:
         """Whether several files had this masked path: which of them is which cannot be told."""
         if "*" not in path:
             return False

@@ -15,7 +15,7 @@ import msgspec
 
 from blackstart.core.calibration import Mask
 from blackstart.core.installed import INSTALLED
-from blackstart.core.masking import Masker, general, is_comparable, rooted, same
+from blackstart.core.masking import Masker, general, is_comparable, rooted, same, together
 from blackstart.core.reading import Content, FileState, Image
 from blackstart.core.trace import Operation
 from blackstart.surface.moment import Moment, cut, shape, spans, tells
@@ -65,8 +65,9 @@ def extend(mask: Mask, first: Observation, second: Observation) -> Mask:
         if found is None:
             hopeless.add(path)
         else:
-            leaves[path] = _joined(leaves.get(path, ()), found[0])
-            lines[path] = _joined(lines.get(path, ()), found[1])
+            name = together(path)  # what one of them has of its own, each of them has
+            leaves[name] = _joined(leaves.get(name, ()), found[0])
+            lines[name] = _joined(lines.get(name, ()), found[1])
     for stream in STREAMS:
         one_text, other_text = (masker.text(stream, getattr(run, stream)).split("\n") for run in (first, second))
         patterns = line_patterns(one_text, other_text, Own.of(None, moments))
