@@ -19,7 +19,7 @@ SAYS_SO = "it says that"
 CHECK_ANSWERS = "the check answers"
 EACH_WHOLE = "each of these files is whole by itself"
 GONE_AND = " is gone, and "
-ARE_GONE = " of them are gone: "
+ARE_GONE = " gone: "
 GONE_WHOLE = " is gone, though nothing of its content is"
 
 

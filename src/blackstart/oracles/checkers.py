@@ -14,15 +14,19 @@ from itertools import pairwise
 import msgspec
 
 from blackstart.core.history import Act
+from blackstart.core.verdict import ARE_GONE
 
 OK = "ok"
 
 
 class Judgement(msgspec.Struct, frozen=True):
-    """lost: acknowledged and not there; wrong: a sentence for each thing that no possible order explains."""
+    """lost: acknowledged and not there; wrong: a sentence for each thing that no possible order explains; short: how much
+    is missing, where nobody can say what.
+    """
 
     lost: tuple[str, ...] = ()
     wrong: tuple[str, ...] = ()
+    short: str = ""
 
 
 def acknowledged(acts: Iterable[Act]) -> tuple[str, ...]:
@@ -44,7 +48,7 @@ def check_counter(acts: Sequence[Act], base: int, value: int) -> Judgement:
     low = base + sum(act.how == OK for act in acts)
     high = base + len(acts)
     if value < low:
-        return Judgement((f"{low - value} of {low - base} increments",))
+        return Judgement(short=f"{low - value} of {low - base} increments{ARE_GONE}the count is {value}")
     return Judgement() if value <= high else Judgement((), (f"the count is {value}, more than {high} can explain",))
 
 

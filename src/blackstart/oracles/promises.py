@@ -64,7 +64,7 @@ def judge(history: History, calibration: Calibration) -> tuple[Verdict, ...]:
         if answer.code == 0 and history.kind in CLOCK_KINDS:
             return (passed(NAME, "what it keeps may depend on the time, which was changed"),)
         found = compare(acts, answer, clean, view.clean.life.acts, has_others=history.kind == _CLIENTS)
-        if found.lost or found.wrong:
+        if found.lost or found.short or found.wrong:
             return (_failure(view, found, acts, run.phase),)
     return (passed(NAME),)
 
@@ -90,13 +90,15 @@ def compare(
     read, usual = _sorted(answer.text), _sorted(clean.text)
     lost: list[str] = list(read.get("lost", ()))
     wrong: list[str] = []
+    short = ""
     for found in _each(acts, read, usual, clean_acts):
         lost += [one for one in found.lost if one not in lost]
+        short = short or found.short
         wrong += () if has_others else found.wrong
-    if answer.code != 0 and not lost and not wrong and clean.code == 0:
+    if answer.code != 0 and not (lost or short or wrong) and clean.code == 0:
         said = answer.text.strip().splitlines()
         wrong.append(f"the check fails ({answer.how}{': ' + said[-1][:200] if said else ''})")
-    return Judgement(tuple(lost), tuple(wrong))
+    return Judgement(tuple(lost), tuple(wrong), short)
 
 
 def _each(
@@ -142,11 +144,14 @@ def _number(words: list[str] | None) -> int | None:
 
 
 def _failure(view: View, found: Judgement, acts: Sequence[Act], when: str) -> Verdict:
-    total = len(acknowledged(acts))
     texts = []
     if found.lost:
         named = ", ".join(found.lost[:_NAMED_MAX]) + (" …" if len(found.lost) > _NAMED_MAX else "")
-        texts.append(f"{total} were acknowledged; after the {when} {len(found.lost)}{ARE_GONE}{named}")
+        gone = f"{len(found.lost)} {'is' if len(found.lost) == 1 else 'are'}{ARE_GONE}{named}"
+    if found.lost or found.short:
+        total = len(acknowledged(acts))
+        told = f"{total} {'was' if total == 1 else 'were'} acknowledged; after the {when}"
+        texts.append(f"{told} {gone if found.lost else found.short}")
     texts += found.wrong[:_NAMED_MAX]
     if found.wrong:
         return failed(NAME, "corrupt", *texts)

@@ -378,7 +378,7 @@ def test_who_takes_a_task_away_before_it_is_done_is_told_so() -> None:
 
 @pytest.mark.parametrize(("gone", "told"), [("b", True), ("b, c …", True), ("a, b", False)])
 def test_a_service_that_answers_as_if_nothing_had_failed_is_told_so(gone: str, told: bool) -> None:
-    lost = failed("acknowledged", "lost", f"3 were acknowledged; after the restart 1 of them are gone: {gone}")
+    lost = failed("acknowledged", "lost", f"3 were acknowledged; after the restart 1 is gone: {gone}")
     acts = (Act(how="ok", id="a", at_s=0.2), Act(how="ok", id="b", at_s=0.4), Act(how="ok", id="c", at_s=0.5))
     run = Run(phase="run", end=End(how=STOPPED), life=Life(ready_s=0.1, fired_s=0.3, acts=acts))
     for call in ("pread64", "write"):

@@ -40,7 +40,7 @@ def test_a_counter() -> None:
     history = acts("a b? c! d")
     assert check_counter(history, 10, 12) == check_counter(history, 10, 13) == GOOD
     assert check_counter(history, 10, 14) == GOOD  # refused, and done all the same
-    assert check_counter(history, 10, 11).lost == ("1 of 2 increments",)
+    assert check_counter(history, 10, 11).short == "1 of 2 increments gone: the count is 11"
     assert check_counter(history, 10, 15).wrong == ("the count is 15, more than 14 can explain",)
 
 

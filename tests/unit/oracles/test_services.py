@@ -76,6 +76,23 @@ def test_what_it_keeps_until_some_time_of_day_may_go_with_that(
     assert one(promises.judge(given, SERVICE)) == found
 
 
+@pytest.mark.parametrize(
+    ("before", "told", "said"),
+    [
+        ("have a\nhave b\n", "have a\n", "2 were acknowledged; after the restart 1 is gone: b"),
+        ("have a\nhave b\n", "end\n", "2 were acknowledged; after the restart 2 are gone: a, b"),
+        ("count 7\n", "count 6\n", "2 were acknowledged; after the restart 1 of 2 increments gone: the count is 6"),
+    ],
+)
+def test_what_is_gone_is_said_in_its_own_words(before: str, told: str, said: str) -> None:
+    life = msgspec.structs.replace(LIFE, acts=ACTS[:2])
+    chain = tuple(msgspec.structs.replace(one, life=life, check=f"0\n{before}") for one in SERVICE.chain)
+    answer = (Reading(name="check", value=f"0\n{told}"),)
+    given = trial(start("run", life=life), start("restart", life=life, readings=answer))
+    verdict = promises.judge(given, msgspec.structs.replace(SERVICE, chain=chain))[0]
+    assert (verdict.consequence, verdict.evidence[0]) == ("lost", said)
+
+
 def test_write_behind_is_a_policy() -> None:
     behind = msgspec.structs.replace(SERVICE, write_behind="write-behind: up to 3.0 s later")
     verdict = promises.judge(after_kill("a"), behind)[0]
