@@ -20,8 +20,8 @@ OK = "ok"
 
 
 class Judgement(msgspec.Struct, frozen=True):
-    """lost: acknowledged and not there; wrong: a sentence for each thing that no possible order explains; short: how much
-    is missing, where nobody can say what.
+    """lost: acknowledged and not there; wrong: a sentence for each thing that no possible order explains;
+    short: how much is missing, where nobody can say what.
     """
 
     lost: tuple[str, ...] = ()
