@@ -34,7 +34,7 @@ from blackstart.core.waiting import REPEATING
 from blackstart.faults import AnyFault, Candidate
 from blackstart.findings import Failure, cause_of, is_same
 from blackstart.oracles import promises, unless_muted
-from blackstart.oracles.growth import only_appended, removed_first, taken_away
+from blackstart.oracles.growth import kept, only_appended, removed_first, taken_away
 from blackstart.oracles.waits import CONFIRMED_S, WATCHED_S
 from blackstart.power import model
 from blackstart.report.points import place_of
@@ -190,6 +190,7 @@ class Campaign:
         self.progress.phase("breaking")
         self.tally.appended, self.tally.repeats = only_appended(seen.calibration), seen.calibration.repeats
         self.tally.takes, self.tally.gaps = bool(taken_away(seen.calibration)), removed_first(seen.calibration)
+        self.tally.kept = kept(seen.calibration)
         patience = patience_of(seen.calibration)
         rerun = not seen.calibration.refuses_rerun
         queue = Queue()

@@ -87,6 +87,7 @@ class Tally:
     appended: frozenset[str] = frozenset()  # files that clean runs only append to
     takes: bool = False  # whether clean runs take files away that they never write
     gaps: frozenset[str] = frozenset()  # files that clean runs remove before they rename a new one to that name
+    kept: frozenset[str] = frozenset()  # files that hold something after each clean run
     nulls: int = 0
     null_failures: Counter[str] = field(default_factory=Counter)  # verdicts of null trials by oracle
     chosen: int = 0
@@ -102,8 +103,15 @@ class Tally:
 
     def failure(self, trial: str, outcome: Outcome, verdict: Verdict) -> Failure:
         """A failing verdict of a trial, with what is known of the files."""
-        history, appended, takes = outcome.history, self.appended, self.takes
-        return Failure(trial=trial, history=history, verdict=verdict, appended=appended, takes=takes, gaps=self.gaps)
+        return Failure(
+            trial=trial,
+            history=outcome.history,
+            verdict=verdict,
+            appended=self.appended,
+            takes=self.takes,
+            gaps=self.gaps,
+            kept=self.kept,
+        )
 
     def is_explained(self, plan: Plan, failure: Failure) -> bool:
         """Whether the crash alone, or the fault that fell into recovery from it alone, is known to do the same."""

@@ -58,7 +58,8 @@ _SHARED = re.compile(r"\.so[.:]")
 class Failure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One failing verdict of one trial; trial: its id, empty if it has none yet; appended: masked paths of the files
     that clean runs only append to; takes: whether clean runs take files away that they never write (tasks); gaps: those
-    of files that clean runs remove before they rename a new one to that name.
+    of files that clean runs remove before they rename a new one to that name; kept: those that hold something after
+    each clean run.
     """
 
     history: History
@@ -67,6 +68,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     appended: frozenset[str] = frozenset()
     takes: bool = False
     gaps: frozenset[str] = frozenset()
+    kept: frozenset[str] = frozenset()
 
     @property
     def injected(self) -> Injected | None:
@@ -226,11 +228,12 @@ def _advice(failure: Failure, call: str) -> str:
         return MOVED
     if any(text.startswith(EACH_WHOLE) for text in verdict.evidence):
         return _of_whole_files(failure, call)
+    consequence = "corrupt" if _is_in_the_way_by_content(failure) else verdict.consequence
     if any(GONE_AND in text for text in verdict.evidence[:1]):
         return REMOVED
     if injected is not None and injected.cut is not None:
         cuts = [one.cut for one in failure.history.injected if one.cut is not None]
-        return power_advice(cuts, verdict.consequence, verdict.label, verdict.paths, appended=appended)
+        return power_advice(cuts, consequence, verdict.label, verdict.paths, appended=appended)
     if _is_answered_in_spite(failure):
         return ANSWERED
     if call.startswith("symlink") and verdict.consequence in ("lost", "silent"):
@@ -251,7 +254,12 @@ def _advice(failure: Failure, call: str) -> str:
             return UNREAD
     if kind in ("errno", "disk", "limit", "kill-one") and not is_read and _is_unchecked(failure):
         return UNCHECKED
-    return advice(verdict.consequence, kind, call, verdict.label, is_read=is_read, has_said=has_said, appended=appended)
+    return advice(consequence, kind, call, verdict.label, is_read=is_read, has_said=has_said, appended=appended)
+
+
+def _is_in_the_way_by_content(failure: Failure) -> bool:
+    """Whether what blocks the start is no lock and no rest of a run, but a file of content that is not whole."""
+    return failure.verdict.consequence == "stuck" and bool(failure.kept & set(failure.verdict.paths))
 
 
 def _of_whole_files(failure: Failure, call: str) -> str:
@@ -298,7 +306,8 @@ def _is_unchecked(failure: Failure) -> bool:
     paths = failure.verdict.paths
     first = failure.history.run("run")
     is_well = any(text.startswith(ENDED_WELL) for text in failure.verdict.evidence)
-    is_well |= _is_in_gap(failure) and first is not None and (first.end.how, first.end.code) == (EXITED, 0)
+    is_told_by_end = _is_in_gap(failure) or _is_in_the_way_by_content(failure)
+    is_well |= is_told_by_end and first is not None and (first.end.how, first.end.code) == (EXITED, 0)
     return is_well and bool(paths and failure.masked) and failure.masked not in paths
 
 

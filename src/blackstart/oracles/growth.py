@@ -35,6 +35,13 @@ def taken_away(calibration: Calibration) -> frozenset[str]:
     return frozenset(path for path in removed - made if calibration.roles.get(path) in JUDGED_ROLES)
 
 
+def kept(calibration: Calibration) -> frozenset[str]:
+    """The masked paths of files that hold something after each clean run: content, and no lock or rest of a run."""
+    ends = [{path for path, state in run.files.items() if state.size} for run in calibration.chain]
+    always = set.intersection(*ends) if ends else set()
+    return frozenset(path for path in always if calibration.roles.get(path) != "lock")
+
+
 def removed_first(calibration: Calibration) -> frozenset[str]:
     """The masked paths of files that a clean run removes, or moves away, before it renames a new one to that name."""
     masker, found = Masker(calibration.mask), set()

@@ -25,7 +25,7 @@ from blackstart.core.verdict import (
     passed,
 )
 from blackstart.findings import Failure, cause_of, group, is_same, reproduction, severity, where
-from blackstart.findings.advice import MOVED, TOGETHER, TWICE, advice, power_advice
+from blackstart.findings.advice import MOVED, TOGETHER, TWICE, UNCHECKED, advice, power_advice
 from blackstart.findings.fingerprint import context
 
 SAVE = ("/usr/lib/python3.11/json/__init__.py:dump:179", "/w/notes.py:save:12", "/w/notes.py:<module>:30")
@@ -165,6 +165,18 @@ def test_a_repetition_is_one_of_the_same_cause_or_the_same_harm_to_one_of_its_fi
 def test_what_only_a_check_can_tell_has_advice_of_its_own(oracle: str, told: str) -> None:
     noted = failed(oracle, "corrupt", "after the restart it is not as it was", paths=["$CWD/a"], label=NOTE)
     assert group([failure(noted, kind="kill")])[0].advice == told
+
+
+def test_content_that_blocks_the_start_is_no_lock() -> None:
+    path = "$CWD/checkpoint.json"
+    stuck = failed("restart", "stuck", "two restarts fail", f"it starts again once {path} is removed", paths=[path])
+    itself = failure(stuck, masked=path)
+    assert "hold a lock with flock" in group([itself])[0].advice
+    kept = msgspec.structs.replace(itself, kept=frozenset({path}))
+    assert group([kept])[0].advice.startswith("Write the new content to a temporary file")
+    renamed = failure(stuck, masked="$CWD/checkpoint.tmp")
+    ended = msgspec.structs.replace(renamed.history, runs=(Run(phase="run", end=End(how=EXITED)),))
+    assert group([msgspec.structs.replace(renamed, kept=kept.kept, history=ended)])[0].advice == UNCHECKED
 
 
 def test_what_is_whole_and_only_not_where_it_should_be_is_told_so() -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from blackstart.core.reading import FileState
 from blackstart.core.trace import Operation
-from blackstart.oracles.growth import moved_aside, only_appended, removed_first, taken_away
+from blackstart.oracles.growth import kept, moved_aside, only_appended, removed_first, taken_away
 from tests.unit.oracles.build import calibration, clean, file
 
 PATH = "$CWD/orders.txt"
@@ -84,3 +85,19 @@ def test_a_backup_is_made_by_renaming_a_file_that_is_made_anew(
     one = clean(1, files=files, trace=(away, RENAMES, *more))
     roles = {PATH: "state", "$CWD/orders.bak": "output", "$CWD/new": "scratch"}
     assert moved_aside(calibration(roles=roles, chain=(one,))) == ({"$CWD/orders.bak"} if is_backup else set())
+
+
+@pytest.mark.parametrize(
+    ("role", "after", "is_kept"),
+    [
+        ("state", LINES, True),
+        ("cache", LINES, True),
+        ("lock", LINES, False),
+        ("state", b"", False),
+        ("state", None, False),
+    ],
+)
+def test_what_is_kept_is_content_that_each_clean_run_leaves(role: str, after: bytes | None, is_kept: bool) -> None:
+    ends: list[dict[str, FileState]] = [{} if text is None else {PATH: file(text, PATH)} for text in (LINES, after)]
+    runs = [clean(start, files=files) for start, files in enumerate(ends)]
+    assert kept(calibration(roles={PATH: role}, chain=tuple(runs))) == ({PATH} if is_kept else set())
