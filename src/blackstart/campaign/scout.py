@@ -174,7 +174,8 @@ def _failed(how: str, where: str, trace: tuple[Operation, ...], meant: str = "")
             where=where,
             next_step=_door_advice(peers),
         )
-    if any(o.fd == 0 and o.call in ("read", "readv") for o in trace):
+    # A pipe that one of its children reads there is not this, nor is a file that was given.
+    if any(o.fd == 0 and o.call in ("read", "readv") and o.path == os.devnull for o in trace):
         return Undecided(
             f"the clean run in the sandbox failed ({how}), and it reads its standard input, which is empty here",
             where=where,

@@ -30,6 +30,8 @@ def parsed(app: Callable[[], object]) -> None:
     try:
         app()
     except SystemExit as leaving:
+        if isinstance(getattr(leaving.__context__, "__cause__", None), KeyboardInterrupt):
+            say("blackstart: interrupted")  # before the command had begun; the parser says nothing of it
         if not isinstance(leaving.__context__, BrokenPipeError):
             raise
         trouble: OSError = leaving.__context__

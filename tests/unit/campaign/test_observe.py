@@ -91,6 +91,12 @@ def test_what_is_not_there_outside_either_was_not_refused(tmp_path: Path) -> Non
     assert f"where it cannot do without {tmp_path}/nscd.sock: --with 'SERVER'" in error.next_step
 
 
+@pytest.mark.parametrize(("path", "is_meant"), [("/dev/null", True), ("pipe:", False), ("/memfd:stdin", False)])
+def test_who_reads_an_empty_standard_input_is_told_to_give_one(path: str, is_meant: bool) -> None:
+    read = Operation(index=0, call="read", fd=0, path=path)
+    assert ("--stdin FILE" in refused(run(how=EXITED, code=2), (read,)).next_step) == is_meant
+
+
 def test_a_needed_peer_is_to_be_started_beside_it() -> None:
     assert "--with" in refused(run(how=EXITED, code=1), connecting("socket:inet:1.2.3.4:80")).next_step
 

@@ -82,9 +82,10 @@ def test_json_goes_to_a_file_or_alone_to_standard_output(tmp_path: Path) -> None
     assert b"CRITICAL" in ended.stderr
 
 
-def test_who_interrupts_it_before_it_has_begun_sees_no_traceback() -> None:
+@pytest.mark.parametrize("module", ["typer", "blackstart.cli.settings", "blackstart.campaign"])
+def test_who_interrupts_it_before_it_has_begun_sees_no_traceback(module: str) -> None:
     interrupted = (
-        "import sys\nclass Hook:\n def find_spec(self, name, *_):\n  if name == 'typer': raise KeyboardInterrupt\n"
+        f"import sys\nclass Hook:\n def find_spec(self, name, *_):\n  if name == '{module}': raise KeyboardInterrupt\n"
         "sys.meta_path.insert(0, Hook())\nfrom blackstart.cli import main\nmain()"
     )
     ended = subprocess.run([sys.executable, "-c", interrupted, "run", "--", "x"], capture_output=True, timeout=100)
