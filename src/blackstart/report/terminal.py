@@ -34,6 +34,7 @@ from blackstart.report.model import (
 from blackstart.report.suite import told
 from blackstart.report.text import plain, shell_line
 
+INTERRUPTED = 130
 WIDTH = 80
 WIDTH_MAX = 100
 ITEMS_MAX = 12
@@ -191,6 +192,8 @@ def headline(report: Report) -> str:
     total = sum(found.values())
     places = len(folded(ordered(finding for finding in report.findings if finding.counts)))
     none = f"Undecided: {report.undecided}" if report.undecided else "No findings"
+    if report.exit_status == INTERRUPTED:
+        none = "No findings before it was interrupted"
     where = f" in {plural(places, 'place')}" if places < total else ""
     text = f"{plural(total, 'finding')}{where}: {', '.join(parts)}" if total else none
     return text + (f" (and {', '.join(rest)})" if rest else "")

@@ -100,6 +100,12 @@ def test_findings_are_counted_by_consequence(findings: tuple[Finding, ...], line
     assert terminal.headline(msgspec.structs.replace(QUIET, findings=findings)) == line
 
 
+def test_a_run_that_was_interrupted_claims_no_silence() -> None:
+    report = msgspec.structs.replace(QUIET, exit_status=130)
+    assert terminal.headline(report) == "No findings before it was interrupted"
+    assert terminal.headline(msgspec.structs.replace(report, findings=(LOST,))) == "1 finding: 1 lost"
+
+
 def test_the_worst_comes_first() -> None:
     assert [f.id for f in ordered((POLICY, CRASHED, LOST))] == [LOST.id, CRASHED.id, POLICY.id]
 
