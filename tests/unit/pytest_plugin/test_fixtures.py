@@ -339,6 +339,17 @@ def test_a_coroutine_in_a_test_file(tmp_path: Path) -> None:
     assert "1 passed" in session(tmp_path, test)
 
 
+def test_failpoints_make_no_directory_that_nobody_needs(tmp_path: Path) -> None:
+    test = (
+        "import json, os, pytest, sys\n\n"
+        "@pytest.fixture\ndef tmp_path():\n    pytest.fail('a replaced file system has no such directory')\n\n"
+        "def test_it(failpoints):\n    failpoints.call('json.loads', 'raise(KeyError)')\n"
+        "    with pytest.raises(KeyError):\n        json.loads('1')\n\n"
+        "def test_children(failpoints):\n    failpoints.in_children({'a': 'off'}, may_miss=True)\n"
+    )
+    assert "2 passed" in session(tmp_path, test)
+
+
 def test_what_is_kept_of_a_fixture_refuses_to_work_after_its_test(tmp_path: Path) -> None:
     test = (
         "import json, pytest\nfrom blackstart import inprocess\nkept = []\n\n"
