@@ -36,6 +36,7 @@ _WHO_ASKS = ("signal", "kill")
 # what was begun then cannot be taken back.
 _KILLS, _KILLING = ("kill", "kill-one"), (9, 24, 25)
 _REMOVING = ("unlink", "unlinkat")
+_FORKS, _STARTING = ("fork", "vfork", "clone", "clone3"), ("execve", "execveat")
 
 
 def judge(history: History, calibration: Calibration) -> tuple[Verdict, ...]:
@@ -95,9 +96,31 @@ def _is_killed(view: View) -> bool:
 
 
 def _kept_by_fault(view: View) -> set[str]:
-    """What is left because its own removal was what failed, by masked path."""
-    operations = (one.operation for one in view.history.injected)
-    return {one.masked for one in operations if one is not None and one.call in _REMOVING}
+    """What is left because its own removal was what failed, by masked path.
+
+    So it did where a program that removes it could not be started: that very one, or the next ones, too.
+    """
+    kept = set()
+    for injected, operation in ((one, one.operation) for one in view.history.injected if one.operation is not None):
+        if operation.call in _REMOVING:
+            kept.add(operation.masked)
+        elif operation.call in _FORKS:
+            place = (operation.call, operation.nth)
+            others = ((path, made) for run in view.calibration.chain for path, made in _removed_by_others(run))
+            kept |= {path for path, made in others if injected.fired > 1 or made == place}
+    return kept
+
+
+def _removed_by_others(run: CleanRun) -> Iterator[tuple[str, tuple[str, int]]]:
+    """(masked path, the call that made the process) of files that another program removes, such as `rm`."""
+    fork, made = ("", 0), dict[int, tuple[str, int]]()
+    for one in run.trace:
+        if one.call in _FORKS:
+            fork = one.call, one.nth
+        elif one.call in _STARTING and fork[0]:
+            made.setdefault(one.process, fork)
+        elif one.call in _REMOVING and one.process in made:
+            yield one.masked, made[one.process]
 
 
 def _differs(masked: str) -> bool:

@@ -123,6 +123,30 @@ def test_what_stays_because_its_own_removal_failed_is_not_left_behind(call: str,
     assert bool(suspicion(refused(injected=acted), yardstick())) == bool(found)
 
 
+@pytest.mark.parametrize(
+    ("fired", "nth", "process", "found"),
+    [
+        (2, 1, 2, ""),  # `rm` could not be started
+        (1, 2, 2, ""),
+        (1, 1, 2, "leaked"),  # another program could not, and then it was not tried
+        (2, 1, 1, "leaked"),  # it removes its files itself
+    ],
+)
+def test_who_cannot_start_what_removes_its_files_has_not_left_them_behind(
+    fired: int, nth: int, process: int, found: str
+) -> None:
+    def one(call: str, process: int, path: str = "", **more: Any) -> Operation:
+        return Operation(index=0, call=call, masked=path, path=path.replace("$CWD", "/w"), process=process, **more)
+
+    starts = (one("execve", 1), write(STALE, process=1), write(NOTES, process=1), one("clone", 1), one("execve", 9))
+    ends = (one("clone", 1, nth=2), one("execve", 2), one("unlinkat", process, STALE))
+    known = yardstick(chain=tuple(clean(k, trace=(*starts, *ends)) for k in range(3)))
+    acted = (Injected(fault="no", kind="limit", hits=fired, fired=fired, operation=one("clone", 1, nth=nth)),)
+    rounds = Rounds(faulty=WELL, null=NULL, end=WELL[-1].paths)
+    assert consequence(refused(rounds=rounds, injected=acted), known) == found
+    assert bool(suspicion(refused(injected=acted), known)) == bool(found)
+
+
 def test_only_what_a_clean_run_takes_away_again_is_suspected() -> None:
     assert suspicion(refused(), yardstick()) == f"files {STALE}"
     assert not suspicion(refused(stale=False), yardstick())
