@@ -99,7 +99,7 @@ def must_serve(run: Run, trace: Iterable[Operation]) -> None:
             where=where,
             next_step=_port_taken(where) or "a program that ends is a job: leave --ready out; or find out why it ends",
         )
-    if life.workload and not life.workload.startswith("exit status 0"):
+    if life.workload.is_known and not life.workload.is_well:
         raise Undecided(
             f"the workload does not work on a service that nothing disturbs: {life.workload}",
             next_step="make it end with status 0 there; `fail` and `info` lines are for what the service refuses",
@@ -108,7 +108,7 @@ def must_serve(run: Run, trace: Iterable[Operation]) -> None:
         bad = next(act for act in life.acts if act.how != "ok")
         raise Undecided(
             f"the workload says `{bad.how} {bad.id}` though nothing disturbs the service",
-            where=life.workload.partition(" | ")[2],
+            where=life.workload.said,
             next_step="make every line of a clean run `ok ID`, else there is nothing to compare with",
         )
 
@@ -192,7 +192,7 @@ def periodic(bench: Bench, patience: Patience) -> tuple[tuple[Effect, ...], bool
         )
     life = run.life
     assert life is not None
-    repeats = all(act.how == "ok" for act in life.again) and life.again_workload.startswith("exit status 0")
+    repeats = all(act.how == "ok" for act in life.again) and life.again_workload.is_well
     if not 0 <= life.again_s < life.stop_s:
         return (), repeats
     return effects(seen.trace, life.again_s, min(life.again_s + WATCH_S, life.stop_s)), repeats

@@ -86,37 +86,38 @@ class CleanRun(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The whole yardstick.
-
-    chain: clean runs S0 -> S1 -> S2 -> S3, `chain[k]` starting at Sk; refuses_rerun: the program refuses a second run;
-    boundary_reruns: per start, contents per masked path after a clean re-run from each boundary state of a clean run;
-    slowest_s: of all clean runs (of a service: to get ready, or to stop); slowest_work_s: of their workloads;
-    nulls: how many null trials; muted: oracle -> why; write_behind: acknowledgements precede the write of their
-    effect, with the evidence; clock_reads: how often the wall clock was read after the target's work had begun (0
-    also where that cannot be faulted); effects: of a service, what it does by itself again and again; peers: masked
-    paths of the sockets that lead to companions; datagram_peers: those of them that take no streams; questions: how
-    many the target asked our resolver; closed: masked state directories that none but their owner may enter; repeats:
-    a service's workload does its work as well when it runs a second time on what the first one left; groups:
-    controllers of control groups that this machine lets us make.
-    """
+    """The whole yardstick."""
 
     mask: Mask = Mask()
+    # By masked path; one of ROLES.
     roles: dict[str, str] = {}
+    # Clean runs S0 -> S1 -> S2 -> S3, `chain[k]` starting at Sk; whether the program refuses a second run.
     chain: tuple[CleanRun, ...] = ()
     refuses_rerun: bool = False
+    # Per start, contents per masked path after a clean re-run from each boundary state of a clean run.
     boundary_reruns: dict[str, tuple[dict[str, FileState], ...]] = {}
+    # Of all clean runs (of a service: to get ready, or to stop); of their workloads.
     slowest_s: float = 0.0
     slowest_work_s: float = 0.0
+    # How many null trials there were; oracle -> why it is muted.
     nulls: int = 0
     muted: dict[str, str] = {}
+    # Acknowledgements precede the write of their effect, with the evidence.
     write_behind: str = ""
     has_check: bool = False
     is_service: bool = False
+    # How often the wall clock was read after the target's work had begun (0 also where that cannot be faulted).
     clock_reads: int = 0
+    # Of a service, what it does by itself again and again.
     effects: tuple[Effect, ...] = ()
+    # Masked paths of the sockets that lead to companions; those of them that take no streams.
     peers: tuple[str, ...] = ()
     datagram_peers: tuple[str, ...] = ()
+    # How many the target asked our resolver.
     questions: int = 0
+    # Masked state directories that none but their owner may enter.
     closed: tuple[str, ...] = ()
+    # Whether a service's workload does its work as well when it runs a second time on what the first one left.
     repeats: bool = False
+    # Controllers of control groups that this machine lets us make.
     groups: tuple[str, ...] = ()

@@ -70,53 +70,85 @@ class Census(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     commands: tuple[str, ...] = ()
 
 
-class Life(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One start of a service from ready to stopped; moments are seconds since its start, -1: it did not come to that.
+class WorkloadEnd(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How one run of a workload ended; as it is by default, there was none, or it was cut off with the target.
 
-    ready_s: it was ready; acts: what the workload said; workload: how that one ended, `` if there was none or it was
-    cut off with the target; fired_s: a fault acted first; healed_s: all that can be healed while it runs was healed;
-    again_s: it was ready after that; stop_s: it was told to stop; held_up: what it did when it had not stopped in time;
-    tried: whether it used the processor or wrote anything between healing and the end of the time to settle;
-    again: what the workload said the last time that it ran after that, if it did; again_workload: how that one ended;
-    meanwhile: what it said the times before that one, after healing;
-    connects: how often the service connected to anything once what broke was back (at healing; at the fault, if that
-    hit one connection and no more); connected: how often it had connected to the
-    same before the fault; idle_s: how long before that workload it connected last, or was healed; pause_s: the longest
-    wait with a limit of its own that it was seen in at the end of that; asked_s: when that workload began; is_silent:
-    whether, as it was recorded, the service listened then and let out nothing: no byte, no end of a connection;
-    is_at_work: whether it then did something most of the time;
-    census: just before it was told to stop; effects: what it did by itself after it was ready again, where that was
-    watched for: name -> moments; back_off_s: the longest time that something then waited which began to wait after the
-    fault, and which would have ended only after the watching; rounds: where the same was done several times in this
-    start, what was counted after each (and whether the fault had acted), and once more a while after the last; after:
-    what the workload said when it was run once more before the end, to measure that; is_busy: whether it still worked
-    for clients that were gone, or let go of what it held for them, when it was counted.
+    code: its exit status, or minus the signal that ended it; limit_s: after so long it had not ended; said: its last
+    words on standard error.
     """
 
+    code: int | None = None
+    limit_s: float = 0.0
+    said: str = ""
+
+    @property
+    def is_known(self) -> bool:
+        """Whether there is anything to tell of it."""
+        return self.is_whole or self.limit_s > 0
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it came to its end, be that a bad one."""
+        return self.code is not None
+
+    @property
+    def is_well(self) -> bool:
+        """Whether it ended as one that did all its work does."""
+        return self.code == 0
+
+    def __str__(self) -> str:
+        if not self.is_known:
+            return ""
+        end = f"exit status {self.code}" if self.is_whole else f"it had not ended after {self.limit_s:.0f} s"
+        return " | ".join(filter(None, (end, self.said)))
+
+
+class Life(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One start of a service from ready to stopped; moments in seconds since its start, -1: it did not come to that."""
+
+    # It was ready.
     ready_s: float = -1.0
+    # What the workload said, and how it ended.
     acts: tuple[Act, ...] = ()
-    workload: str = ""
+    workload: WorkloadEnd = WorkloadEnd()
+    # A fault acted first; all that can be healed while it runs was healed; it was ready after that; told to stop.
     fired_s: float = -1.0
     healed_s: float = -1.0
     again_s: float = -1.0
     stop_s: float = -1.0
+    # What it did when it had not stopped in time.
     held_up: Wait | None = None
+    # Whether it used the processor or wrote anything between healing and the end of the time to settle.
     tried: bool = False
+    # What the workload said the last time that it ran after that, if it did, and how it ended; what it said before.
     again: tuple[Act, ...] = ()
-    again_workload: str = ""
+    again_workload: WorkloadEnd = WorkloadEnd()
     meanwhile: tuple[Act, ...] = ()
+    # How often the service connected to anything once what broke was back (at healing; at the fault, if that hit one
+    # connection and no more), and how often it had connected to the same before the fault.
     connects: int = 0
     connected: int = 0
+    # How long before that last workload it connected last, or was healed; the longest wait with a limit of its own in
+    # which it was seen after it; when it began.
     idle_s: float = 0.0
     pause_s: float = 0.0
     asked_s: float = -1.0
+    # Whether, as it was recorded, the service listened then and let out nothing: no byte, no end of a connection.
     is_silent: bool = False
+    # Whether it did something most of the time after it.
     is_at_work: bool = False
+    # Just before it was told to stop.
     census: Census = Census()
+    # What it did by itself after it was ready again, where that was watched for: name -> moments; and the longest time
+    # that something then waited which began to wait after the fault and would have ended only after the watching.
     effects: dict[str, tuple[float, ...]] = {}
     back_off_s: float = 0.0
+    # Where the same was done several times in this start: what was counted after each, and whether the fault had acted;
+    # once more a while after the last.
     rounds: tuple[tuple[Census, bool], ...] = ()
+    # What the workload said when it was run once more before the end, to measure that.
     after: tuple[Act, ...] = ()
+    # Whether it still worked for clients that were gone, or let go of what it held for them, when it was counted.
     is_busy: bool = False
 
     @property

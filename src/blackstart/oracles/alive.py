@@ -42,7 +42,7 @@ def judge(history: History, calibration: Calibration) -> tuple[Verdict, ...]:
     if life.healed_s < 0 or first.end.how != STOPPED:
         return (passed(NAME, "it was not up when the fault was healed"),)
     if life.again_s >= 0:
-        works = (_works(life, history.kind, view.clean.life),) if life.again_workload else ()
+        works = (_works(life, history.kind, view.clean.life),) if life.again_workload.is_known else ()
         gone = (*(one for one in works if one.outcome != PASSED), *_gone(life, calibration.effects))
         return gone or works or (passed(NAME, f"ready again {life.again_s - life.healed_s:.2f} s after healing"),)
     late = f"{life.stop_s - life.healed_s:.1f} s after everything was healed it"
@@ -74,9 +74,9 @@ def _used_badly(run: Run, life: Life, clean: Life) -> tuple[Verdict, ...]:
 def _works(life: Life, kind: str, clean: Life) -> Verdict:
     """Whether the workload does its work again."""
     bad = [act for act in life.again if act.how != OK]
-    if not bad and life.again_workload.startswith("exit status 0"):
+    if not bad and life.again_workload.is_well:
         return passed(NAME, "it does its work again after healing")
-    what = f"`{bad[0].how} {bad[0].id}`" if bad else life.again_workload
+    what = f"`{bad[0].how} {bad[0].id}`" if bad else str(life.again_workload)
     text = f"{life.stop_s - life.healed_s:.1f} s after everything was healed it does not do its work: {what}"
     if kind not in (LIMIT, *_CONNECTING):
         return _is_deaf(life, clean, text)

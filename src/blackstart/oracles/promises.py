@@ -75,7 +75,7 @@ def _asked(life: Life, clean: Sequence[Act]) -> tuple[Act, ...]:
     A client that tries again after a pause says nothing yet of what it was cut off in.
     """
     runs = [(life.acts, life.workload)] + ([(life.again, life.again_workload)] if life.again else [])
-    cut = [len(acts) for acts, told in runs if not told.startswith("exit status")]
+    cut = [len(acts) for acts, end in runs if not end.is_whole]
     unsaid = [msgspec.structs.replace(act, how="info") for said in cut for act in clean[said:]]
     return (*life.asked, *unsaid)
 

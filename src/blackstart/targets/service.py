@@ -201,7 +201,7 @@ class _Serving(Start):
                 idle_s=begins_s - max([healed_s, *(at_s for at_s, _ in after)]),
                 asked_s=begins_s, is_silent=self._is_silent(known),
             )  # fmt: skip
-            is_well = told.startswith("exit status 0") and all(act.how == "ok" for act in found)
+            is_well = told.is_well and all(act.how == "ok" for act in found)
             is_back = bool(after) and len(after) >= len(once)
             no_try_s = TICKING_S if 0 < longest(self._look_now(), ()) <= TICK_S else NO_TRY_S
             is_told = begins_s > enough_s and self.life.idle_s >= (CONNECTED_S if is_back else no_try_s)

@@ -10,7 +10,7 @@ import os
 import select
 from collections.abc import Callable, Collection
 
-from blackstart.core.history import Act
+from blackstart.core.history import Act, WorkloadEnd
 from blackstart.core.reading import Reading
 from blackstart.core.trace import Operation
 from blackstart.sandbox import Sandbox
@@ -78,7 +78,7 @@ class Users:
 
         return after_hearing if self._heard is not None else on_operation
 
-    def work(self, workload: Command, limit_s: float) -> tuple[tuple[Act, ...], str]:
+    def work(self, workload: Command, limit_s: float) -> tuple[tuple[Act, ...], WorkloadEnd]:
         """(what the workload said, how it ended) of one run of it."""
         aside = self._worker = self._start(workload)
         self._passed_on = 0
@@ -90,14 +90,14 @@ class Users:
         aside.pipes.drain()
         self._hear()
         status = self._status(aside)
-        told = ""
-        if status is not None:
-            told = f"exit status {os.waitstatus_to_exitcode(status)}"
-        elif not self._is_down():
-            told = f"it had not ended after {limit_s:.0f} s"
+        is_late = status is None and not self._is_down()
         aside.kill()
-        said = aside.pipes.text("stderr").strip().splitlines()[-2:]
-        return acts(aside.pipes.outputs), " | ".join([told, *said]) if told else ""
+        end = WorkloadEnd(
+            code=None if status is None else os.waitstatus_to_exitcode(status),
+            limit_s=limit_s if is_late else 0.0,
+            said=" | ".join(aside.pipes.text("stderr").strip().splitlines()[-2:]),
+        )
+        return acts(aside.pipes.outputs), end
 
     def ask(self, check: Command, acknowledged: Collection[str], left_s: float) -> Reading:
         """The answer of the check, which reads the acknowledged ids, one a line.

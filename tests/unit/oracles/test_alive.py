@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from blackstart.core.calibration import Calibration, CleanRun
-from blackstart.core.history import STOPPED, Act, Census, End, History, Life, Run
+from blackstart.core.history import STOPPED, Act, Census, End, History, Life, Run, WorkloadEnd
 from blackstart.core.verdict import FAILED, PASSED, UNKNOWN
 from blackstart.oracles.alive import judge
 
@@ -21,7 +21,7 @@ ILL = (Act(how="ok", id="1"), Act(how="info", id="2"))
     ("life", "outcome", "word"),
     [
         ({"again": WELL}, PASSED, ""),
-        ({"again": WELL, "again_workload": "exit status 1"}, FAILED, "neither tries"),
+        ({"again": WELL, "again_workload": WorkloadEnd(code=1)}, FAILED, "neither tries"),
         ({"again": ILL}, FAILED, "neither tries"),
         ({"again": ILL, "pause_s": 3.0}, UNKNOWN, "wakes by itself"),
         ({"again": ILL, "pause_s": 3.0, "idle_s": 70.0}, UNKNOWN, "wakes by itself"),
@@ -50,7 +50,7 @@ def test_its_work_after_healing(life: dict[str, Any], outcome: str, word: str) -
         ({"again": DEAF, "is_at_work": True}, UNKNOWN, "it is at work"),
         ({"again": ILL}, UNKNOWN, "answers its users"),
         ({"again": (Act(how="fail", id="1"),) * 2}, UNKNOWN, "answers its users"),
-        ({"again": (), "again_workload": "exit status 1"}, UNKNOWN, "answers its users"),
+        ({"again": (), "again_workload": WorkloadEnd(code=1)}, UNKNOWN, "answers its users"),
     ],
 )
 def test_one_that_answered_nobody_any_more(life: dict[str, Any], outcome: str, word: str) -> None:
@@ -105,7 +105,7 @@ def test_what_still_works_for_clients_that_are_gone_has_not_leaked_yet(is_busy: 
 
 def see(life: dict[str, Any], kind: str, outcome: str, word: str, clean: Life | None = None) -> None:
     moments = {"ready_s": 1.0, "healed_s": 5.0, "again_s": 5.1, "stop_s": 20.0}
-    given = Life(**{"again_workload": "exit status 0", **moments, **life})
+    given = Life(**{"again_workload": WorkloadEnd(code=0), **moments, **life})
     run = Run(phase="run", end=End(how=STOPPED), life=given)
     chain = (CleanRun(start="S0", code=0, elapsed_s=1.0, life=clean or Life()),)
     (verdict,) = judge(History(start="S0", kind=kind, runs=(run,)), Calibration(chain=chain, is_service=True))

@@ -12,7 +12,20 @@ import msgspec
 import pytest
 
 from blackstart.core.calibration import Effect
-from blackstart.core.history import EXITED, KILLED, STOPPED, Act, End, History, Injected, Life, Output, Run, Wait
+from blackstart.core.history import (
+    EXITED,
+    KILLED,
+    STOPPED,
+    Act,
+    End,
+    History,
+    Injected,
+    Life,
+    Output,
+    Run,
+    Wait,
+    WorkloadEnd,
+)
 from blackstart.core.reading import Reading
 from blackstart.core.trace import Operation
 from blackstart.core.verdict import FAILED, PASSED, POLICY, UNKNOWN, Verdict
@@ -132,9 +145,9 @@ def test_what_other_clients_left_is_nobodys_fault(told: str, found: tuple[str, s
     assert one(promises.judge(asked, msgspec.structs.replace(SERVICE, chain=chain))) == found
 
 
-CUT = msgspec.structs.replace(LIFE, acts=(Act(how="ok", id="a"),), workload="")
-TO_ITS_END = msgspec.structs.replace(CUT, workload="exit status 0")
-DONE = "exit status 0"
+CUT = msgspec.structs.replace(LIFE, acts=(Act(how="ok", id="a"),), workload=WorkloadEnd())
+DONE = WorkloadEnd(code=0)
+TO_ITS_END = msgspec.structs.replace(CUT, workload=DONE)
 TWICE_MORE = msgspec.structs.replace(LIFE, workload=DONE, meanwhile=ACTS, again=ACTS, again_workload=DONE)
 TAKEN = "have a\nhave b\nnext a\nnext b\n"
 
