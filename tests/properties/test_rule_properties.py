@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from blackstart.core.randomness import Seed
 from blackstart.core.rule import Rule, RuleError, Term, parse
-from blackstart.core.units import format_duration, format_size, parse_duration, parse_size
+from blackstart.core.units import format_duration, parse_duration
 from blackstart.core.verbs import VERBS
 
 counts = st.integers(1, 999_999_999)
@@ -70,8 +70,3 @@ def test_a_counter_never_fires_more_often_than_it_is_hit_or_allowed(rule: Rule, 
 def test_a_duration_is_read_back_from_its_text(microseconds: int) -> None:
     seconds = microseconds / 1_000_000
     assert parse_duration(format_duration(seconds)) == seconds
-
-
-@given(st.integers(0, 10**15))
-def test_a_size_is_read_back_from_its_text(size: int) -> None:
-    assert parse_size(format_size(size)) == size

@@ -18,7 +18,7 @@ from blackstart.campaign.observe import Observation
 from blackstart.campaign.tally import NOT_FIRED, Suspicion, Tally
 from blackstart.core.masking import ROOTED
 from blackstart.core.options import Options
-from blackstart.core.units import format_duration
+from blackstart.core.units import format_duration, plural
 from blackstart.core.verdict import DEFECT, FAILED, PASSED, UNKNOWN
 from blackstart.faults import Candidate
 from blackstart.findings import Finding as Cause
@@ -119,9 +119,9 @@ def _entered(tally: Tally) -> Iterator[str]:
     """How many of them were, and how much that says."""
     if tally.handlers:
         left = len(tally.untraced)
-        more = f"; {left} more sorts of faults were not traced, as that may take a seventh of the time" if left else ""
+        more = f"; not traced, as that may take a seventh of the time: {plural(left, 'sort')} of faults" if left else ""
         entered = f"{sum(tally.handlers.values())} of {len(tally.handlers)} except and finally blocks were executed"
-        yield f"{entered}, as {len(tally.traced) + 1} trials under a tracer tell{more}"
+        yield f"{entered}, as {plural(len(tally.traced) + 1, 'trial')} under a tracer told{more}"
 
 
 def settings_of(options: Options) -> dict[str, object]:

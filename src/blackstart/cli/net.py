@@ -94,8 +94,10 @@ def _run(path: Path, command: list[str], host: str, profile: str, seed: int | No
     place = lab[host or next(iter(described.hosts))]
     besides = impairment_of(profile) if profile else None
     with lab:
+        from blackstart.core.units import plural
+
         hosts = ", ".join(f"{one.name} {one.address}" for one in lab)
-        typer.echo(f"lab of {len(lab.hosts)} hosts, seed {lab.seed}: {hosts}", err=True)
+        typer.echo(f"lab of {plural(len(lab.hosts), 'host')}, seed {lab.seed}: {hosts}", err=True)
         running = [_started(lab, name, one.command, one.ready) for name, one in described.hosts.items() if one.command]
         chaos = NetworkChaos(lab)
         for bad in described.chaos:

@@ -1,8 +1,7 @@
-"""Durations and sizes as people write them: `2m`, `1h30m`, `50ms`, `64MB`.
+"""Durations, sizes and numbers of things as people write them: `2m`, `1h30m`, `50ms`, `64 MB`, `2 runs`.
 
-Parsing gives plain numbers (seconds as float, bytes as int), so that nothing else needs to know about units.
-What `format_*` writes, `parse_*` reads back. Sizes are decimal (`1MB` = 1,000,000 bytes) unless they say
-otherwise (`1MiB`), because file sizes and limits are given to us by people, not by page tables.
+Parsing gives plain numbers (seconds as float), so that nothing else needs to know about units. What `format_duration`
+writes, `parse_duration` reads back. A size is only ever shown, in three digits: what is exact about it stands in plans.
 """
 
 from __future__ import annotations
@@ -19,26 +18,15 @@ _DURATIONS = {
     "ms": Decimal("0.001"),
     "us": Decimal("0.000001"),
 }
-_SIZES = {
-    "B": 1,
-    "kB": 10**3,
-    "MB": 10**6,
-    "GB": 10**9,
-    "TB": 10**12,
-    "KiB": 2**10,
-    "MiB": 2**20,
-    "GiB": 2**30,
-    "TiB": 2**40,
-}
-_SIZES_BY_FOLDED = {name.lower(): factor for name, factor in _SIZES.items()}
-
+_SIZES = {"kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+# What is smaller is easier to compare byte by byte.
+_PLAIN_BYTES = 10_000
 _PART = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)([a-z]+)")
 _BARE = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,9})?")
-_SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?) ?([A-Za-z]*)")
 
 
 class UnitError(BlackstartError):
-    """A duration or a size that cannot be read; the message shows forms that can."""
+    """A duration that cannot be read; the message shows forms that can."""
 
 
 def parse_duration(text: str, *, bare: str = "") -> float:
@@ -84,28 +72,13 @@ def format_duration(seconds: float) -> str:
     return "".join(parts) + (f"{_plain(Decimal(rest) / 1_000_000)}s" if rest else "")
 
 
-def parse_size(text: str) -> int:
-    """Bytes in `text`: `64MB`, `1.5 GiB`, `4096`; the case of the unit does not matter."""
-    found = _SIZE.fullmatch(text.strip())
-    if not found:
-        raise UnitError(f"{text!r} is not a size", next_step="write it like 4096, 64MB or 1.5GiB")
-    factor = _SIZES_BY_FOLDED.get((found[2] or "B").lower())
-    if factor is None:
-        raise UnitError(f"no unit of size {found[2]!r} in {text!r}", next_step=f"units are {', '.join(_SIZES)}")
-    size = Decimal(found[1]) * factor
-    if size != int(size):
-        raise UnitError(f"{text!r} is not a whole number of bytes", next_step="write it like 4096, 64MB or 1.5GiB")
-    return int(size)
-
-
-def format_size(size: int) -> str:
-    """The largest decimal unit that leaves at most three digits after the point exact, else plain bytes."""
-    assert size >= 0, size
-    for unit in ("TB", "GB", "MB", "kB"):
-        value = Decimal(size) / _SIZES[unit]
-        if value >= 1 and value == round(value, 3):
-            return f"{_plain(value)}{unit}"
-    return f"{size}B"
+def format_size(size_bytes: int) -> str:
+    """`216 bytes`, `12.3 kB`, `187 MB`: in three digits from some thousands on, in decimal units."""
+    assert size_bytes >= 0, size_bytes
+    if size_bytes < _PLAIN_BYTES:
+        return plural(size_bytes, "byte")
+    unit, factor = next((one for one in _SIZES.items() if size_bytes < 999.5 * one[1]), ("TB", _SIZES["TB"]))
+    return f"{size_bytes / factor:.3g} {unit}"
 
 
 def _plain(value: Decimal) -> str:
@@ -114,6 +87,6 @@ def _plain(value: Decimal) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def plural(number: int, noun: str) -> str:
-    """`1 run`, `2 runs`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+def plural(number: int, noun: str, many: str = "") -> str:
+    """`1 run`, `2 runs`; many: of a noun that has another plural, `2 policies`."""
+    return f"{number} {noun if number == 1 else many or f'{noun}s'}"

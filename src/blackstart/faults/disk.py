@@ -18,7 +18,7 @@ from blackstart.core.calibration import Calibration, CleanRun
 from blackstart.core.history import Injected
 from blackstart.core.rule import parse
 from blackstart.core.trace import Operation
-from blackstart.core.units import plural
+from blackstart.core.units import format_size, plural
 from blackstart.faults.kill import crash_before
 from blackstart.faults.point import TRIED_ROLES, Point, spread, unplanned
 from blackstart.faults.scene import RESTART, RUN, Candidate, CannotInject, Scene, during, fired_in_gate
@@ -53,7 +53,7 @@ class Full(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="d
         return False
 
     def __str__(self) -> str:
-        left = f"but {self.room} bytes" if self.room else "" if self.what == BYTES else "for new entries"
+        left = f"but {format_size(self.room)}" if self.room else "" if self.what == BYTES else "for new entries"
         until = "until the first refusal" if self.freed else "until healed"
         return " ".join(f"the disk is full {left} from {self.point} on {until}{during(self.phase)}".split())
 

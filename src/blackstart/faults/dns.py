@@ -16,6 +16,7 @@ import msgspec
 from blackstart.core import history
 from blackstart.core.calibration import Calibration, CleanRun
 from blackstart.core.history import Injected
+from blackstart.core.units import plural
 from blackstart.faults.peer import OUTAGE_S
 from blackstart.faults.scene import RUN, Candidate, CannotInject, CompanyGone, Peers, Scene
 from blackstart.proxy.resolver import MUTE, NXDOMAIN, SERVFAIL, SLOW, SLOW_S, WRONG
@@ -67,7 +68,7 @@ class Dns(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="dn
     def account(self, conducted: Conducted, first_tamper: int) -> Injected:
         """Fired means: a question was answered badly."""
         hits = sum(peer.hits for peer in conducted.peers if peer.address == RESOLVER)
-        note = f"{hits} questions were answered so" if hits else "it did not ask so often"
+        note = f"answered so: {plural(hits, 'question')}" if hits else "it did not ask so often"
         outputs = conducted.outputs_at_firing
         return Injected(fault=str(self), kind=self.kind, hits=hits, fired=hits, outputs=outputs, note=note)
 

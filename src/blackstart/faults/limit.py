@@ -22,7 +22,7 @@ from blackstart.core.calibration import Calibration, CleanRun
 from blackstart.core.history import Injected
 from blackstart.core.rule import parse
 from blackstart.core.trace import Operation
-from blackstart.core.units import plural
+from blackstart.core.units import format_size, plural
 from blackstart.faults.kill import Kill, crash_before
 from blackstart.faults.point import TRIED_ROLES, repeated
 from blackstart.faults.scene import RESTART, RUN, Candidate, Scene, during
@@ -37,12 +37,9 @@ _RESOURCES = {DESCRIPTORS: resource.RLIMIT_NOFILE, MEMORY: resource.RLIMIT_AS, S
 # The calls of each that meet the limit; all that is counted, not all that the kernel refuses.
 _MEETING = {DESCRIPTORS: "opens|socket|accept|accept4", MEMORY: "mmap", SIZE: "writes|fallocate"}
 _OPENING = tables.OPENS | {"socket", "accept", "accept4"}
-_UNITS = {
-    DESCRIPTORS: "open descriptors",
-    MEMORY: "bytes of memory",
-    SIZE: "bytes in a file",
-    PROCESSES: "new processes",
-}
+# What is limited, after how much of it.
+_WHAT = {MEMORY: "of memory", SIZE: "in a file"}
+_COUNTED = {DESCRIPTORS: ("open descriptor", ""), PROCESSES: ("new process", "new processes")}
 # Files in whose making a program is killed, so that there is something to recover from.
 _CRASHED = ("state", "output", "scratch")
 _PAGE = 4096
@@ -72,10 +69,15 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="
         return self.heals and self.phase == RUN and self.what in (DESCRIPTORS, MEMORY)
 
     def __str__(self) -> str:
-        unit = _UNITS[self.what]
+        if self.what in _COUNTED:
+            noun, many = _COUNTED[self.what]
+            much, nothing = plural(self.most, f"more {noun}" if self.is_beyond else noun, many), f"no more {noun}s"
+        else:
+            more = "more " if self.is_beyond else ""
+            much, nothing = f"{format_size(self.most)} {more}{_WHAT[self.what]}", f"no more bytes {_WHAT[self.what]}"
         if self.is_beyond:
-            return f"{f'at most {self.most}' if self.most else 'no'} more {unit} than when it is ready"
-        return f"at most {self.most} {unit}{during(self.phase)}"
+            return f"{f'at most {much}' if self.most else nothing} than when it is ready"
+        return f"at most {much}{during(self.phase)}"
 
     @contextmanager
     def inject(self, scene: Scene) -> Iterator[None]:

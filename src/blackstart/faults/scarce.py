@@ -17,6 +17,7 @@ from blackstart.core.calibration import Calibration, CleanRun
 from blackstart.core.errors import SandboxLimit
 from blackstart.core.history import Injected
 from blackstart.core.rule import parse
+from blackstart.core.units import format_size
 from blackstart.faults.limit import crash_in_mid_work
 from blackstart.faults.point import Point, point_of
 from blackstart.faults.scene import RESTART, RUN, Candidate, CannotInject, Scene, during
@@ -29,14 +30,14 @@ PERCENT = 10
 _GROWTH_MIN, _WRITTEN_SHARE = 4 << 20, 8
 _COUNTED = {RESIDENT: "killed", PRESSURE: "waited", CPU: "throttled"}
 _WORDS = {
-    RESIDENT: "at most {} more bytes of memory for all its processes",
-    PRESSURE: "whoever needs more than {} more bytes of memory waits until healed",
-    CPU: "at most {} % of a processor for all its processes",
+    RESIDENT: "at most {} more of memory for all its processes",
+    PRESSURE: "whoever needs more than {} more of memory waits until healed",
+    CPU: "at most {} of a processor for all its processes",
 }
 _TOLD = {
     RESIDENT: "the kernel killed {} of its processes",
     PRESSURE: "it had to wait for memory: the kernel counted {}",
-    CPU: "it was held up in {} periods of 0.1 s",
+    CPU: "it was held up for {} x 0.1 s",
 }
 
 
@@ -60,7 +61,8 @@ class Scarce(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag=
 
     def __str__(self) -> str:
         since = f" from {self.point} on" if self.point else ""
-        return f"{_WORDS[self.what].format(self.most)}{since}{during(self.phase)}"
+        most = f"{self.most} %" if self.what == CPU else format_size(self.most)
+        return f"{_WORDS[self.what].format(most)}{since}{during(self.phase)}"
 
     @contextmanager
     def inject(self, scene: Scene) -> Iterator[None]:

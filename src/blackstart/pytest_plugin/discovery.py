@@ -115,8 +115,10 @@ def summarise(reporter: pytest.TerminalReporter) -> None:
     if not ours:
         return
     survived, gaps, failed = ([one for one in ours if one[0] == word] for word in ("survived", "gap", "failed"))
+    from blackstart.core.units import plural
+
     reporter.section("resilience")
-    reporter.write_line(f"{len(survived)} survived, {len(gaps)} known gaps, {len(failed)} failed")
+    reporter.write_line(f"{len(survived)} survived, {plural(len(gaps), 'known gap')}, {len(failed)} failed")
     for _, report, scenario in sorted(gaps, key=lambda one: (one[2], one[1].nodeid)):
         reason = report.wasxfail.removeprefix("reason: ")
         reporter.write_line(f"gap  {scenario or '-'}  {report.nodeid}: {reason}")

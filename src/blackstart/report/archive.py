@@ -18,6 +18,8 @@ from typing import BinaryIO
 
 import msgspec
 
+from blackstart.core.units import format_size
+
 SIZE_MAX_BYTES = 1 << 30
 # 1980, which is as far back as every format and tool knows; nothing here is newer than anything else.
 MOMENT_S = 315532800
@@ -92,7 +94,7 @@ class Archive:
             member.linkname = f"{self.top}/{first}"
             self._members[name] = (member, "")
         elif info.st_size > self._left_bytes:
-            self._leave_out(name, f"it is too large ({info.st_size} bytes)")
+            self._leave_out(name, f"it is too large ({format_size(info.st_size)})")
         else:
             member = self._member(name, tarfile.REGTYPE, info.st_mode & 0o777)
             member.size = info.st_size

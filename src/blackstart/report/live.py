@@ -14,7 +14,7 @@ from rich.segment import ControlType
 from rich.text import Text
 
 from blackstart.core.clock import SYSTEM, Clock
-from blackstart.core.units import format_duration
+from blackstart.core.units import format_duration, plural
 from blackstart.report.model import Report
 from blackstart.report.progress import Progress
 from blackstart.report.terminal import show_opening
@@ -59,7 +59,7 @@ class Pace:
             if self.planned > self.done:
                 parts.append(f"{format_duration(round((self.planned - self.done) / self.rate))} left")
         if self.findings:
-            parts.append(f"{self.findings} finding" + ("" if self.findings == 1 else "s"))
+            parts.append(plural(self.findings, "finding"))
         return f"{self.name}: {', '.join(parts)}" if parts else self.name
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from blackstart.core.units import plural
 from blackstart.report.model import ScenarioTest
 
 SHOWN_MAX = 40
@@ -18,7 +19,7 @@ def told(tests: Sequence[ScenarioTest]) -> list[tuple[str, str]]:
     counts: Counter[str] = Counter(one.outcome for one in tests)
     scenarios = len({one.scenario for one in tests})
     listed = ", ".join(f"{counts[outcome]} {outcome}" for outcome in _ORDER if counts[outcome])
-    lines = [("tests", f"{_many(len(tests), 'test')} of {_many(scenarios, 'scenario')}: {listed}")]
+    lines = [("tests", f"{plural(len(tests), 'test')} of {plural(scenarios, 'scenario')}: {listed}")]
     # A word of a later version comes last.
     rank = {outcome: number for number, outcome in enumerate(_ORDER)}
     for one in sorted(tests, key=lambda one: rank.get(one.outcome, len(rank)))[:SHOWN_MAX]:
@@ -26,7 +27,3 @@ def told(tests: Sequence[ScenarioTest]) -> list[tuple[str, str]]:
     if len(tests) > SHOWN_MAX:
         lines.append(("…", f"and {len(tests) - SHOWN_MAX} more; --json FILE has them all"))
     return lines
-
-
-def _many(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from blackstart.core.frames import shown_frame
 from blackstart.core.units import format_duration, plural
-from blackstart.core.verdict import CONSEQUENCES
+from blackstart.core.verdict import CONSEQUENCES, POLICY
 from blackstart.report.folding import Fold, folded, ordered
 from blackstart.report.impact import sentences
 from blackstart.report.model import (
@@ -188,7 +188,8 @@ def headline(report: Report) -> str:
         "known gap" if finding.known else finding.label for finding in report.findings if not finding.counts
     )
     parts = [f"{found[name]} {name}" for name in sorted(found, key=_place_of)]
-    rest = [plural(number, label).replace("policys", "policies") for label, number in sorted(others.items())]
+    many = {POLICY: "policies"}
+    rest = [plural(number, label, many.get(label, "")) for label, number in sorted(others.items())]
     total = sum(found.values())
     places = len(folded(ordered(finding for finding in report.findings if finding.counts)))
     none = f"Undecided: {report.undecided}" if report.undecided else "No findings"

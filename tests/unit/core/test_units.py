@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from blackstart.core.units import UnitError, format_duration, format_size, parse_duration, parse_size, plural
+from blackstart.core.units import UnitError, format_duration, format_size, parse_duration, plural
 
 
 @pytest.mark.parametrize(
@@ -52,43 +52,23 @@ def test_a_duration_is_written_short(seconds: float, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "size"),
+    ("size", "text"),
     [
-        ("0", 0),
-        ("4096", 4096),
-        ("64MB", 64_000_000),
-        ("64 mb", 64_000_000),
-        ("1.5GiB", 1_610_612_736),
-        ("10kB", 10_000),
+        (0, "0 bytes"),
+        (1, "1 byte"),
+        (9_999, "9999 bytes"),
+        (12_345, "12.3 kB"),
+        (999_499, "999 kB"),
+        (999_500, "1 MB"),
+        (187_432_960, "187 MB"),
+        (64_000_000, "64 MB"),
+        (5 * 10**15, "5e+03 TB"),
     ],
 )
-def test_a_size_is_read(text: str, size: int) -> None:
-    assert parse_size(text) == size
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "'' is not a size"),
-        ("MB", "'MB' is not a size"),
-        ("-1", "'-1' is not a size"),
-        ("64M", "no unit of size 'M' in '64M'"),
-        ("1.5", "'1.5' is not a whole number of bytes"),
-        ("1.0000001kB", "'1.0000001kB' is not a whole number of bytes"),
-    ],
-)
-def test_a_bad_size_is_refused(text: str, message: str) -> None:
-    with pytest.raises(UnitError) as caught:
-        parse_size(text)
-    assert caught.value.what == message
-
-
-@pytest.mark.parametrize(
-    ("size", "text"), [(0, "0B"), (999, "999B"), (4096, "4.096kB"), (64_000_000, "64MB"), (1_234_567, "1234.567kB")]
-)
-def test_a_size_is_written_exactly(size: int, text: str) -> None:
+def test_a_size_is_shown_in_three_digits(size: int, text: str) -> None:
     assert format_size(size) == text
 
 
 def test_one_of_a_thing_has_no_plural() -> None:
     assert [plural(number, "run") for number in (0, 1, 2)] == ["0 runs", "1 run", "2 runs"]
+    assert [plural(number, "policy", "policies") for number in (1, 2)] == ["1 policy", "2 policies"]

@@ -274,7 +274,7 @@ FOLDED = Report(
             advice=_STATUS,
         ),
         _UNREADABLE,
-        _also(_UNREADABLE, "silent-2b", "limit", "at most 1 new processes", where="vfork", trials=1, plan={}),
+        _also(_UNREADABLE, "silent-2b", "limit", "at most 1 new process", where="vfork", trials=1, plan={}),
     ),
     exit_status=1,
 )
