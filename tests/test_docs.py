@@ -230,7 +230,8 @@ def test_decisions_are_numbered_and_listed_and_have_their_parts() -> None:
     for path in pages:
         text = path.read_text(encoding="utf-8")
         assert {"choice", "why", "what-would-change-our-mind"} <= house_text.anchors(text), path.name
-        assert path.name in page("decisions", "README.md")
+        title = text.partition("\n")[0].removeprefix("# ")
+        assert f"({path.name}) | {title} |" in page("decisions", "README.md")
         assert len(text.splitlines()) <= 40, f"{path.name} is longer than half a page"
 
 
