@@ -1,4 +1,4 @@
-"""What was found is kept: runs, trials, findings and artefacts in `.blackstart/` of the working directory."""
+"""What was found is kept: runs, trials and findings in `.blackstart/` of the working directory."""
 
 from __future__ import annotations
 

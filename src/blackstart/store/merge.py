@@ -111,11 +111,6 @@ def _copy_run(connection: sqlite3.Connection, old: int) -> None:
         "SELECT id, :new, fingerprint, severity, consequence, data FROM other.findings WHERE run = :old",
         names,
     )
-    connection.execute(
-        "INSERT INTO main.artefacts (run, trial, name, data) "
-        "SELECT :new, trial + :shift, name, data FROM other.artefacts WHERE run = :old ORDER BY id",
-        names,
-    )
 
 
 def _copy_tests(connection: sqlite3.Connection) -> None:

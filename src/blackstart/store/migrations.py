@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 
+# Nothing was ever kept in `artefacts`; a step of its own that drops it would keep earlier versions out of the store.
 _FIRST = """
 CREATE TABLE runs (
     id INTEGER PRIMARY KEY AUTOINCREMENT,

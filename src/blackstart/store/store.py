@@ -149,14 +149,6 @@ class Store:
         with translated(self.path):
             self._put_findings(run_id, [msgspec.json.decode(data)])
 
-    def add_artefact(self, run_id: int, name: str, data: bytes, trial_id: int | None = None) -> int:
-        """Keep some bytes with a run or a trial."""
-        sql = "INSERT INTO artefacts (run, trial, name, data) VALUES (?, ?, ?, ?)"
-        with translated(self.path):
-            number = self._connection.execute(sql, (run_id, trial_id, name, zlib.compress(data, 1))).lastrowid
-        assert number is not None
-        return number
-
     def keep_tests(self, found: Iterable[KeptTest]) -> None:
         """Keep what tests of scenarios found now, instead of what they found before."""
         now = self._clock.now()
@@ -213,12 +205,11 @@ class Store:
     def prune(self) -> None:
         """Drop histories until the file holds no more than its limit: old ones first, those of failures last."""
         victims = "DELETE FROM histories WHERE trial IN (SELECT trial FROM histories ORDER BY failed, trial LIMIT 10)"
-        artefacts = "DELETE FROM artefacts WHERE id IN (SELECT id FROM artefacts ORDER BY id LIMIT 10)"
         with translated(self.path):
             if self.used_bytes() <= self._limit_bytes:
                 return
             while self.used_bytes() > self._limit_bytes * 3 // 4:
-                if self._connection.execute(victims).rowcount < 1 and self._connection.execute(artefacts).rowcount < 1:
+                if self._connection.execute(victims).rowcount < 1:
                     break
             # As a script, because a cursor stops after the first page.
             self._connection.executescript("PRAGMA incremental_vacuum;")
@@ -309,11 +300,6 @@ class Store:
         rows = self._rows("SELECT scenario, test, outcome, reason, finished FROM tests ORDER BY scenario, test")
         names = ("scenario", "test", "outcome", "reason", "finished")
         return [KeptTest(**dict(zip(names, row, strict=True))) for row in rows]
-
-    def artefacts(self, run_id: int) -> list[tuple[str, bytes]]:
-        """Names and bytes kept with a run."""
-        rows = self._rows("SELECT name, data FROM artefacts WHERE run = ? ORDER BY id", run_id)
-        return [(row[0], zlib.decompress(row[1])) for row in rows]
 
     def _rows(self, sql: str, *values: object) -> list[Any]:
         with translated(self.path):

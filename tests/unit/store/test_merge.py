@@ -27,7 +27,6 @@ def filled(directory: Path, *names: str, trials: int = 2) -> Path:
             for number in range(trials):
                 trial = store.plan_trial(run, "kill", f"{name}{number}".encode())
                 store.finish_trial(trial, "failed", f"history {name}{number}".encode(), b"verdicts")
-                store.add_artefact(run, "disk", name.encode(), trial)
             value = msgspec.json.decode(report(finding(f"lost-{name}")))
             store.finish_run(run, msgspec.json.encode({**value, "run": str(run), "change": {"against": "9"}}))
     return directory
@@ -49,7 +48,6 @@ def test_runs_come_over_whole_and_only_once(tmp_path: Path) -> None:
         assert [(trial.plan, trial.history) for trial in store.trials(kept.id)] == [
             (b"d%d" % number, b"history d%d" % number) for number in range(3)
         ]
-        assert store.artefacts(kept.id) == [("disk", b"d")] * 3
         assert store.finding("lost-c").run == runs[1].id
         fresh = store.plan_trial(store.begin_run(("e",), 1), "kill", b"")
         assert fresh not in {trial.id for run in runs for trial in store.trials(run.id)}

@@ -217,10 +217,3 @@ def test_old_runs_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert [run.id for run in store.runs()] == numbers[:1:-1]
         with pytest.raises(BlackstartError, match="no run 1"):
             store.run(1)
-
-
-def test_artefacts_are_kept_with_their_run(tmp_path: Path) -> None:
-    with Store(str(tmp_path)) as store:
-        number = store.begin_run(("x",), 0)
-        store.add_artefact(number, "stack", b"frames")
-        assert store.artefacts(number) == [("stack", b"frames")]
