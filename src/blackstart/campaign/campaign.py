@@ -239,35 +239,35 @@ class Campaign:
 
     def take(self, task: Task, outcome: Outcome, queue: Queue) -> None:
         """Count one outcome; a failing one is repeated before anything else."""
-        if task.why == Why.NULL:
-            self.null(outcome)
-            return
         verdicts = [self.unless_known(verdict) for verdict in outcome.verdicts]
         failing = [v for v in verdicts if v.outcome == FAILED]
-        if task.why == Why.CONFIRM:
-            self.confirmed(task, outcome, failing)
-            return
-        if task.why == Why.STACK:
-            self.placed(task, outcome)
-            return
-        if task.why == Why.INSIST:
-            self.suspect(task, outcome, failing, queue)
-            return
-        if task.why in more.APART:
-            queue.others.extendleft(more.taken(task, outcome, self.tally, self.budget))
-            return
-        if task.why == Why.REPEAT:
-            self.repeated(task, failing, outcome, queue)
-            return
+        match task.why:
+            case Why.NULL:
+                self.null(outcome)
+            case Why.CONFIRM:
+                self.confirmed(task, outcome, failing)
+            case Why.STACK:
+                self.placed(task, outcome)
+            case Why.INSIST:
+                self.suspect(task, outcome, failing, queue)
+            case Why.MEASURE | Why.TRACE:
+                queue.others.extendleft(more.taken(task, outcome, self.tally, self.budget))
+            case Why.REPEAT:
+                self.repeated(task, failing, outcome, queue)
+            case _:
+                self.count(task, outcome, verdicts)
+                self.suspect(task, outcome, failing, queue)
+                self.watch_longer(task, outcome, queue)
+                queue.others.extendleft(more.tasks(task, outcome, self.tally, self.budget))
+
+    def count(self, task: Task, outcome: Outcome, verdicts: list[Verdict]) -> None:
+        """Count a trial that was planned, and why it may be undecided."""
         result = result_of(verdicts)
         self.tally.count(place_of(msgspec.to_builtins(task.plan)), result, outcome.history, outcome.verdicts)
         self.progress.done(result)
         for verdict in verdicts:
             if verdict.outcome == UNKNOWN and verdict.why:
                 self.tally.unknown[verdict.why] = self.tally.unknown.get(verdict.why, 0) + 1
-        self.suspect(task, outcome, failing, queue)
-        self.watch_longer(task, outcome, queue)
-        queue.others.extendleft(more.tasks(task, outcome, self.tally, self.budget))
 
     def unless_known(self, verdict: Verdict) -> Verdict:
         """The verdict; what a muted oracle found is unknown, and what a lock that expires holds up is no failure.

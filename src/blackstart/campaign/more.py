@@ -22,7 +22,6 @@ from blackstart.oracles.alive import IN_VAIN_S
 from blackstart.targets.workload import INFO, OK
 from blackstart.trials import Plan
 
-APART = Why.MEASURE, Why.TRACE
 INSIST_MAX = 6
 TRACED_SHARE = 1 / 7
 # What comes back by a link comes when its time-outs let it; after some of these kinds the workload runs again anyway.
