@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from blackstart.cli.ending import UNDECIDED, finish, say
+from blackstart.cli.ending import INTERRUPTED, UNDECIDED, finish, say
 
 if TYPE_CHECKING:
     from blackstart.gate import Supervisor, Tamper
@@ -83,11 +83,18 @@ def _run(
         say(f"blackstart: {line}")
     if any(term.percent is not None for term in tamper.rule.terms):
         say(f"blackstart: seed {drawn.number}")
-    how = f"exit status {status}" if status >= 0 else f"signal {-status}"
-    say(f"blackstart: {shlex.join(command)} ended with {how}")
+    say(f"blackstart: {shlex.join(command)} {_ending(status)}")
+    if status is None:
+        return INTERRUPTED
     if not any(firing.delivered for firing in gate.firings):
         return UNDECIDED
     return status if status >= 0 else 128 - status
+
+
+def _ending(status: int | None) -> str:
+    if status is None:
+        return "was interrupted"
+    return f"ended with exit status {status}" if status >= 0 else f"ended with signal {-status}"
 
 
 @contextmanager

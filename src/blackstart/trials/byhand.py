@@ -55,8 +55,9 @@ def captured(
 
 def shared(
     stage: Stage, command: Sequence[str], tampers: Sequence[Tamper], *, cwd: str, random: Source
-) -> tuple[Supervisor, int]:
-    """(its gate, exit status) of one whose output is ours, and which has our environment and all the time it takes.
+) -> tuple[Supervisor, int | None]:
+    """(its gate, exit status; None if we were interrupted) of one whose output is ours, and which has our environment
+    and all the time it takes.
 
     Its standard input is ours too where that is a file or a pipe: no terminal of ours leads into a sandbox.
     """
@@ -65,7 +66,11 @@ def shared(
         supervisor = _started(stage, command, tampers, cwd, os.environ, streams, random)
         into.close()
         into_errors.close()
-        _served(supervisor, {output: partial(_pass_on, 1), errors: partial(_pass_on, 2)}, stage, math.inf)
+        try:
+            _served(supervisor, {output: partial(_pass_on, 1), errors: partial(_pass_on, 2)}, stage, math.inf)
+        except KeyboardInterrupt:
+            stage.status()  # which collects it
+            return supervisor, None
         return supervisor, stage.status()
 
 

@@ -6,6 +6,7 @@ covers: M-1
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -63,3 +64,14 @@ def test_what_is_wrong_is_said_before_anything_runs(words: tuple[str, ...], said
     done = inject(tmp_path, *words)
     assert done.returncode == 2 and said in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_one_that_is_interrupted_tells_what_was_done_by_then(tmp_path: Path) -> None:
+    script = "echo x >state; echo up; while :; do sleep 0.1; done"
+    command = [sys.executable, "-m", "blackstart", "inject", "write", "sleep(1ms)", "--", "sh", "-c", script]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "up\n"
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=100)
+    assert process.returncode == 130
+    assert "blackstart: sleep at write $CWD/state @1\n" in said and said.endswith(" was interrupted\n")
