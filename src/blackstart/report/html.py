@@ -18,6 +18,7 @@ import msgspec
 from blackstart.core.frames import shown_frame
 from blackstart.core.units import format_duration
 from blackstart.report.folding import folded, ordered
+from blackstart.report.impact import half
 from blackstart.report.model import CoveredPoint, Finding, Impact, Moment, Report, SurfaceFile
 from blackstart.report.terminal import ending, headline
 from blackstart.report.text import plain, shell_line
@@ -182,7 +183,8 @@ def curves(impact: Impact) -> list[dict[str, Any]]:
             (round(100 * at_s / longest, 2), round(100 * (end_s - at_s) / longest, 2), round(100 - 100 * not_yet, 2))
             for (at_s, not_yet), end_s in zip(known.curve, ends, strict=False)
         ]
-        drawn.append({"known": known, "steps": steps, "longest": format_duration(round(longest, 3))})
+        longest_text = format_duration(round(longest, 3))
+        drawn.append({"known": known, "steps": steps, "longest": longest_text, "half": half(known)})
     return drawn
 
 

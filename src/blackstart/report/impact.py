@@ -13,11 +13,17 @@ def sentences(impact: Impact) -> list[str]:
     return stages + [_recovered(known) for known in impact.recoveries]
 
 
+def half(known: Recovery) -> str:
+    """When half of them were well again; what took less than can be written here is no nothing."""
+    if known.median_s < 0:
+        return f"not half within {known.watched_s:.1f} s"
+    return f"half within {max(known.median_s, 0.01):.2f} s"
+
+
 def _stage(stage: Served) -> str:
     took = f"; p50 {stage.p50_ms:.1f} ms, p99 {stage.p99_ms:.1f} ms" if stage.p99_ms >= 0 else ""
     return f"{stage.when}: {stage.answered} of {stage.asked} answered ({stage.answered / stage.asked:.0%}){took}"
 
 
 def _recovered(known: Recovery) -> str:
-    half = f"half within {known.median_s:.2f} s" if known.median_s >= 0 else f"not half within {known.watched_s:.1f} s"
-    return f"well again in {known.recovered} of {known.trials}, counted from {known.since}: {half}"
+    return f"well again in {known.recovered} of {known.trials}, counted from {known.since}: {half(known)}"

@@ -10,6 +10,7 @@ import pytest
 
 from blackstart.report import html
 from blackstart.report.html import curves, heat_map, lanes, tone
+from blackstart.report.impact import half
 from blackstart.report.model import CoveredPoint, Finding, Impact, Moment, Recovery, Report, ScenarioResult
 from tests.unit.report.samples import FOLDED, FULL, LOST, PLANNED, POLICY, QUIET, UNDECIDED
 
@@ -142,6 +143,9 @@ def test_the_last_step_of_a_recovery_at_the_end_of_what_was_watched_can_be_seen(
         since="healing", trials=2, recovered=2, median_s=0.5, watched_s=1.0, curve=((0.5, 0.5), (1.0, 0.0))
     )
     [drawn] = curves(Impact(kind="kill", trials=2, recoveries=(recovery,)))
+    assert drawn["half"] == "half within 0.50 s"
+    for median_s, told in ((0.0004, "half within 0.01 s"), (-1.0, "not half within 1.0 s")):
+        assert half(msgspec.structs.replace(recovery, median_s=median_s)) == told
     left, width, height = drawn["steps"][-1]
     assert height == 100 and width > 2 and left + width == pytest.approx(100)
 
