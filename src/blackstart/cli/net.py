@@ -83,10 +83,13 @@ def _profiles() -> int:
 
 def _run(path: Path, command: list[str], host: str, profile: str, seed: int | None) -> int:
     from blackstart.core.errors import BlackstartError
+    from blackstart.core.verbs import near
     from blackstart.lab import ALL, NetworkChaos
     from blackstart.lab import profile as impairment_of
     from blackstart.lab.description import read_description
 
+    if not path.exists() and (meant := near(str(path), _PRINTED)):
+        raise BlackstartError(f"there is no lab {str(path)!r}{meant}", next_step="or name a lab's file")
     if not command:
         raise BlackstartError("no command to run in the lab", next_step=f"blackstart net {path} -- ping -c 3 HOST")
     described = read_description(path)

@@ -95,7 +95,8 @@ def _table(report: Report) -> Iterator[str]:
     for muted in report.muted:
         yield f"- muted: {_escaped(muted.what)}: {_escaped(muted.why)}"
     for cut in trials.cut:
-        yield f"- not run: {cut.count} {_escaped(cut.kind)} ({_escaped(cut.why)})"
+        of_kind = f" {_escaped(cut.kind)}" if cut.kind else ""
+        yield f"- not run: {cut.count}{of_kind}: {_escaped(cut.why)}"
     took = format_duration(round(report.elapsed_s, 1))
     yield f"\n<sub>{trials.total} trials in {took}, seed {report.seed}, blackstart {_escaped(report.version)}</sub>"
 

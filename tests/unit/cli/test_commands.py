@@ -82,6 +82,11 @@ def test_json_goes_to_a_file_or_alone_to_standard_output(tmp_path: Path) -> None
     assert b"CRITICAL" in ended.stderr
 
 
+def test_a_slip_in_what_net_prints_is_answered_with_what_was_meant(tmp_path: Path) -> None:
+    ended = blackstart(tmp_path, "net", "profile")
+    assert ended.returncode == 2 and b"did you mean 'profiles'?" in ended.stderr
+
+
 @pytest.mark.parametrize("module", ["typer", "blackstart.cli.settings", "blackstart.campaign"])
 def test_who_interrupts_it_before_it_has_begun_sees_no_traceback(module: str) -> None:
     interrupted = (

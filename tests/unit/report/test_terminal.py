@@ -8,9 +8,9 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from blackstart.report import terminal
+from blackstart.report import markdown, terminal
 from blackstart.report.folding import folded, ordered
-from blackstart.report.model import Finding, Report
+from blackstart.report.model import Cut, Finding, Report
 from tests.unit.report.samples import CRASHED, FOLDED, FULL, LOST, PLANNED, POLICY, QUIET, UNDECIDED
 
 Gold = Callable[[str, str], None]
@@ -104,6 +104,13 @@ def test_a_run_that_was_interrupted_claims_no_silence() -> None:
     report = msgspec.structs.replace(QUIET, exit_status=130)
     assert terminal.headline(report) == "No findings before it was interrupted"
     assert terminal.headline(msgspec.structs.replace(report, findings=(LOST,))) == "1 finding: 1 lost"
+
+
+def test_what_was_cut_is_told_in_markdown_as_on_the_terminal() -> None:
+    cut = (Cut(count=4, kind="", why="the budget was spent"), Cut(count=2, kind="errno", why="the budget was spent"))
+    trials = msgspec.structs.replace(QUIET.trials, cut=cut)
+    told = markdown.render(msgspec.structs.replace(QUIET, trials=trials)).decode()
+    assert "- not run: 4: the budget was spent\n- not run: 2 errno: the budget was spent\n" in told
 
 
 def test_the_worst_comes_first() -> None:
