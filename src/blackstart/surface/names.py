@@ -18,7 +18,8 @@ from blackstart.surface.moment import Moment, cut, shape, spans
 
 Rule = tuple[str, str]
 _PAIRS = 200
-_LENGTHS = (6, 8, 10, 12, 16, 32, 36)
+# Of suffixes of temporary files, ids and digests in hexadecimal.
+_LENGTHS = (6, 8, 10, 12, 16, 24, 26, 32, 36, 40, 64)
 _RANDOM = re.compile(r"[A-Za-z0-9_-]+")
 # The kernel's own choice: 32768 to 60999.
 _GIVEN = "(?:3276[89]|327[7-9][0-9]|32[89][0-9]{2}|3[3-9][0-9]{3}|[45][0-9]{4}|60[0-9]{3})"
