@@ -19,13 +19,13 @@ from blackstart.oracles.view import View
 from blackstart.oracles.words import AFTER_RESTART, AT_ITS_END, amount
 
 States = Sequence[FileState]
+_TAKING = frozenset("read pread64 readv preadv preadv2 mmap copy_file_range sendfile".split())
 
 
 def fewer_at_end(view: View, first: Run) -> Iterator[tuple[str, str]]:
     """(masked path, sentence) of those that are fewer, or less, than what the clean run from there leaves."""
     for path, have, want in _compared(view, first):
-        text = _fewer(path, have, want) or _half(view, path, have, want)
-        if text:
+        if _without(want, have) and (text := _fewer(path, have, want) or _half(view, path, have, want)):
             yield path, f"{AT_ITS_END} {text}"
 
 
@@ -39,7 +39,7 @@ def fewer_after(view: View, last: Run) -> Iterator[tuple[str, str]]:
 def half_after(view: View, last: Run) -> Iterator[tuple[str, str]]:
     """(masked path, sentence) where the restart left one that is half made, which nothing ever reads."""
     for path, have, want in _compared(view, last):
-        if view.calibration.roles.get(path) == "output" and (text := _half(view, path, have, want)):
+        if not _is_read(view, path) and (text := _half(view, path, have, want)):
             yield path, f"{AFTER_RESTART} {text}"
 
 
@@ -51,12 +51,16 @@ def half_made(view: View, run: Run, path: str) -> FileState | None:
 
 
 def _compared(view: View, run: Run) -> Iterator[tuple[str, States, States]]:
-    """(masked path, what stands there, what the clean run leaves there) of those that lack something."""
+    """(masked path, what stands there, what the clean run leaves there)."""
     assert view.clean is not None
     for path in view.shared():
-        have, want = _bag(view.image(run), path), _bag(view.clean.files, path)
-        if _without(want, have):
-            yield path, have, want
+        yield path, _bag(view.image(run), path), _bag(view.clean.files, path)
+
+
+def _is_read(view: View, path: str) -> bool:
+    """Whether clean runs read the content of any of them; `sync FILE` opens it as a reader does, and reads nothing."""
+    trace = (one for run in view.calibration.chain for one in run.trace)
+    return any(one.masked == path and one.call in _TAKING for one in trace)
 
 
 def _bag(files: Mapping[str, FileState], path: str) -> States:

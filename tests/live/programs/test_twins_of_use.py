@@ -93,6 +93,17 @@ os.close(directory)
 print(len(notes), "notes")
 """
 
+SPOOL = """
+mkdir -p tmp new
+name=$(date +%s%N).$$
+to=new/$name
+[ "$MODE" = good ] && to=tmp/$name
+{ echo 'Subject: hello'; echo; echo 'all is well'; } > "$to" || exit 1
+sync "$to" || exit 1
+[ "$to" = "new/$name" ] || mv "$to" "new/$name" || exit 1
+sync new
+"""
+
 
 def written(place: Path, text: str) -> list[str]:
     (place / "program.py").write_text(text)
@@ -131,3 +142,12 @@ def test_a_header_that_tells_of_a_record_not_yet_written(place: Path, mode: str,
 def test_careful_programs_that_look_otherwise_give_nothing(place: Path, text: str, kinds: str) -> None:
     ran = run(written(place, text), place, "--only", kinds)
     assert ran.status == 0 and not ran.defects, ran.said()
+
+
+@pytest.mark.parametrize(("mode", "found"), [("bad", {"corrupt"}), ("good", set())])
+def test_a_message_that_a_kill_leaves_half_made_in_a_spool(place: Path, mode: str, found: set[str]) -> None:
+    (place / "deliver").write_text(SPOOL)
+    ran = run(["sh", str(place / "deliver")], place, "--only", "kill", env={"MODE": mode})
+    assert {f["consequence"] for f in ran.defects} == found, ran.said()
+    if found:
+        assert "one of 3 files $CWD/new/*, holds" in str([f["evidence"] for f in ran.defects]), ran.said()

@@ -8,6 +8,7 @@ import pytest
 from blackstart.core.calibration import Calibration
 from blackstart.core.history import KILLED, End, History
 from blackstart.core.reading import FileState
+from blackstart.core.trace import Operation
 from blackstart.core.verdict import DEFECT, FAILED, NOTE, PASSED, Verdict
 from blackstart.oracles import end, state
 from tests.unit.oracles.build import MASK, calibration, clean, file, history, run
@@ -26,9 +27,10 @@ def left(count: int) -> dict[str, FileState]:
     return {MAIL if at == 1 else f"{MAIL} ({at})": state for at, state in enumerate(states, 1)}
 
 
-def yardstick(role: str = "output", hopeless: frozenset[str] = frozenset()) -> Calibration:
-    chain = tuple(clean(k, files=left(k + 1), versions={}, acknowledgements=(), stdout="") for k in range(3))
-    return calibration(mask=msgspec.structs.replace(NAMED, hopeless=hopeless), roles={MAIL: role}, chain=chain)
+def yardstick(*calls: str, hopeless: frozenset[str] = frozenset()) -> Calibration:
+    trace = tuple(Operation(index=1, call=call, path="/w/new/170.host", masked=MAIL) for call in ("openat", *calls))
+    runs = (clean(k, files=left(k + 1), versions={}, acknowledgements=(), stdout="", trace=trace) for k in range(3))
+    return calibration(mask=msgspec.structs.replace(NAMED, hopeless=hopeless), roles={MAIL: "state"}, chain=tuple(runs))
 
 
 def after(*texts: str, again: tuple[str, ...] = ()) -> History:
@@ -47,16 +49,17 @@ def test_a_bag_of_whole_files_is_legal_in_any_order(again: tuple[str, ...]) -> N
 
 
 @pytest.mark.parametrize(("piece", "words"), [("", "is empty"), ("Subject: hello\n\nbo", "only the beginning")])
-def test_a_half_made_one_that_nothing_reads_stays_for_good(piece: str, words: str) -> None:
-    given = after(WHOLE[0], piece, again=(WHOLE[0], piece, WHOLE[2]))
-    verdict = judged(given, yardstick())
+@pytest.mark.parametrize("next_one", WHOLE[1:])
+def test_a_half_made_one_that_nothing_reads_stays_for_good(next_one: str, piece: str, words: str) -> None:
+    given = after(WHOLE[0], piece, again=(WHOLE[0], piece, next_one))
+    verdict = judged(given, yardstick("fstat"))
     assert (verdict.outcome, verdict.consequence, verdict.paths) == (FAILED, "corrupt", (MAIL,))
     assert f"171.host, one of 3 files {MAIL}" in verdict.evidence[0] and words in verdict.evidence[0]
-    assert judged(given, yardstick("state")).outcome == PASSED  # whoever reads it may pass over it
+    assert judged(given, yardstick("read")).outcome == PASSED  # whoever reads it may pass over it
 
 
 def test_files_that_are_gone_are_lost() -> None:
-    verdict = judged(after(WHOLE[0], again=(WHOLE[1],)), yardstick("state"))
+    verdict = judged(after(WHOLE[0], again=(WHOLE[1],)), yardstick())
     assert (verdict.outcome, verdict.consequence) == (FAILED, "lost")
     assert verdict.evidence == (f"after the restart 1 file {MAIL} there; clean runs leave 2",)
 
@@ -78,7 +81,7 @@ def test_a_run_that_ends_well_claims_as_many_whole_files_as_clean_runs_leave(
     texts: tuple[str, ...], is_short: bool
 ) -> None:
     given = history("errno", (run("run", files(*texts)),))
-    verdicts = [verdict for verdict in end.judge(given, yardstick("state")) if verdict.outcome == FAILED]
+    verdicts = [verdict for verdict in end.judge(given, yardstick()) if verdict.outcome == FAILED]
     assert [(one.consequence, one.label, one.paths) for one in verdicts] == [("silent", DEFECT, (MAIL,))] * is_short
 
 
