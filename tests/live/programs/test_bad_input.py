@@ -284,8 +284,8 @@ def test_an_early_interruption_is_clean(number: signal.Signals, work: Path) -> N
 
 
 def moments() -> list[float]:
-    """When to kill, in seconds after the start: one random moment in each part of a run; `make kills` takes 100."""
-    count = int(os.environ.get("BLACKSTART_KILLS", "12"))
+    """When to kill, in seconds after the start: one random moment in each second of a run; `make kills` takes 100."""
+    count = int(os.environ.get("BLACKSTART_KILLS", "6"))
     draws = random.Random(count)
     return [round(0.05 + 6.0 * (number + draws.random()) / count, 3) for number in range(count)]
 

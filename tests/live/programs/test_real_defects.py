@@ -122,6 +122,7 @@ def test_the_defect_is_found_by_consequence_and_file(broken: Broken) -> None:
     assert all(finding["replay"].startswith("blackstart replay ") for finding in ran.findings)
 
 
+@pytest.mark.slow  # defects are replayed below, and in a copy besides
 def test_each_finding_replays(broken: Broken) -> None:
     assert_most_replay(broken.ran, broken.ran.findings, broken.directory)
 

@@ -74,7 +74,8 @@ def test_a_supervisor_takes_its_children_along_however_often_it_is_told(
     assert signals["passed"] + signals["failed"] >= 5, ran.said()
 
 
-@pytest.mark.parametrize("mode", ["dead", "hung", "leaked", "unclean"])
+# The dead are those of test_heartbeat and test_periodic in short.
+@pytest.mark.parametrize("mode", [pytest.param("dead", marks=pytest.mark.slow), "hung", "leaked", "unclean"])
 def test_what_an_error_does_to_the_rest_of_its_life(place: Path, mode: str) -> None:
     ran = served(place, mode, "--trials", "4", "--only", "errno")
     assert {f["consequence"] for f in ran.defects} == {mode}, ran.said()
