@@ -15,9 +15,9 @@ from xml.etree import ElementTree
 from blackstart.report.model import CoveredPoint, Finding, Report
 from blackstart.report.text import plain, shell_line
 
-# What XML 1.0 cannot hold at all; `plain` has made visible all but the line breaks that are put between lines here.
 # A fault during recovery that does what the crash before it does alone is told with that crash.
 _UNCONFIRMED = "no finding of its own: a failure here did not reproduce, or another fault does the same"
+# What XML 1.0 cannot hold at all; `plain` has made visible all but the line breaks that are put between lines here.
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 

@@ -78,7 +78,7 @@ class _Beside:
     def _is_changed(self, here: int, name: str, info: os.stat_result, step: Step) -> bool:
         if not stat.S_ISREG(info.st_mode):
             return True
-        return same_bytes(here, name, step.source) is False
+        return not same_bytes(here, name, step.source)
 
 
 def same_bytes(here: int, name: str, other: str) -> bool:

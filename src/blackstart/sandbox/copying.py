@@ -274,10 +274,10 @@ def remove_tree(parent: int, name: str) -> None:
         return
     except (IsADirectoryError, PermissionError):
         pass
-    _remove_directory(parent, name, 0)
+    _remove_directory(parent, name)
 
 
-def _remove_directory(parent: int, name: str, depth: int) -> None:
+def _remove_directory(parent: int, name: str) -> None:
     with contextlib.suppress(OSError):
         os.chmod(name, 0o700, dir_fd=parent)
     here = os.open(name, _DIRECTORY, dir_fd=parent)
@@ -286,7 +286,7 @@ def _remove_directory(parent: int, name: str, depth: int) -> None:
             entries = [(e.name, e.is_dir(follow_symlinks=False)) for e in found]
         for inner, is_directory in entries:
             if is_directory:
-                _remove_directory(here, inner, depth + 1)
+                _remove_directory(here, inner)
             else:
                 os.unlink(inner, dir_fd=here)
     finally:
