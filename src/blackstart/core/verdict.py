@@ -19,6 +19,7 @@ SAYS_SO = "it says that"
 CHECK_ANSWERS = "the check answers"
 EACH_WHOLE = "each of these files is whole by itself"
 GONE_AND = " is gone, and "
+READ_BY_OTHERS = " may be read by others"
 ARE_GONE = " gone: "
 GONE_WHOLE = " is gone, though nothing of its content is"
 

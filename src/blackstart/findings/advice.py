@@ -57,6 +57,10 @@ UNCHECKED = (
     "Check the result of every write, close, fsync and rename of the new file; on an error remove it, keep the old "
     "one, say what could not be saved, and end with a status other than 0."
 )
+PRIVATE = (
+    "Make a private file with its mode (open with O_CREAT and 0600, or under umask 077): a chmod afterwards comes too "
+    "late."
+)
 MOVED = (
     "Let a start that finds a file moved away and not yet replaced finish that: make the new one, or go on without it. "
     "Where it can be, make the new file first and rename it over the old one."

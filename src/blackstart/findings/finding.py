@@ -26,6 +26,7 @@ from blackstart.core.verdict import (
     GONE_WHOLE,
     NOTE,
     POLICY,
+    READ_BY_OTHERS,
     SAYS_SO,
     Verdict,
 )
@@ -33,6 +34,7 @@ from blackstart.findings.advice import (
     ANSWERED,
     LINKED,
     MOVED,
+    PRIVATE,
     REMOVED,
     REPLACED,
     TAKEN,
@@ -229,6 +231,8 @@ def _advice(failure: Failure, call: str) -> str:
     if any(text.startswith(EACH_WHOLE) for text in verdict.evidence):
         return _of_whole_files(failure, call)
     consequence = "corrupt" if _is_in_the_way_by_content(failure) else verdict.consequence
+    if any(READ_BY_OTHERS in text for text in verdict.evidence[:1]):
+        return PRIVATE
     if any(GONE_AND in text for text in verdict.evidence[:1]):
         return REMOVED
     if injected is not None and injected.cut is not None:

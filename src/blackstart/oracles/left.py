@@ -15,10 +15,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
 from blackstart.core.calibration import Calibration, CleanRun
-from blackstart.core.history import EXITED, SIGNALED, History, Round, Rounds, Run
+from blackstart.core.history import EXITED, KILLED, SIGNALED, History, Round, Rounds, Run
 from blackstart.core.masking import Masker
 from blackstart.core.reading import FileState
-from blackstart.core.verdict import DEFECT, NOTE, Verdict, failed, passed
+from blackstart.core.verdict import DEFECT, NOTE, READ_BY_OTHERS, Verdict, failed, passed
 from blackstart.oracles.view import DAMAGE_KINDS, View
 
 NAME = "left"
@@ -207,25 +207,29 @@ def _rises(seen: Sequence[int], step: int) -> bool:
 
 
 def _secrets(view: View) -> Iterator[Verdict]:
-    """What none but the owner may read, in a file that others may, after the last start."""
+    """What none but the owner may read, in a file that others may, after the last start or where it was killed: there
+    it stays until the next one, and who is killed before the `chmod` has shown it a moment before in any case.
+    """
     runs = [run for run in view.history.runs if run.image]
     if not runs or view.history.kind in DAMAGE_KINDS or not any(one.fired for one in view.history.injected):
         return
     private_ones = list(_private(view))
     if not private_ones:
         return
+    looked_at = runs if len(runs) < 2 else [*runs[: runs[0].end.how == KILLED], runs[-1]]
     open_now = {
-        view.masker(path): state for path, state in runs[-1].image.items()
-        if _is_open(state, runs[-1], view.calibration, view.masker)
+        view.masker(path): state for run in looked_at for path, state in run.image.items()
+        if _is_open(state, run, view.calibration, view.masker)
     }  # fmt: skip
     stood = [state for clean in view.calibration.chain for state in clean.files.values()]
+    stood += [found[0] for clean in view.calibration.chain for found in clean.versions.values() if found and found[0]]
     open_then = [_text(state) for state in stood if state.kind == "file" and state.mode & _OTHERS_READ]
     for path, state in open_now.items():
         text = _text(state)
         held = [private for private, words in private_ones if all(word in text for word in words)
                 and not any(word in other for other in open_then for word in words)]  # fmt: skip
         if held:
-            what = f"{path} may be read by others (mode {state.mode:03o}) and holds what stands in {held[0]}"
+            what = f"{path}{READ_BY_OTHERS} (mode {state.mode:03o}) and holds what stands in {held[0]}"
             yield failed(NAME, "leaked", f"{what}, which only its owner may read", paths=(path,))
 
 

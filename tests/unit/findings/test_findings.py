@@ -19,13 +19,14 @@ from blackstart.core.verdict import (
     GONE_WHOLE,
     NOTE,
     POLICY,
+    READ_BY_OTHERS,
     SAYS_SO,
     Verdict,
     failed,
     passed,
 )
 from blackstart.findings import Failure, cause_of, group, is_same, reproduction, severity, where
-from blackstart.findings.advice import MOVED, TOGETHER, TWICE, UNCHECKED, advice, power_advice
+from blackstart.findings.advice import MOVED, PRIVATE, TOGETHER, TWICE, UNCHECKED, advice, power_advice
 from blackstart.findings.fingerprint import context
 
 SAVE = ("/usr/lib/python3.11/json/__init__.py:dump:179", "/w/notes.py:save:12", "/w/notes.py:<module>:30")
@@ -165,6 +166,11 @@ def test_a_repetition_is_one_of_the_same_cause_or_the_same_harm_to_one_of_its_fi
 def test_what_only_a_check_can_tell_has_advice_of_its_own(oracle: str, told: str) -> None:
     noted = failed(oracle, "corrupt", "after the restart it is not as it was", paths=["$CWD/a"], label=NOTE)
     assert group([failure(noted, kind="kill")])[0].advice == told
+
+
+def test_what_others_may_read_is_to_be_made_with_its_mode() -> None:
+    shown = failed("left", "leaked", f"$CWD/key.new{READ_BY_OTHERS} (mode 644)", paths=["$CWD/key.new"])
+    assert group([failure(shown, kind="kill")])[0].advice == PRIVATE
 
 
 def test_content_that_blocks_the_start_is_no_lock() -> None:

@@ -239,3 +239,22 @@ def test_what_clean_runs_show_to_others_is_no_secret() -> None:
     known = calibration(chain=tuple(clean(k, files=both) for k in range(2)))
     told = history("kill", (run("run", dict(both), end=End(how=KILLED)), run("restart", dict(both))))
     assert not consequence(told, known)
+
+
+@pytest.mark.parametrize(
+    ("mode", "end", "stood", "found"),
+    [
+        (0o644, KILLED, 0o600, "leaked"),
+        (0o600, KILLED, 0o600, ""),
+        (0o644, EXITED, 0o600, ""),
+        (0o644, KILLED, 0o644, ""),  # nobody kept it from others before
+    ],
+)
+def test_a_secret_that_others_may_read_until_the_next_start(mode: int, end: str, stood: int, found: str) -> None:
+    private = msgspec.structs.replace(file(SECRET, "/w/keys.json"), mode=0o600)
+    made = msgspec.structs.replace(file(SECRET, "/w/keys.json.new"), mode=mode)
+    old = msgspec.structs.replace(private, mode=stood)
+    runs = (clean(k, files={"$CWD/keys.json": private}, versions={"$CWD/keys.json": (old, private)}) for k in range(2))
+    killed = run("run", {"$CWD/keys.json": private, TEMPORARY: made}, end=End(how=end))
+    told = history("kill", (killed, run("restart", {"$CWD/keys.json": private})))
+    assert consequence(told, calibration(chain=tuple(runs))) == found
