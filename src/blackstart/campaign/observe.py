@@ -97,7 +97,7 @@ class _Recorded:
 
     def seen(self) -> Seen:
         """What a mask is learnt from."""
-        paths = {p for o in self.trace for p in (o.path, o.path2) if p.startswith("/")}
+        paths = {p for o in self.trace for p in (o.path, o.path2) if p.startswith(("/", "socket:inet"))}
         return Seen(
             image=self.run.image,
             paths=frozenset(paths),

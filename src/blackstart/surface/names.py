@@ -11,6 +11,7 @@ service that takes datagrams sends its answers there.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import product
 
@@ -23,6 +24,7 @@ _LENGTHS = (6, 8, 10, 12, 16, 24, 26, 32, 36, 40, 64)
 _RANDOM = re.compile(r"[A-Za-z0-9_-]+")
 # The kernel's own choice: 32768 to 60999.
 _GIVEN = "(?:3276[89]|327[7-9][0-9]|32[89][0-9]{2}|3[3-9][0-9]{3}|[45][0-9]{4}|60[0-9]{3})"
+_BY_CHANCE = 10
 _SOCKET = re.compile(f"(socket:inet6?:.+:){_GIVEN}")
 
 
@@ -48,10 +50,12 @@ def name_rules(
 
 
 def _given_ports(one: set[str], other: set[str]) -> Iterable[Rule]:
-    """A rule for each address of which either run knew such ports, and none that the other knew, too."""
-    heads = [{found[1] for path in paths if (found := _SOCKET.fullmatch(path))} for paths in (one, other, one & other)]
-    for head in sorted((heads[0] & heads[1]) - heads[2]):
-        yield f"^{re.escape(head)}{_GIVEN}$", f"{head}*"
+    """A rule for each address of which either run knew such ports, and none that the other knew, too, but by chance."""
+    given = [Counter(found[1] for path in paths if (found := _SOCKET.fullmatch(path))) for paths in (one, other)]
+    both = Counter(found[1] for path in one & other if (found := _SOCKET.fullmatch(path)))
+    for head in sorted(given[0].keys() & given[1].keys()):
+        if both[head] * _BY_CHANCE < given[0][head] + given[1][head]:
+            yield f"^{re.escape(head)}{_GIVEN}$", f"{head}*"
 
 
 def _apply(rules: Iterable[Rule], sets: list[set[str]]) -> None:

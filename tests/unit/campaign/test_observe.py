@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from blackstart.campaign.budget import Budget
-from blackstart.campaign.observe import Observer
+from blackstart.campaign.observe import Observer, _Recorded
 from blackstart.campaign.scout import must_work, telling
 from blackstart.core.clock import ManualClock
 from blackstart.core.errors import Undecided
@@ -167,3 +167,10 @@ def test_a_job_that_takes_long_is_said_to_run_still_once_and_in_time() -> None:
     short = telling(lambda: 4.0, said.append, 2.8, clock)
     clock.sleep(10)
     assert short() == 4 and len(said) == 1, "it is given up before"
+
+
+def test_a_mask_is_learnt_from_files_and_from_sockets_of_the_network() -> None:
+    none: Any = SimpleNamespace()
+    trace = connecting("/a", "socket:inet:127.0.0.1:43751", "socket:unix:/b", "pipe:")
+    one = _Recorded(run(how=EXITED), trace, versions=none, began_s=0.0, zones_s=(0,), before={}, usage=none)
+    assert one.seen().paths == {"/a", "socket:inet:127.0.0.1:43751"}

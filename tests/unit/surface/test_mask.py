@@ -68,6 +68,8 @@ def test_a_port_that_the_kernel_gave_is_masked_where_it_differs_and_a_chosen_one
         assert masker(path) == path
     masker = names((f"{of}:43751", f"{of}:40001"), (f"{of}:35948", f"{of}:40001"))
     assert masker(f"{of}:43751") == f"{of}:43751"
+    many = [tuple(f"{of}:{port}" for port in range(first, first + 50)) for first in (40000, 40049)]  # one by chance
+    assert names(*many)(f"{of}:43751") == f"{of}:*"
 
 
 def test_what_does_not_differ_is_not_masked() -> None:
