@@ -210,10 +210,11 @@ def _traceback(view: View, first: Run) -> list[Verdict]:
         return []
     frames = [found for line in lines if (found := _FRAME.match(line))]
     # Other threads may log between the lines of a traceback.
-    last = next((line for line in lines if _EXCEPTION.match(line)), "an exception")
+    last = next((line for line in lines if _EXCEPTION.match(line)), "")
     own = [frame for frame in frames if not any(part in frame["file"] for part in _LIBRARIES)] or frames
     where = f"{own[-1]['function']} ({own[-1]['file'].rsplit('/', 1)[-1]})" if own else "an unknown function"
     exception = last.split(":")[0]
     if exception.rpartition(".")[2] in ("KeyboardInterrupt", "CancelledError") and view.history.kind == "signal":
         return []  # that is how Python tells its parts of a signal
-    return [failed(NAME, "unclean", f"an uncaught {exception} in {where}: {last[:200]}", label=NOTE)]
+    what = f"an uncaught {exception or 'exception'} in {where}{last and ': '}{last[:200]}"
+    return [failed(NAME, "unclean", what, label=NOTE)]

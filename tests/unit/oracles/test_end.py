@@ -221,6 +221,12 @@ def test_an_uncaught_exception_is_named_whatever_stands_between_its_lines() -> N
     assert said == "an uncaught store.errors.Locked in start (notes.py): store.errors.Locked: (5) database is locked"
 
 
+def test_an_uncaught_exception_whose_traceback_breaks_off_is_one_without_a_name() -> None:
+    text = b'Traceback (most recent call last):\n  File "/w/notes.py", line 7, in <module>\n    store.begin()\n'
+    said = judge(ended(End(how=EXITED, code=1), notes(1), stderr=text, stdout=b"")).evidence[0]
+    assert said == "an uncaught exception in <module> (notes.py)"
+
+
 OLD_FILE = "$CWD/notes.1"
 
 
