@@ -33,6 +33,7 @@ _COMMON = re.compile(
 # Of a language's runtime, and the endings that compilers give to a function: of its parts, or another with each build.
 _PLUMBING = re.compile(
     r"((runtime|syscall|os|io|bufio|internal)(/[^.]*)?)\.|_start$|__libc_|uv__?[a-z]|(v8|node)::|_ZNK?(2v8|4node)"
+    r"|Builtins_"  # what V8 runs a script with: the same for each of the script's own functions, which have no symbols
     # The standard library of Rust: as eu-stack has it, and as the linker does, in the old way and the new.
     r"|<?(std|core|alloc)::.*::h[0-9a-f]+$|_ZN(3std|4core|5alloc)\w*17h[0-9a-f]{16}E(\.|$)"
     r"|_R[^C]*Cs[0-9A-Za-z]+_(3std|4core|5alloc)"

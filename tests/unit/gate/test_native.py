@@ -41,6 +41,7 @@ def test_frames_without_those_of_the_c_library_and_the_runtime() -> None:
 def test_a_name_of_cpp_and_the_runtime_of_javascript() -> None:
     printed = """TID 3:
 #0  0x0000000000000010 node::fs::Open(v8::FunctionCallbackInfo<v8::Value> const&) - /usr/bin/node
+#1  0x0000000000000014 Builtins_InterpreterEntryTrampoline - /usr/bin/node
 #1  0x0000000000000020 TF2::commit() - /usr/bin/task
     /w/tdb2.cpp:77:3
 """
