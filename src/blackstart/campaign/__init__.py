@@ -15,7 +15,7 @@ from blackstart.campaign import ground, summary
 from blackstart.campaign.baseline import marked
 from blackstart.campaign.campaign import Campaign
 from blackstart.campaign.disk import disk
-from blackstart.campaign.execute import Task
+from blackstart.campaign.execute import Task, WorkerLost
 from blackstart.campaign.export import export
 from blackstart.campaign.mildest import soften
 from blackstart.campaign.observe import Observation
@@ -76,7 +76,10 @@ def _do(options: Options, progress: Progress, host: Mapping[str, str], *, is_pla
 
 
 def _work(campaign: Campaign, seen: Observation, isolation: str, ordered: list[Candidate]) -> None:
-    """Null trials, then the trials themselves; Ctrl-C ends both, and what is known by then is reported."""
+    """Null trials, then the trials themselves; Ctrl-C ends both, and what is known by then is reported.
+
+    So it is where a worker is lost, once there is something to report.
+    """
     shop = campaign.shop(seen, isolation)
     try:
         seen.calibration = campaign.calibrate_nulls(seen, shop)
@@ -86,6 +89,11 @@ def _work(campaign: Campaign, seen: Observation, isolation: str, ordered: list[C
         shrink(campaign, seen, shop)
     except KeyboardInterrupt:
         campaign.tally.is_interrupted = True
+        campaign.tally.close(campaign.elapsed_s())
+    except WorkerLost as error:
+        if not campaign.tally.total:
+            raise
+        campaign.tally.lost = f"{error.what}; {error.next_step}"
         campaign.tally.close(campaign.elapsed_s())
 
 

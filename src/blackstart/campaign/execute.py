@@ -22,6 +22,10 @@ from blackstart.core.errors import Undecided
 from blackstart.trials import Plan
 
 
+class WorkerLost(Undecided):
+    """A worker was ended by somebody else, as the kernel does where memory is short: no further trial can be done."""
+
+
 class Why(StrEnum):
     """Why a trial is done. The first three are planned beforehand; all others follow from what one showed."""
 
@@ -136,7 +140,7 @@ def _told() -> Iterator[None]:
     try:
         yield
     except BrokenProcessPool:
-        raise Undecided(
+        raise WorkerLost(
             "a worker was ended from outside in the middle of a trial",
             next_step="look whether memory is short (the kernel's log tells); fewer trials at once need less: -j 1",
         ) from None

@@ -214,8 +214,8 @@ def _trials(tally: Tally, options: Options, planned: Iterable[Candidate]) -> Tri
 
 
 def _why_cut(options: Options, tally: Tally) -> str:
-    if tally.is_interrupted:
-        return "it was interrupted"
+    if tally.is_interrupted or tally.lost:
+        return "it was interrupted" if tally.is_interrupted else tally.lost
     if options.trials:
         return f"--trials {options.trials} asks for no more"
     return f"the budget was spent{_would_do(options, tally)}"
@@ -373,6 +373,8 @@ def _undecided(campaign: Campaign) -> str:
     """Why the silence of this run proves nothing; "" where it does."""
     tally = campaign.tally
     cut = f": {_why_cut(campaign.options, tally)}" if tally.cut else ""
+    if tally.lost:
+        return tally.lost
     if not tally.total:
         return f"no trial was done before the end{cut}" if cut else NOTHING
     conclusive = {kind for kind, counts in tally.counts.items() if counts.get(PASSED) or counts.get(FAILED)}

@@ -95,6 +95,7 @@ class Tally:
     calibration_s: float = 0.0
     elapsed_s: float = 0.0  # when the last trial had ended
     is_interrupted: bool = False
+    lost: str = ""  # why no further trial could be done
 
     @property
     def total(self) -> int:

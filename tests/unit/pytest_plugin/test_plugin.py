@@ -70,7 +70,7 @@ def test_discovery_makes_each_failure_a_gap_with_what_happened(tmp_path: Path, w
         "@pytest.mark.resilience(scenario='R-12')\ndef test_saves():\n    pass\n"
     )
     shown = run(tmp_path, test, "--blackstart-discover", *workers)
-    assert "1 survived, 1 known gaps, 0 failed" in shown
+    assert "1 survived, 1 known gap, 0 failed" in shown
     assert "gap  R-13  test_it.py::test_loads: ValueError: no JSON" in shown
     assert "1 passed, 1 xfailed" in shown
     assert "1 failed, 1 passed" in run(tmp_path, test, *workers)
