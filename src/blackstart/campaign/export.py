@@ -23,6 +23,7 @@ from blackstart.campaign.serving import patience_of
 from blackstart.campaign.worker import Outcome, try_and_judge
 from blackstart.core.errors import BlackstartError, Undecided
 from blackstart.core.options import Options
+from blackstart.core.units import format_size
 from blackstart.faults.errno import SHORT, Errno
 from blackstart.faults.kill import Kill
 from blackstart.faults.scene import RUN
@@ -49,7 +50,7 @@ from blackstart.trials import Bench, Plan
 
 # A failure is shown where it came in 3 of 5, so it must come in one of as many.
 ATTEMPTS_MAX = 5
-STDIN_MAX_BYTES = 64 << 20
+STDIN_MAX_BYTES = 64_000_000
 _RESTARTS = ("restart-again", "restart")
 
 
@@ -202,8 +203,7 @@ def _add_texts(archive: Archive, over: Handover, stdin: str) -> None:
     for name, data in outputs_of(over):
         archive.add(name, data)
     if stdin:
-        with open(stdin, "rb") as given:
-            archive.add("stdin", given.read(STDIN_MAX_BYTES))
+        _add_stdin(archive, stdin)
     try:
         archive.add(REPORT, json.render(pinned_report(over.finding, over.options)))
     except msgspec.ValidationError as error:
@@ -235,3 +235,15 @@ def _write(archive: Archive, file: str) -> None:
         raise BlackstartError(
             f"the archive cannot be written: {error.strerror}", where=file, next_step="make room, or name another place"
         ) from error
+
+
+def _add_stdin(archive: Archive, path: str) -> None:
+    with open(path, "rb") as given:
+        data = given.read(STDIN_MAX_BYTES + 1)
+    if len(data) > STDIN_MAX_BYTES:
+        raise BlackstartError(
+            f"the standard input is larger than {format_size(STDIN_MAX_BYTES)}, which is more than an archive holds",
+            where=path,
+            next_step="look for the finding with a shorter one: blackstart run --stdin FILE",
+        )
+    archive.add("stdin", data)

@@ -182,14 +182,21 @@ def undo(path: str | os.PathLike[str]) -> list[Undone]:
 
 
 def _end_process(line: _Line) -> str:
-    if not line.started or _start_of(line.pid) != line.started:
+    try:
+        process = os.pidfd_open(line.pid)
+    except OSError:
         return "was gone"
     try:
-        os.kill(line.pid, signal.SIGKILL)
+        # What was opened is the one that is ended, also where its number is another's a moment later.
+        if not line.started or _start_of(line.pid) != line.started:
+            return "was gone"
+        signal.pidfd_send_signal(process, signal.SIGKILL)
     except ProcessLookupError:
         return "was gone"
     except PermissionError:
         return f"{_LEFT}it belongs to another user"
+    finally:
+        os.close(process)
     return "ended"
 
 

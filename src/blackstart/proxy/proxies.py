@@ -180,8 +180,8 @@ class Proxies:
                 for toxic in toxics_of(body):
                     await there.add(toxic)
             return there
+        self._by_name.pop(body.name, None)
         await there.delete()
-        del self._by_name[body.name]
         return await self._make(body)
 
     async def reset(self) -> None:

@@ -127,3 +127,15 @@ def test_why_there_is_nothing_to_hand_over_is_said(
         export._failing({}, plan, seen, Keeper(FakeZygote()), SilentProgress())  # type: ignore[arg-type]
     why = trouble or note
     assert caught.value.what.endswith(f"nothing to hand over{'; ' if why else ''}{why}")
+
+
+def test_a_standard_input_that_no_archive_holds_is_refused_and_not_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "STDIN_MAX_BYTES", 4)
+    given = tmp_path / "orders"
+    given.write_bytes(b"five!")
+    archive = SimpleNamespace(add=lambda *_: pytest.fail("a part of it was handed over"))
+    with pytest.raises(BlackstartError, match="standard input is larger than 4 bytes") as caught:
+        export._add_stdin(archive, str(given))
+    assert caught.value.where == str(given)
