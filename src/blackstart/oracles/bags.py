@@ -83,7 +83,8 @@ def _without(states: States, others: Iterable[FileState]) -> States:
 def _fewer(path: str, have: States, want: States) -> str:
     if len(have) >= len(want):
         return ""
-    return f"{'no file' if not have else plural(len(have), 'file')} {path} there; clean runs leave {len(want)}"
+    found = f"are {len(have)} files" if len(have) > 1 else "is 1 file" if have else "is no file"
+    return f"there {found} {path}; clean runs leave {len(want)}"
 
 
 def _half(view: View, path: str, have: States, want: States) -> str:

@@ -61,7 +61,7 @@ def test_a_half_made_one_that_nothing_reads_stays_for_good(next_one: str, piece:
 def test_files_that_are_gone_are_lost() -> None:
     verdict = judged(after(WHOLE[0], again=(WHOLE[1],)), yardstick())
     assert (verdict.outcome, verdict.consequence) == (FAILED, "lost")
-    assert verdict.evidence == (f"after the restart 1 file {MAIL} there; clean runs leave 2",)
+    assert verdict.evidence == (f"after the restart there is 1 file {MAIL}; clean runs leave 2",)
 
 
 def test_other_whole_contents_are_not_judged() -> None:
