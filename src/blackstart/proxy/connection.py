@@ -58,13 +58,18 @@ class End(asyncio.Protocol):
         self.connection, self.link = connection, link
         early, self._early = self._early, b""
         if early:
-            self.data_received(early)
+            link.bytes += len(early)
+            link.head.put(early)
         if self._early_end:
             link.head.end(FIN)
         if self._gone:
             connection.lost(self, None)
-        elif not link.head.is_full:
+        elif not self.transport.is_closing():
+            # First of all: in early versions of Python 3.11, a transport that was told to pause before it had begun
+            # reads on, and takes itself for one that pauses.
             self.transport.resume_reading()
+            if link.head.is_full:
+                self._pause(link.head)
 
     def data_received(self, data: bytes) -> None:
         """To the link; and past it, as long as it only carries a bulk of data on."""
