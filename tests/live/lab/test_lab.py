@@ -65,6 +65,13 @@ def test_large_streams_both_ways(pair: Lab) -> None:
     assert pair["client"].run(["cat"], input=text).stdout == text
 
 
+# The kernel holds back only so many packets until it knows the other one's address: once it is refused, it does.
+REFUSED = """
+import socket
+s = socket.socket(2, 2); s.connect(('server', 9)); s.settimeout(60); s.send(b'x')
+try: s.recv(1)
+except ConnectionRefusedError: pass
+"""
 SENDS = """
 import socket, sys
 s = socket.socket(2, 2); s.connect(('server', 9)); sys.stdin.readline()
@@ -76,6 +83,7 @@ print('sent', flush=True)
 def test_what_was_sent_before_is_counted_and_meets_what_was_there_then(pair: Lab, chaos: NetworkChaos) -> None:
     """However far the lab's own process is behind: here it stands still while all is sent and more is asked of it."""
     assert pair._keeper is not None and pair._control is not None
+    pair["client"].run([sys.executable, "-c", REFUSED], check=True)
     (inner,) = Path(f"/proc/{pair._keeper.pid}/task/{pair._keeper.pid}/children").read_text().split()
     for ask in ({"do": "counts"}, {"do": "heal", "number": 0}):
         with chaos.apply_loss(LINK, 100, one_way=True, protocol="udp") as loss:

@@ -14,6 +14,7 @@ import struct
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -57,7 +58,7 @@ def measure(
     python = sys.executable
     port = 7000
     pipe = subprocess.PIPE
-    listening = receiver.popen([python, __file__, "receive", str(port), str(quiet_s)], stdout=pipe)
+    listening = receiver.popen([python, __file__, "receive", str(port), str(quiet_s)], stdin=pipe, stdout=pipe)
     receiver.wait_listening(port, "udp", timeout=300, process=listening)
     words = ["send", receiver.address, str(port), str(count), str(per_second), str(size)]
     sender.run([python, __file__, *words], check=True, timeout=500)
@@ -69,19 +70,32 @@ def measure(
 
 
 def receive(port: int, quiet_s: float) -> None:
-    """Until nothing has come for so long (longer before the first)."""
+    """Until the sender has ended (then standard input does), and nothing has come for so long since (longer before the
+    first).
+    """
     listening = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 << 20)
     listening.setsockopt(socket.SOL_SOCKET, TIMESTAMPNS, 1)
     listening.bind(("", port))
-    rows = []
-    while select.select([listening], [], [], quiet_s if rows else 30.0)[0]:
+    rows: list[tuple[int, int, bool, int]] = []
+    sources: list[Any] = [listening, sys.stdin]
+    while ready := select.select(sources, [], [], _patience_s(quiet_s, rows, is_over=sys.stdin not in sources))[0]:
+        if sys.stdin in ready:
+            sources.remove(sys.stdin)
+        if listening not in ready:
+            continue
         data, ancillary, _, _ = listening.recvmsg(2048, 128)
         seconds, nanoseconds = struct.unpack("qq", ancillary[0][2])
         number, sent_ns = struct.unpack_from("=IQ", data)
         arrived_ns = seconds * 10**9 + nanoseconds
         rows.append((number, arrived_ns - sent_ns, data[12:].count(PADDING) == len(data) - 12, arrived_ns))
     print(json.dumps(rows))
+
+
+def _patience_s(quiet_s: float, rows: Sequence[object], *, is_over: bool) -> float:
+    if not is_over:
+        return 500.0
+    return quiet_s if rows else 30.0
 
 
 def send(address: str, port: int, count: int, per_second: float, size: int) -> None:

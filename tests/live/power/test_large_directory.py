@@ -53,7 +53,7 @@ def in_a_large_directory(place: Path, program: str, *more: str, trials: int = 16
         os.posix_fallocate(file.fileno(), 0, 300 << 20)  # more than a copy may have
     (place / "app.py").write_text(program)
     (place / "notes.json").write_text('["first"]')
-    words = ["--trials", str(trials), "--seed", "1", "--json", "../r.json", *more]
+    words = ["--trials", str(trials), "--budget", "5m", "--seed", "1", "--json", "../r.json", *more]
     ended = blackstart(place, "power", *words, "--", sys.executable, "-I", "-S", "app.py")
     assert (place.parent / "r.json").exists(), ended.stderr
     found: dict[str, Any] = json.loads((place.parent / "r.json").read_text())
