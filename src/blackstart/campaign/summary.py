@@ -215,7 +215,7 @@ def _trials(tally: Tally, options: Options, planned: Iterable[Candidate]) -> Tri
 
 def _why_cut(options: Options, tally: Tally) -> str:
     if tally.is_interrupted or tally.lost:
-        return "it was interrupted" if tally.is_interrupted else tally.lost
+        return tally.lost or "it was interrupted"
     if options.trials:
         return f"--trials {options.trials} asks for no more"
     return f"the budget was spent{_would_do(options, tally)}"

@@ -27,6 +27,8 @@ OPENING = frozenset("open openat openat2 creat".split())
 # With one of these flags. They are never written as numbers: O_DIRECTORY and others differ between architectures.
 # O_TMPFILE, which is Linux's alone, holds O_DIRECTORY, which makes nothing.
 _MAKING = os.O_CREAT | os.O_TRUNC | (getattr(os, "O_TMPFILE", 0) & ~os.O_DIRECTORY)
+# Calls that make a process or a thread.
+FORKS = ("fork", "vfork", "clone", "clone3")
 # Calls that ask about a path without opening it.
 LOOKING = frozenset("stat lstat newfstatat statx access faccessat faccessat2".split())
 # Calls that take content, names or attributes of what is already open.

@@ -17,7 +17,7 @@ from blackstart.core.calibration import Calibration, CleanRun
 from blackstart.core.history import Injected
 from blackstart.core.masking import Masker
 from blackstart.core.rule import parse
-from blackstart.core.trace import OPENING, Operation
+from blackstart.core.trace import FORKS, OPENING, Operation
 from blackstart.faults.kill import crash_before
 from blackstart.faults.point import TRIED_ROLES, Point, repeated, spread, unplanned
 from blackstart.faults.scene import RESTART, RUN, Candidate, Scene, during, fired_in_gate
@@ -43,7 +43,7 @@ _ERRORS: dict[str, tuple[tuple[str, bool], ...]] = {
     **dict.fromkeys(("mkdir", "mkdirat"), (("ENOSPC", True), ("EACCES", True))),
     **dict.fromkeys(_READS, (("EIO", False), ("EIO", True))),
     **dict.fromkeys(("flock",), (("ENOLCK", True),)),
-    **dict.fromkeys(("fork", "vfork", "clone", "clone3"), (("EAGAIN", True),)),
+    **dict.fromkeys(FORKS, (("EAGAIN", True),)),
     **dict.fromkeys(("chmod", "fchmod", "fchmodat", "chown", "fchown"), (("EPERM", True),)),
 }
 _MAKING = frozenset("mkdir mkdirat mknod mknodat symlink symlinkat".split())

@@ -11,13 +11,13 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 
-from blackstart.core.trace import DIRECTORY, FILE, OTHER, PIPE, SOCKET, TTY, Operation
+from blackstart.core.trace import DIRECTORY, FILE, FORKS, OTHER, PIPE, SOCKET, TTY, Operation
 from blackstart.gate.calls import CALLS, Call
 from blackstart.gate.filter import LOCK_COMMANDS
 from blackstart.gate.places import kind_of_entry, kind_of_path, socket_name
 
 # What strace has to be asked for besides, to know the working directories.
-FOLLOWED = frozenset("chdir fchdir fork vfork clone clone3".split())
+FOLLOWED = frozenset(("chdir", "fchdir", *FORKS))
 _LINE = re.compile(r"(\d+) +(?:(\d+\.\d+) )?(.*)$", re.DOTALL)
 _BEGUN = re.compile(r"(\w+)\((.*)$", re.DOTALL)
 _RESUMED = re.compile(r"<\.\.\. (\w+) resumed>(.*)$", re.DOTALL)
@@ -130,7 +130,7 @@ class Interpreter:
 
     def _follow(self, call: Call, line: Line) -> None:
         here = self._cwds.get(line.thread, self._start)
-        if call.name in ("fork", "vfork", "clone", "clone3"):
+        if call.name in FORKS:
             child = re.match(r"= (\d+)", line.result)
             if child:
                 self._cwds[int(child[1])] = here

@@ -18,6 +18,7 @@ from blackstart.core.calibration import Calibration, CleanRun
 from blackstart.core.history import EXITED, KILLED, SIGNALED, History, Round, Rounds, Run
 from blackstart.core.masking import Masker
 from blackstart.core.reading import FileState
+from blackstart.core.trace import FORKS
 from blackstart.core.verdict import DEFECT, NOTE, READ_BY_OTHERS, Verdict, failed, passed
 from blackstart.oracles.view import DAMAGE_KINDS, View
 
@@ -36,7 +37,7 @@ _WHO_ASKS = ("signal", "kill")
 # what was begun then cannot be taken back.
 _KILLS, _KILLING = ("kill", "kill-one"), (9, 24, 25)
 _REMOVING = ("unlink", "unlinkat")
-_FORKS, _STARTING = ("fork", "vfork", "clone", "clone3"), ("execve", "execveat")
+_STARTING = ("execve", "execveat")
 
 
 def judge(history: History, calibration: Calibration) -> tuple[Verdict, ...]:
@@ -104,7 +105,7 @@ def _kept_by_fault(view: View) -> set[str]:
     for injected, operation in ((one, one.operation) for one in view.history.injected if one.operation is not None):
         if operation.call in _REMOVING:
             kept.add(operation.masked)
-        elif operation.call in _FORKS:
+        elif operation.call in FORKS:
             place = (operation.call, operation.nth)
             others = ((path, made) for run in view.calibration.chain for path, made in _removed_by_others(run))
             kept |= {path for path, made in others if injected.fired > 1 or made == place}
@@ -115,7 +116,7 @@ def _removed_by_others(run: CleanRun) -> Iterator[tuple[str, tuple[str, int]]]:
     """(masked path, the call that made the process) of files that another program removes, such as `rm`."""
     fork, made = ("", 0), dict[int, tuple[str, int]]()
     for one in run.trace:
-        if one.call in _FORKS:
+        if one.call in FORKS:
             fork = one.call, one.nth
         elif one.call in _STARTING and fork[0]:
             made.setdefault(one.process, fork)

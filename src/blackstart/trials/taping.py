@@ -10,14 +10,14 @@ from typing import Any
 import msgspec
 
 from blackstart.core.history import Run
-from blackstart.core.trace import LOOKING
+from blackstart.core.trace import FORKS, LOOKING
 from blackstart.gate import DEFAULT, Recorder, Tamper
 from blackstart.power import Failing, Recording, Spill, StartEntry, Tape, look, scan
 from blackstart.sandbox import Sandbox, Zygote
 from blackstart.targets import Conducted, Duty, Patience
 from blackstart.trials.bench import Bench
 
-OBSERVED = DEFAULT | LOOKING | {"exit_group", "kill", "fork", "vfork", "clone", "clone3"}
+OBSERVED = DEFAULT | LOOKING | {"exit_group", "kill", *FORKS}
 DATA_MAX_BYTES = 1 << 30
 READ_MAX_BYTES = 512 << 20
 
